@@ -1,0 +1,41 @@
+# One virtual environment for everything; `make setup` is quick and silent when it is up to date.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup demo test lint lock clean
+
+help:
+	@echo "make demo    run the superheroes pipeline on the snapshot and show what came of it"
+	@echo "make test    run all tests (databases: SQLite, and PostgreSQL and MariaDB where they answer)"
+	@echo "make lint    ruff and mypy"
+	@echo "make lock    pin the newest versions of all dependencies (needs uv)"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml requirements.lock
+	@echo "Setting up $(VENV) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ozelot needs Python 3.11 or newer: make setup PYTHON=python3.11")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+demo: setup
+	@cd examples/superheroes && ../../$(BIN)/python manage.py demo
+
+test: setup
+	@$(BIN)/python -m pytest -q -n 2
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+lock:
+	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+		--no-emit-index-url --no-annotate --upgrade --custom-compile-command "make lock" -q -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache dist build

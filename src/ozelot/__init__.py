@@ -1,0 +1,3 @@
+"""ozelot: maintainable ETL pipelines."""
+
+__version__ = "1.0.0.dev0"

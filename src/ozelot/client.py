@@ -1,0 +1,216 @@
+"""The database client: engine, sessions, transactions, and queries to data frames.
+
+Most code asks for the one configured client with :func:`get_client`. Inside a task's ``run()``, and inside
+``client.transaction()``, all sessions and connections of the client join the one open transaction; see
+:mod:`ozelot.transaction`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from ozelot import config, sqlite, transaction, url
+from ozelot.errors import ConfigError, DatabaseUnavailable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+_client: Client | None = None
+
+#: Which extra installs a missing driver.
+_EXTRAS = {"psycopg": "ozelot[postgres]", "pymysql": "ozelot[mysql]"}
+
+_CONNECT_TIMEOUT = 10  # seconds, unless the URL says otherwise
+
+
+def get_client() -> Client:
+    """The one client that the whole program shares, made from the settings at first use.
+
+    Raises:
+        ConfigError: the database is not configured as it should be.
+    """
+    global _client
+    if _client is None:
+        configured = config.database()
+        _client = Client(connection_string=configured) if isinstance(configured, str) else Client(params=configured)
+    return _client
+
+
+def current_client() -> Client | None:
+    """What :func:`get_client` would return, or None where it would make a new client."""
+    return _client
+
+
+def set_client(client: Client | None) -> None:
+    """Make ``client`` the one that :func:`get_client` returns; None: make it anew from the settings."""
+    global _client
+    _client = client
+
+
+class Client:
+    """A database, its engine, and the sessions on it.
+
+    Args:
+        params: ``driver``, ``host``, ``port``, ``user``, ``password``, ``database``, as described in
+            :mod:`ozelot.config`.
+        connection_string: an SQLAlchemy URL, as an alternative to ``params``.
+
+    Raises:
+        ConfigError: not exactly one of the two is given, or it does not describe a database.
+    """
+
+    def __init__(self, params: dict[str, Any] | None = None, connection_string: str | None = None) -> None:
+        config.show_logs()
+        if (params is None) == (connection_string is None):
+            raise ConfigError("Please give a client either 'params' or 'connection_string'")
+        self.url = url.from_params(params) if params is not None else url.parse(str(connection_string))
+        log.info("Client connecting to: %s", url.hide_password(self.url))
+        self.engine = _create_engine(self.url)
+        self.session_maker = orm.sessionmaker(bind=self.engine)
+        _clients.add(self)
+
+    def __repr__(self) -> str:
+        return f"Client({url.hide_password(self.url)})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise TypeError("A database client does not travel to another process: each makes its own with get_client()")
+
+    def get_engine(self) -> sa.Engine:
+        """The engine; inside an open transaction its connections join that transaction."""
+        return self.engine
+
+    def create_session(self) -> orm.Session:
+        """A new session; inside an open transaction it joins, and its ``commit()`` holds once that commits."""
+        return self.session_maker()
+
+    @contextmanager
+    def transaction(self) -> Iterator[orm.Session]:
+        """One transaction: committed once at the end of the block, rolled back on any exception.
+
+        Every session and connection that the client hands out within the block joins it. Within an open
+        transaction the block is a part of that one, which can fail and be caught by itself.
+        """
+        if (outer := transaction.current(self.engine)) is not None:
+            with outer.nested(), self.create_session() as session:
+                yield session
+                session.commit()
+            return
+        with transaction.open_transaction(self.engine) as opened, self.create_session() as session:
+            yield session
+            session.commit()
+            session.close()
+            opened.settle()
+
+    def check_connection(self) -> None:
+        """Connect once.
+
+        Raises:
+            DatabaseUnavailable: with one line that says what to change.
+        """
+        path = sqlite.file_of(self.url)
+        if path is not None and path.is_dir():
+            raise DatabaseUnavailable(f"The database {path} is a folder: name a file in DATABASE_URL")
+        if path is not None and not path.absolute().parent.is_dir():
+            raise DatabaseUnavailable(
+                f"No folder {path.absolute().parent} for the database {path.name}: create it, or change DATABASE_URL"
+            )
+        try:
+            with self.engine.connect() as connection:
+                connection.execute(sa.text("SELECT count(*) FROM sqlite_master" if path else "SELECT 1"))
+        except SQLAlchemyError as exc:
+            reason = str(exc.orig if isinstance(exc, DBAPIError) else exc).strip().splitlines()
+            told = url.without_password(self.url, reason[0] if reason else type(exc).__name__)
+            raise DatabaseUnavailable(
+                f"Cannot connect to {url.hide_password(self.url)} ({told}): check that the server runs, and host, "
+                "port, user, password and database in DATABASE_URL or DEFAULT_DB_PARAMS"
+                if path is None
+                else f"Cannot open the database {path} ({told}): name an SQLite file that you may read in DATABASE_URL"
+            ) from None  # the driver's own exception may quote the password
+
+    def df_query(self, query: orm.Query[Any] | sa.Select[Any], with_labels: bool = False) -> pd.DataFrame:
+        """The result of a query as a data frame.
+
+        Args:
+            query: ``session.query(...)`` or ``select(...)``.
+            with_labels: name each column ``table_column``, for queries of equal names from several tables.
+
+        Returns:
+            One row a row of the result, one column a column of the query, in its order.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise ConfigError("df_query needs pandas: pip install 'ozelot[pandas]'") from None
+        selectable = query.statement if isinstance(query, orm.Query) else query
+        if with_labels:
+            selectable = selectable.set_label_style(sa.LABEL_STYLE_TABLENAME_PLUS_COL)  # type: ignore[union-attr]
+        with self.engine.connect() as connection:
+            return pd.read_sql_query(selectable, connection)
+
+    @staticmethod
+    def store_password(params: dict[str, Any], password: str) -> None:
+        """Store the password of a connection in the keyring: service ``host:driver``, the user as user name."""
+        url.keyring_module().set_password(f"{params['host']}:{params['driver']}", params["user"], password)
+
+    @staticmethod
+    def get_connection_string(params: dict[str, Any], hide_password: bool = True) -> str:
+        """The URL of connection parameters, by default with the password replaced by ``[password hidden]``."""
+        full = url.from_params(params)
+        return url.hide_password(full) if hide_password else full.render_as_string(hide_password=False)
+
+
+_clients: weakref.WeakSet[Client] = weakref.WeakSet()
+
+
+def _close_idle_connections() -> None:
+    for client in list(_clients):
+        if client.url.get_backend_name() == "sqlite" and transaction.current(client.engine) is None:
+            client.engine.dispose()  # SQLite: a file that was open at a fork must not be used, nor closed, in the child
+
+
+def _forget_connections() -> None:
+    for client in list(_clients):
+        client.engine.dispose(close=False)  # they are the parent's
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_close_idle_connections, after_in_child=_forget_connections)
+
+
+def _create_engine(target: sa.URL) -> sa.Engine:
+    path = sqlite.file_of(target)
+    is_sqlite = target.get_backend_name() == "sqlite"
+    options: dict[str, Any] = {"poolclass": transaction.JoiningQueuePool}
+    if is_sqlite and path is None:
+        options["poolclass"] = transaction.JoiningThreadPool
+    elif path is not None and sqlite.is_read_only(path):
+        options["creator"] = lambda: sqlite.connect_read_only(path)
+    elif not is_sqlite:
+        options["pool_pre_ping"] = True  # a server may have been restarted since
+        if target.get_driver_name() in _EXTRAS and "connect_timeout" not in target.query:
+            options["connect_args"] = {"connect_timeout": _CONNECT_TIMEOUT}
+    try:
+        engine = sa.create_engine(target, **options)
+    except NoSuchModuleError:
+        raise ConfigError(
+            f"No database driver '{target.drivername}': use sqlite, postgresql+psycopg or mysql+pymysql, as in "
+            "postgresql+psycopg://user@host/database"
+        ) from None
+    except ModuleNotFoundError as exc:
+        extra = _EXTRAS.get(str(exc.name).lower(), str(exc.name))
+        raise ConfigError(f"The driver '{target.drivername}' needs a package: pip install '{extra}'") from None
+    if is_sqlite:
+        sqlite.set_up(engine)
+    transaction.set_up(engine)
+    return engine

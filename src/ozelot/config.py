@@ -1,0 +1,149 @@
+"""Settings, and where they come from.
+
+A setting is looked up when it is first needed, never at import: what the program assigned
+(``config.DATABASE_URL = ...``) comes before the environment (``OZELOT_DATABASE_URL``), that before a module
+``project_config`` on the path, that before the default. ``config.NAME`` also gives any other upper-case name
+that ``project_config.py`` defines.
+
+========================  ==========================================  ==============================
+setting                   meaning                                     default
+========================  ==========================================  ==============================
+``DATABASE_URL``          SQLAlchemy URL of the database              ``sqlite:///ozelot.db``
+``DEFAULT_DB_PARAMS``     the same as a dictionary, see below         none
+``LOG_LEVEL``             level of the ``ozelot`` logger              ``INFO``
+``REQUEST_CACHE_PATH``    file of the web request cache               ``ozelot_web_cache.db``
+``DOT_EXECUTABLE``        the ``dot`` program of Graphviz             looked for on the ``PATH``
+========================  ==========================================  ==============================
+
+``DEFAULT_DB_PARAMS`` has the keys ``driver``, ``host``, ``port``, ``user``, ``password`` and ``database``, all
+but ``driver`` and ``database`` optional. ``'password': None`` asks the keyring, ``''`` means none.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import logging
+import os
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from ozelot.errors import ConfigError
+
+if TYPE_CHECKING:
+    logger: logging.Logger
+
+#: A template for ``DEFAULT_DB_PARAMS``.
+TEMPLATE_DB_PARAMS: dict[str, Any] = {
+    "driver": "postgresql+psycopg",
+    "host": "my.server.com",
+    "port": 5432,
+    "user": "myuser",
+    "password": None,
+    "database": "mydb",
+}
+
+_DEFAULTS: dict[str, Any] = {
+    "DATABASE_URL": "sqlite:///ozelot.db",
+    "DEFAULT_DB_PARAMS": None,
+    "LOG_LEVEL": logging.INFO,
+    "REQUEST_CACHE_PATH": "ozelot_web_cache.db",
+    "DOT_EXECUTABLE": None,
+}
+
+#: Settings that are text, and so can come from the environment.
+_FROM_ENVIRONMENT = frozenset(_DEFAULTS) - {"DEFAULT_DB_PARAMS"}
+
+
+def __getattr__(name: str) -> Any:
+    # Only names that the module does not hold come here: what a program assigned wins by itself.
+    if name == "logger":
+        show_logs()
+        return logging.getLogger("ozelot")
+    if not name.isupper():
+        raise AttributeError(f"module 'ozelot.config' has no attribute '{name}'")
+    if name in _FROM_ENVIRONMENT and (value := os.environ.get(f"OZELOT_{name}")):
+        return value
+    project = _project_config()
+    if project is not None and hasattr(project, name):
+        return getattr(project, name)
+    if name in _DEFAULTS:
+        return _DEFAULTS[name]
+    where = f"define it in {project.__file__}" if project else "there is no project_config.py on the path"
+    raise AttributeError(f"No setting '{name}': {where}")
+
+
+def _project_config() -> ModuleType | None:
+    if "project_config" in sys.modules:
+        return sys.modules["project_config"]
+    spec = importlib.util.find_spec("project_config")
+    if spec is None:
+        return None
+    if spec.origin is None:
+        folder = next(iter(spec.submodule_search_locations or ["project_config"]))
+        raise ConfigError(f"{folder} is a folder, but ozelot looks for a file project_config.py: rename the folder")
+    try:
+        return importlib.import_module("project_config")
+    except Exception as exc:  # whatever a user's file may raise; the cause is kept
+        line = _last_line_in(spec.origin, exc)
+        raise ConfigError(f"Cannot read {spec.origin}{line}: {type(exc).__name__}: {exc}") from exc
+
+
+def _last_line_in(path: str, exc: BaseException) -> str:
+    if isinstance(exc, SyntaxError):
+        return f" (line {exc.lineno})" if exc.filename == path else ""
+    line, trace = 0, exc.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == path:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return f" (line {line})" if line else ""
+
+
+def database() -> str | dict[str, Any]:
+    """The configured database: a URL or a dictionary of parameters.
+
+    ``DATABASE_URL`` from the program or the environment comes before ``DEFAULT_DB_PARAMS``, wherever that is
+    defined, and that before a ``DATABASE_URL`` in the same ``project_config.py``.
+    """
+    url = globals().get("DATABASE_URL") or os.environ.get("OZELOT_DATABASE_URL")
+    if url:
+        return str(url)
+    params: dict[str, Any] | None = __getattr__("DEFAULT_DB_PARAMS")
+    if "DEFAULT_DB_PARAMS" in globals():
+        params = globals()["DEFAULT_DB_PARAMS"]
+    if params is None:
+        return str(__getattr__("DATABASE_URL"))
+    if not isinstance(params, dict):
+        raise ConfigError("DEFAULT_DB_PARAMS must be a dictionary with 'driver' and 'database'")
+    return params
+
+
+class _TerminalHandler(logging.StreamHandler[Any]):
+    """Writes to the stderr of the moment, and falls silent once the application configures logging itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if logging.getLogger().handlers:
+            return
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+def show_logs() -> None:
+    """Show ozelot's log lines in scripts and shells; does nothing where logging is configured already.
+
+    Called by what a user calls first (a client, the request cache, a completion check), never at import.
+    """
+    root = logging.getLogger("ozelot")
+    if root.hasHandlers():
+        return
+    level = sys.modules[__name__].LOG_LEVEL
+    handler = _TerminalHandler()
+    # The name is spelled out: lines look as in 0.2, although each module has a logger of its own.
+    handler.setFormatter(logging.Formatter("%(asctime)s - ozelot - %(levelname)s - %(message)s"))
+    try:
+        root.setLevel(int(level) if str(level).isdigit() else str(level).upper())
+    except ValueError:
+        raise ConfigError(f"LOG_LEVEL is {level!r}: use DEBUG, INFO, WARNING, ERROR or a number") from None
+    root.addHandler(handler)

@@ -1,0 +1,93 @@
+"""DOT text, and turning it into images with Graphviz.
+
+The text is written in any case. For images, the program that ``DOT_EXECUTABLE`` names is used, else a ``dot`` on the
+``PATH``, else the Graphviz that comes with the package ``pygraphviz`` (``pip install 'ozelot[diagrams]'``).
+"""
+
+from __future__ import annotations
+
+import html
+import importlib.util
+import logging
+import shutil
+import subprocess
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+
+from ozelot import config
+from ozelot.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+
+def quoted(text: str) -> str:
+    """``text`` as a DOT string that shows as it is, newlines included."""
+    escaped = _printable(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def table_label(title: str, rows: Iterable[Sequence[str]], *, border: bool = True) -> str:
+    """A DOT label: a table with a title over rows of cells, all of it text and never markup."""
+    body = [[_cell(text) for text in row] for row in rows]
+    width = max((len(row) for row in body), default=1)
+    lines = [f'<TR><TD COLSPAN="{width}"{_TITLE if border else ""}><B>{_cell(title)}</B></TD></TR>']
+    lines += ["<TR>" + "".join(f'<TD ALIGN="LEFT">{cell}</TD>' for cell in row) + "</TR>" for row in body]
+    frame = 'BORDER="1" CELLBORDER="0" CELLSPACING="0" CELLPADDING="4"' if border else 'BORDER="0" CELLSPACING="1"'
+    return f"<<TABLE {frame}>{''.join(lines)}</TABLE>>"
+
+
+_TITLE = ' BGCOLOR="#e8eef4"'
+
+
+def _cell(text: str) -> str:
+    # Graphviz takes neither an empty cell nor leading spaces as text.
+    return html.escape(_printable(text)).replace("\n", "<BR/>") or " "
+
+
+def _printable(text: str) -> str:
+    """``text`` without what XML cannot hold (control characters, lone surrogates): each becomes U+FFFD."""
+    unified = text.replace("\r\n", "\n").replace("\r", "\n")
+    return "".join(c if c == "\n" or unicodedata.category(c) not in ("Cc", "Cs", "Cn") else "\ufffd" for c in unified)
+
+
+def write(dot: str, out_base: str | PathLike[str]) -> list[Path]:
+    """Write ``out_base.dot`` and, where Graphviz is there, ``out_base.svg`` and ``out_base.png``.
+
+    Returns:
+        The files that were written.
+
+    Raises:
+        ConfigError: ``DOT_EXECUTABLE`` names no program, or Graphviz failed; the ``.dot`` is written then, too.
+    """
+    config.show_logs()
+    source = Path(f"{out_base}.dot")
+    source.write_text(dot, encoding="utf-8")
+    images = [source.with_name(f"{Path(out_base).name}.{kind}") for kind in ("svg", "png")]
+    for image in images:
+        command = _command(source, image)
+        if command is None:
+            log.warning("Wrote %s only: for images, pip install 'ozelot[diagrams]', or install Graphviz", source)
+            return [source]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
+        if done.returncode:
+            reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+            raise ConfigError(f"Graphviz could not draw {source}: {reason}")
+    return [source, *images]
+
+
+#: pygraphviz in a process of its own: its C libraries write to stderr, and must not be able to end this process.
+_DRAW = "import sys, pygraphviz; pygraphviz.AGraph(sys.argv[1]).draw(sys.argv[2], prog='dot')"
+
+
+def _command(source: Path, image: Path) -> list[str] | None:
+    executable = config.DOT_EXECUTABLE
+    if executable is not None and shutil.which(executable) is None:
+        raise ConfigError(f"DOT_EXECUTABLE names no program: {executable}. Install Graphviz, or leave the setting out")
+    if executable := executable or shutil.which("dot"):
+        return [executable, f"-T{image.suffix[1:]}", "-o", str(image), str(source)]
+    if importlib.util.find_spec("pygraphviz") is not None:
+        return [sys.executable, "-c", _DRAW, str(source), str(image)]
+    return None

@@ -1,0 +1,118 @@
+"""The errors of ozelot, all of one family, and the exit codes of its commands.
+
+::
+
+    OzelotError
+    ├── ConfigError           a setting is missing, wrong, or cannot be read
+    ├── DatabaseUnavailable   no connection to the database: driver, address, password, file
+    ├── TransactionError      sessions of one open transaction got in each other's way
+    ├── MarkerNotFound        a marker that was to be removed is not there
+    ├── GraphError            requirements that run in a circle
+    ├── LeftoverRows          a task was about to run on top of rows of an earlier run
+    ├── NotClearable          a task neither says what it creates nor how to clear it
+    ├── ClearRefused          clearing would break rows that are not to be cleared
+    ├── TableReferenced       a table cannot be dropped while others refer to it
+    └── FetchError            a web request failed
+
+Each also derives from what ozelot 0.2 raised in its place (mostly ``RuntimeError``), so that code written
+for it goes on catching it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What a command tells the shell."""
+
+    OK = 0
+    INCOMPLETE = 1  # the pipeline is not complete, or something was found
+    USAGE = 2  # the command was called wrongly
+    ENVIRONMENT = 3  # the database, a module or a setting is not as it should be
+
+
+class OzelotError(Exception):
+    """Base of all errors that ozelot raises on purpose; the message is meant for the user."""
+
+    exit_code = ExitCode.INCOMPLETE
+
+
+class ConfigError(OzelotError, RuntimeError, ValueError):
+    """A setting is missing, wrong, or cannot be read."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+
+class DatabaseUnavailable(OzelotError, RuntimeError):
+    """The database cannot be reached; the message names what to change, never a password."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+
+class TransactionError(OzelotError, RuntimeError):
+    """Several sessions that share one open transaction got in each other's way."""
+
+
+class MarkerNotFound(OzelotError, LookupError, RuntimeError):
+    """A marker that was to be removed is not there."""
+
+
+class GraphError(OzelotError, RuntimeError):
+    """The requirements of tasks run in a circle; the message draws it."""
+
+
+class LeftoverRows(OzelotError, RuntimeError):
+    """A task was about to run although rows of an earlier run of it are still there."""
+
+
+class NotClearable(OzelotError, NotImplementedError):
+    """A task neither declares what it creates or updates, nor defines ``clear()``."""
+
+
+class ClearRefused(OzelotError, RuntimeError):
+    """Clearing would break, or take along, rows that are not to be cleared; nothing was changed."""
+
+
+class TableReferenced(OzelotError, RuntimeError):
+    """A table cannot be dropped while other tables refer to it."""
+
+
+class FetchError(OzelotError, RuntimeError):
+    """A web request failed, or failed earlier and its failure was kept in the request cache.
+
+    Attributes:
+        url: the address that was asked for.
+        status: the HTTP status, or one of the codes above 900 in :mod:`ozelot.cache`.
+    """
+
+    def __init__(self, message: str, *, url: str, status: int) -> None:
+        super().__init__(message)
+        self.url = url
+        self.status = status
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild_fetch_error, (str(self), self.url, self.status)
+
+
+def _rebuild_fetch_error(message: str, url: str, status: int) -> FetchError:
+    return FetchError(message, url=url, status=status)
+
+
+@contextmanager
+def exit_on_error() -> Iterator[None]:
+    """End the program with one line on stderr and an exit code where an :class:`OzelotError` comes out.
+
+    For the outermost level of a script. Any other exception passes with its traceback: it is a bug.
+
+    Raises:
+        SystemExit: with the error's ``exit_code``.
+    """
+    try:
+        yield
+    except OzelotError as exc:
+        print(f"error: {exc}", file=sys.stderr)  # noqa: T201 - the one place that talks to the terminal
+        sys.exit(exc.exit_code)

@@ -1,0 +1,1 @@
+"""Pipelines: tasks, what they require, and what is complete."""

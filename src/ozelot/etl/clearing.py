@@ -1,0 +1,200 @@
+"""Clearing: deleting what tasks put into the database, and their markers.
+
+A task declares what it creates and updates; :func:`clear_plan` makes a plan of several tasks, which is data to look
+at, and ``plan.apply`` acts in one transaction. Tasks are cleared downstream first. Rows of those that declare
+what they create are deleted in an order that foreign keys accept; a task with a ``clear()`` of its own has its turn
+when everything downstream of it is cleared.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections import deque
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeGuard
+from weakref import WeakSet
+
+import luigi
+import sqlalchemy as sa
+from sqlalchemy.orm import InstrumentedAttribute
+
+from ozelot import client
+from ozelot.errors import ClearRefused, NotClearable
+from ozelot.etl.graph import Graph
+from ozelot.etl.identity import task_label, task_name
+from ozelot.orm import target as marker
+from ozelot.orm.base import Base
+from ozelot.orm.rows import Rows
+
+log = logging.getLogger(__name__)
+
+
+class ClearableTask(Protocol):
+    """What an ORM task has, as far as clearing is concerned."""
+
+    creates: Collection[type[Base]] | None
+    object_classes: Collection[type[Base]] | None
+    updates: Collection[InstrumentedAttribute[Any]] | None
+
+    def mark_incomplete(self) -> None: ...
+    def clear(self) -> None: ...
+    def close_session(self, commit: bool = True) -> None: ...
+
+
+#: All classes of ORM tasks, to find those that create rows of a model.
+task_classes: WeakSet[type[luigi.Task]] = WeakSet()
+
+
+def is_orm_task(task: object) -> TypeGuard[ClearableTask]:
+    """Whether the task has a marker and can be cleared."""
+    return type(task) in task_classes
+
+
+def created_models(task: Any) -> list[type[Base]]:
+    """The models whose rows a task, or a class of tasks, says that it creates."""
+    return [*(task.creates or ()), *(task.object_classes or ())]
+
+
+def rows_of(tasks: Iterable[Any]) -> Rows:
+    """What tasks say that they create and update."""
+    models: list[type[Base]] = []
+    columns: list[sa.Column[Any]] = []
+    for task in tasks:
+        models += created_models(task)
+        columns += [column for attribute in task.updates or () for column in attribute.property.columns]
+    return Rows(dict.fromkeys(models), dict.fromkeys(columns))
+
+
+def clears_itself(task: object) -> bool:
+    """Whether the task's class has a ``clear()`` of its own, in place of the one derived from what it declares."""
+    method = inspect.getattr_static(type(task), "clear")
+    return not getattr(getattr(method, "function", method), "derived", False)
+
+
+def clear_one(task: ClearableTask) -> None:
+    """The ``clear()`` of a task that declares what it creates: marker and rows go in one transaction.
+
+    Rows that others still refer to stay, with a warning, until those others are cleared with them.
+    """
+    _check_clearable(task)
+    label = task_label(task)  # type: ignore[arg-type]
+    database = client.get_client()
+    marker.prepare(database.engine)
+    with database.transaction():
+        task.mark_incomplete()
+        try:
+            _delete([task])
+        except ClearRefused as exc:
+            log.warning(
+                "%s is marked incomplete, but its rows stay: %s. check_completion(root, clear=True) clears both, "
+                "where root is a task that requires both",
+                label,
+                exc,
+            )
+
+
+def _check_clearable(task: ClearableTask) -> None:
+    if not clears_itself(task) and task.creates is None and task.object_classes is None and task.updates is None:
+        name = type(task).__name__
+        raise NotClearable(
+            f"{name} does not say how to clear it: declare 'creates = [Model, ...]' or 'updates = [Model.column, ...]' "
+            f"in class {name}, or define clear()"
+        )
+
+
+@dataclass(frozen=True)
+class ClearPlan:
+    """Tasks to clear, in order: downstream first.
+
+    Attributes:
+        steps: the tasks by label.
+        left_out: labels of tasks that are no ORM tasks, and so are left as they are.
+    """
+
+    steps: dict[str, ClearableTask]
+    left_out: list[str]
+
+    def apply(self) -> None:
+        """Clear the tasks, all in one transaction: on any error nothing is changed.
+
+        Raises:
+            ClearRefused: rows of other tasks refer to rows that would be deleted.
+        """
+        if not self.steps:
+            return
+        database = client.get_client()
+        marker.prepare(database.engine)
+        with database.transaction():
+            declared: list[ClearableTask] = []
+            for task in self.steps.values():
+                task.mark_incomplete()
+                if not clears_itself(task):
+                    declared.append(task)
+                    continue
+                _delete(declared)
+                declared.clear()
+                task.clear()
+                task.close_session()
+            _delete(declared)
+
+
+def _delete(tasks: Collection[Any]) -> None:
+    rows = rows_of(tasks)
+    if not rows.tables and not rows.resets:
+        return
+    with client.get_client().engine.begin() as connection:
+        blocked = rows.blocked_by(connection)
+        if blocked:
+            told = "; ".join(
+                f"{found.count} rows of {found.table.name}{_created_by(connection, found.table)} "
+                f"refer to {found.refers_to.name}"
+                for found in blocked
+            )
+            raise ClearRefused(told)
+        rows.delete(connection)
+
+
+def _created_by(connection: sa.Connection, table: sa.Table) -> str:
+    names = {task_name(cls) for cls in task_classes if table in rows_of([cls]).tables}
+    labels = marker.names_complete(connection, names, limit=5) or sorted(names)
+    return f" (created by {', '.join(labels)})" if labels else ""
+
+
+def clear_plan(graph: Graph, labels: Collection[str]) -> ClearPlan:
+    """The plan to clear those tasks of a graph; changes nothing.
+
+    Raises:
+        NotClearable: a task does not say how.
+    """
+    dependents = {label: 0 for label in reversed(graph.tasks) if label in labels}
+    for label in dependents:
+        for requirement in graph.requires[label]:
+            if requirement in dependents:
+                dependents[requirement] += 1
+    # Those that declare what they create go first where both may, so that their rows go together, in one order.
+    ready: dict[bool, deque[str]] = {False: deque(), True: deque()}
+    steps: dict[str, ClearableTask] = {}
+    left_out: list[str] = []
+
+    def add(label: str) -> None:
+        ready[is_orm_task(task := graph.tasks[label]) and clears_itself(task)].append(label)
+
+    for label, count in dependents.items():
+        if not count:
+            add(label)
+    while ready[False] or ready[True]:
+        label = (ready[False] or ready[True]).popleft()
+        task = graph.tasks[label]
+        if is_orm_task(task):
+            _check_clearable(task)
+            steps[label] = task
+        else:
+            left_out.append(label)
+        for requirement in graph.requires[label]:
+            if requirement in dependents:
+                dependents[requirement] -= 1
+                if not dependents[requirement]:
+                    add(requirement)
+    return ClearPlan(steps, left_out)

@@ -1,0 +1,173 @@
+"""The state of a graph: what is complete, and what is to be done about the rest."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from contextlib import nullcontext
+from typing import Literal, overload
+
+import luigi
+
+from ozelot import client, config
+from ozelot.errors import ClearRefused
+from ozelot.etl.clearing import clear_plan, is_orm_task, rows_of
+from ozelot.etl.graph import Graph, walk
+from ozelot.etl.identity import task_label
+from ozelot.etl.targets import ORMTarget, judged_by_marker
+from ozelot.orm import target as marker
+from ozelot.orm.base import Base, table_of, tables_referring_to
+
+log = logging.getLogger(__name__)
+
+
+def complete(graph: Graph) -> set[str]:
+    """The labels of tasks whose own marker (or target) exists, whatever they require.
+
+    The markers of all ORM tasks are read by one query; ``complete()`` is called where a class overrides it.
+    """
+    keys: dict[str, tuple[str, str]] = {}
+    found = set()
+    for label, task in graph.tasks.items():
+        if judged_by_marker(task):
+            keys[label] = ORMTarget.from_task(task).keys
+        elif task.complete():
+            found.add(label)
+    if keys:
+        with client.get_client().engine.connect() as connection:
+            there = marker.existing(connection, {key for pair in keys.values() for key in pair})
+        found |= {label for label, pair in keys.items() if not there.isdisjoint(pair)}
+    return found
+
+
+def all_complete(wrapper: luigi.Task) -> bool:
+    """Whether all that a wrapper requires is complete, looking through wrappers that it requires, each once."""
+    seen: dict[str, luigi.Task] = {}
+    inner = [wrapper]
+    while inner:
+        for requirement in inner.pop().deps():
+            label = task_label(requirement)
+            if label not in seen:
+                seen[label] = requirement
+                if type(requirement).complete is type(wrapper).complete:
+                    inner.append(requirement)
+    return len(complete(Graph(seen))) == len(seen)
+
+
+def pending(graph: Graph, done: set[str]) -> set[str]:
+    """The labels of tasks that are incomplete themselves, or have something incomplete upstream."""
+    found: set[str] = set()
+    for label in graph.tasks:  # requirements come first
+        if label not in done or not found.isdisjoint(graph.requires[label]):
+            found.add(label)
+    return found
+
+
+@overload
+def check_completion(
+    task: luigi.Task, mark_incomplete: bool = ..., clear: bool = ..., return_stats: Literal[False] = ...
+) -> bool: ...
+@overload
+def check_completion(
+    task: luigi.Task, mark_incomplete: bool = ..., clear: bool = ..., *, return_stats: Literal[True]
+) -> tuple[bool, dict[str, int]]: ...
+def check_completion(
+    task: luigi.Task, mark_incomplete: bool = False, clear: bool = False, return_stats: bool = False
+) -> bool | tuple[bool, dict[str, int]]:
+    """Whether a task and everything upstream is complete; logs what is not, and can mark or clear it.
+
+    Args:
+        task: the root.
+        mark_incomplete: remove the marker of every pending ORM task; what it loaded stays.
+        clear: clear every pending ORM task, downstream first: markers and data, in one transaction.
+        return_stats: also return how many tasks were found in which state.
+
+    Returns:
+        Whether nothing is pending; with ``return_stats`` a pair of that and the counts.
+
+    Raises:
+        ClearRefused: rows that are not to be cleared refer to rows that are; nothing was changed.
+        NotClearable: a task does not say how to clear it; nothing was changed.
+    """
+    config.show_logs()
+    graph = walk(task)
+    done = complete(graph)
+    open_tasks = pending(graph, done)
+    for label in graph.tasks:
+        if label not in open_tasks:
+            log.debug("Task complete: %s", label)
+        elif label in done:
+            log.info("Task complete but requirements incomplete: %s", label)
+        else:
+            log.info("Task incomplete: %s", label)
+    counts = {"Complete tasks": len(graph.tasks) - len(open_tasks), "Incomplete tasks": len(open_tasks)}
+    if mark_incomplete:
+        marked = [label for label in graph.tasks if label in open_tasks]
+        counts["Marked incomplete"] = _mark_incomplete(graph, marked)
+    if clear:
+        counts["Cleared"] = _clear(graph, open_tasks)
+    stats = {name: count for name, count in counts.items() if count}
+    log.info("Task completion checking, summary:\n%s", stats)
+    return (not open_tasks, stats) if return_stats else not open_tasks
+
+
+def _mark_incomplete(graph: Graph, labels: Iterable[str]) -> int:
+    tasks = {label: graph.tasks[label] for label in labels}
+    marked = [label for label, task in tasks.items() if is_orm_task(task)]
+    if marked:
+        database = client.get_client()
+        marker.prepare(database.engine)
+        with database.transaction():
+            for task in tasks.values():
+                if is_orm_task(task):
+                    task.mark_incomplete()
+    for label in tasks:
+        if label in marked:
+            log.info("Marked task incomplete: %s", label)
+        else:
+            log.info("Cannot mark task incomplete, not an ORMTask: %s", label)
+    return len(marked)
+
+
+def _clear(graph: Graph, labels: set[str]) -> int:
+    plan = clear_plan(graph, labels)
+    try:
+        plan.apply()
+    except ClearRefused as exc:
+        raise ClearRefused(f"Nothing was cleared: {exc}. Clear from a task that requires those, too") from exc
+    for label in plan.steps:
+        log.info("Cleared task: %s", label)
+    for label in plan.left_out:
+        log.info("Cannot clear task, not an ORMTask: %s", label)
+    return len(plan.steps)
+
+
+def rebuild(root: luigi.Task, model: type[Base]) -> list[str]:
+    """Drop the table of a model and all tables that refer to it, create them anew, and mark incomplete who fills them.
+
+    For a model that was changed. All rows of these tables are lost; a run of the root loads them again.
+
+    Args:
+        root: the task whose graph is looked through for tasks that create or update rows of these tables.
+        model: the model.
+
+    Returns:
+        The labels of the tasks that were marked incomplete.
+    """
+    table = table_of(model)
+    rebuilt = {table, *tables_referring_to(table)}
+    graph = walk(root)
+    touched = []
+    for label, task in graph.tasks.items():
+        if is_orm_task(task):
+            rows = rows_of([task])
+            if not rebuilt.isdisjoint(rows.tables) or not rebuilt.isdisjoint(rows.resets):
+                touched.append(label)
+    database = client.get_client()
+    # MariaDB commits with every CREATE and DROP: there the markers go first, so that at no time do they claim too much.
+    atomic = database.engine.dialect.name not in ("mysql", "mariadb")
+    with database.transaction() if atomic else nullcontext():
+        _mark_incomplete(graph, touched)
+        model.drop_table(database, cascade=True)
+        model.create_table(database, cascade=True)
+    return touched

@@ -1,0 +1,81 @@
+"""Walking requirements: iterative, for any depth, each task once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import luigi
+
+from ozelot.errors import GraphError
+from ozelot.etl.identity import task_label
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A root (or several) and everything upstream.
+
+    Attributes:
+        tasks: every task by its label, requirements before those who require them, in the order in which a walk
+            from the root leaves them.
+        requires: the labels that each label requires, each once, in the order of ``requires()``.
+    """
+
+    tasks: dict[str, luigi.Task] = field(default_factory=dict)
+    requires: dict[str, list[str]] = field(default_factory=dict)
+
+    def required_by(self) -> dict[str, list[str]]:
+        """The labels that directly require each label; those that none requires are left out."""
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for label, requirements in self.requires.items():
+            for requirement in requirements:
+                found[requirement].append(label)
+        return found
+
+
+def walk(roots: luigi.Task | Iterable[luigi.Task]) -> Graph:
+    """The graph of a task, or of several; calls each task's ``requires()`` once.
+
+    Raises:
+        GraphError: requirements run in a circle.
+    """
+    graph = Graph()
+    labels: dict[int, str] = {}
+    kept: list[luigi.Task] = []  # what labels are looked up by the identity of must stay alive
+
+    def label_of(task: luigi.Task) -> str:
+        label = labels.get(id(task))
+        if label is None:
+            label = labels[id(task)] = task_label(task)
+            kept.append(task)
+        return label
+
+    path: dict[str, Iterator[luigi.Task]] = {}  # the tasks under way, and which requirements are still to visit
+
+    def enter(task: luigi.Task, label: str) -> None:
+        requirements = {label_of(requirement): requirement for requirement in task.deps()}
+        entered[label] = task
+        graph.requires[label] = list(requirements)
+        path[label] = iter(requirements.values())
+
+    entered: dict[str, luigi.Task] = {}
+    for root in [roots] if isinstance(roots, luigi.Task) else roots:
+        if label_of(root) in entered:
+            continue
+        enter(root, label_of(root))
+        while path:
+            label, requirements = next(reversed(path.items()))
+            requirement = next(requirements, None)
+            if requirement is None:
+                graph.tasks[label] = entered[label]
+                del path[label]
+            elif (found := label_of(requirement)) in path:
+                raise GraphError(f"Requirements run in a circle: {_drawn(list(path), found)}")
+            elif found not in entered:
+                enter(requirement, found)
+    return graph
+
+
+def _drawn(path: list[str], again: str) -> str:
+    return " -> ".join([*path[path.index(again) :], again])

@@ -1,0 +1,39 @@
+"""What a task is called in the database and in messages: its name and its parameter string.
+
+Two tasks with the same identity are the same task. The identity holds significant public parameters only, so that
+a hidden one (a password, say) is never stored.
+"""
+
+from __future__ import annotations
+
+import luigi
+
+
+def task_name(task: luigi.Task | type[luigi.Task]) -> str:
+    """The class name, with the task namespace in front where there is one: ``Load`` or ``sales.Load``."""
+    return str(task.get_task_family())  # type: ignore[no-untyped-call]
+
+
+def task_params(task: luigi.Task) -> str:
+    """The parameters as text, sorted by name: ``{'a': 'x', 'b': '3'}``; ``{}`` where there are none.
+
+    Quotes and backslashes within values are escaped, so that different parameters never look alike.
+    """
+    values = task.to_str_params(only_significant=True, only_public=True)
+    pairs = [f"'{name}': '{_escaped(values[name])}'" for name in sorted(values)]
+    return "{" + ", ".join(pairs) + "}"
+
+
+def task_label(task: luigi.Task) -> str:
+    """Name and parameters, as messages show them: ``LoadMovies {}``."""
+    return f"{task_name(task)} {task_params(task)}"
+
+
+def legacy_identity(task: luigi.Task) -> tuple[str, str]:
+    """Name and parameter string as ozelot 0.2 spelled them: no namespace, all parameters, nothing escaped."""
+    values = task.to_str_params()
+    return type(task).__name__, "{" + ", ".join(f"'{name}': '{values[name]}'" for name in sorted(values)) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace("'", "\\'")

@@ -1,0 +1,109 @@
+"""The marker as Luigi sees it: a target that exists when the task is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
+
+import luigi
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from ozelot import client, transaction
+from ozelot.errors import MarkerNotFound
+from ozelot.etl.identity import legacy_identity, task_name, task_params
+from ozelot.orm import target as marker
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+class ORMTarget(luigi.Target):
+    """The marker of one task.
+
+    Args:
+        name: the name of the task.
+        params: its parameter string.
+    """
+
+    def __init__(self, name: str, params: str) -> None:
+        self.name = name
+        self.params = params
+        self._legacy = (name, params)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name} {self.params})"
+
+    @classmethod
+    def from_task(cls, task: luigi.Task) -> Self:
+        """The marker of a task."""
+        name = getattr(task, "get_name", lambda: task_name(task))()
+        params = getattr(task, "get_param_string", lambda: task_params(task))()
+        found = cls(name=name, params=params)
+        found._legacy = legacy_identity(task)
+        return found
+
+    @property
+    def keys(self) -> tuple[str, str]:
+        """The key of this marker, and the one that it has where ozelot 0.2 wrote it."""
+        return marker.marker_key(self.name, self.params), marker.legacy_key(*self._legacy)
+
+    def exists(self) -> bool:
+        """Whether the task is complete."""
+        with client.get_client().engine.connect() as connection:
+            return bool(marker.existing(connection, self.keys))
+
+    def create(self) -> bool:
+        """Write the marker, where it is not there.
+
+        Returns:
+            Whether it was not there. Within the task's own ``run()`` the marker is written at the end.
+        """
+        engine = client.get_client().engine
+        if self._is_reserved(engine):
+            return True
+        marker.prepare(engine)
+        try:
+            with engine.begin() as connection:
+                if marker.existing(connection, self.keys):
+                    return False
+                marker.insert(connection, self.name, self.params)
+        except IntegrityError:
+            return False  # another runner was faster: the unique index says so
+        return True
+
+    def remove(self) -> None:
+        """Delete the marker. Within the task's own ``run()`` there is none to delete, and this does nothing.
+
+        Raises:
+            MarkerNotFound: it is not there.
+        """
+        engine = client.get_client().engine
+        if self._is_reserved(engine):
+            return
+        marker.prepare(engine)
+        with engine.begin() as connection:
+            if not marker.delete(connection, self.keys):
+                raise MarkerNotFound(f"No marker to remove: {self.name} {self.params} is not complete")
+
+    def _is_reserved(self, engine: sa.Engine) -> bool:
+        opened = transaction.current(engine)
+        return opened is not None and self.keys[0] in opened.reserved
+
+
+def by_marker(method: _F) -> _F:
+    """Say of ``output()`` or ``complete()`` of a task that the marker answers, so that it can be read in bulk."""
+    method.by_marker = True  # type: ignore[attr-defined]
+    return method
+
+
+def judged_by_marker(task: luigi.Task) -> bool:
+    """Whether the marker alone says if the task is complete: nothing about that was overridden."""
+    cls = type(task)
+    target_class = getattr(cls, "target_class", None)
+    return (
+        isinstance(target_class, type)
+        and issubclass(target_class, ORMTarget)
+        and target_class.exists is ORMTarget.exists
+        and getattr(cls.output, "by_marker", False)
+        and getattr(cls.complete, "by_marker", False)
+    )

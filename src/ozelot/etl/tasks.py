@@ -1,0 +1,288 @@
+"""The task classes: Luigi tasks whose rows and whose state are in one database.
+
+::
+
+    class LoadUnits(ORMTask):
+        creates = [Unit]
+
+        def run(self):
+            self.session.add(Unit(name="Research"))
+
+Everything that ``run()`` writes, and the marker that says that the task is complete, commit together when it
+returns. ``clear()`` follows from what the task declares.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import types
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
+
+import luigi
+from luigi.task import flatten
+from sqlalchemy import orm
+from sqlalchemy.orm import InstrumentedAttribute
+
+from ozelot import client
+from ozelot.errors import ConfigError, NotClearable
+from ozelot.etl import clearing, completion, execution
+from ozelot.etl.completion import check_completion as check_completion
+from ozelot.etl.identity import task_name as get_task_name
+from ozelot.etl.identity import task_params as get_task_param_string
+from ozelot.etl.targets import ORMTarget, by_marker
+from ozelot.orm.base import Base
+
+__all__ = [
+    "InputFileTask",
+    "ORMObjectCreatorMixin",
+    "ORMTask",
+    "ORMTestTask",
+    "ORMWrapperTask",
+    "TaskBase",
+    "check_completion",
+    "get_task_name",
+    "get_task_param_string",
+]
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_M = TypeVar("_M", bound=Callable[..., Any])
+
+log = logging.getLogger(__name__)
+
+
+class on_class_or_task(Generic[_P, _R]):  # noqa: N801 - a decorator
+    """A method that, called on the class, acts on the task with default parameters."""
+
+    def __init__(self, function: Callable[Concatenate[Any, _P], _R]) -> None:
+        self.function = function
+        functools.update_wrapper(self, function)  # type: ignore[arg-type]
+
+    def __get__(self, task: object, cls: type) -> Callable[_P, _R]:
+        if task is not None:
+            return cast("Callable[_P, _R]", types.MethodType(self.function, task))
+
+        @functools.wraps(self.function)
+        def on_default(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            return self.function(cls(), *args, **kwargs)
+
+        return cast("Callable[_P, _R]", on_default)
+
+
+class _on_either:  # noqa: N801 - a decorator
+    """A method whose first argument is the task, or the class where it is called on that."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        functools.update_wrapper(self, function)  # type: ignore[arg-type]
+
+    def __get__(self, task: object, cls: type) -> Any:
+        return types.MethodType(self.function, cls if task is None else task)
+
+
+def _derived(method: _M) -> _M:
+    """Say of ``clear()`` that it follows from what the task declares."""
+    method.derived = True  # type: ignore[attr-defined]
+    return method
+
+
+class TaskBase(luigi.Task):
+    """What all tasks of ozelot have in common."""
+
+    #: Graphviz styles of the task's box in the pipeline diagram.
+    diagram_style: Sequence[str] = ()
+
+    def clear(self) -> None:
+        """Bring the database back to what it was before the task ran."""
+        raise NotClearable(f"{type(self).__name__} does not define clear()")
+
+    @classmethod
+    def get_name(cls) -> str:
+        """The name in the database and in messages."""
+        return get_task_name(cls)
+
+    def get_param_string(self) -> str:
+        """The parameters in the database and in messages, such as ``{'year': '2010'}``."""
+        return get_task_param_string(self)
+
+    @_on_either
+    def build(self_or_class, local_scheduler: bool = True, **params: Any) -> bool:  # noqa: N805 - it is either
+        """Run the task with Luigi, with everything upstream that is incomplete.
+
+        Args:
+            local_scheduler: Luigi's own scheduler in this process; False: a ``luigid`` on this machine.
+            **params: parameters of the task, where this is called on the class.
+
+        Returns:
+            Whether all of it succeeded.
+        """
+        task = self_or_class(**params) if isinstance(self_or_class, type) else self_or_class
+        return bool(luigi.build([task], local_scheduler=local_scheduler))
+
+
+class ORMTask(TaskBase):
+    """A task whose completion is a marker in the database.
+
+    Attributes:
+        creates: the models whose rows this task creates, and no other task does. Declares how to clear it.
+        updates: columns (``Model.column``, nullable, no default) that this task fills in rows of other tasks.
+        object_classes: what ``creates`` was called in 0.2; a task that starts while such rows exist is warned about
+            instead of refused.
+        target_class: the class of the marker.
+    """
+
+    creates: Collection[type[Base]] | None = None
+    updates: Collection[InstrumentedAttribute[Any]] | None = None
+    object_classes: Collection[type[Base]] | None = None
+    target_class: type[ORMTarget] = ORMTarget
+    diagram_style: Sequence[str] = ("bold",)
+
+    _session: orm.Session | None = None
+
+    #: Whether :meth:`done` was called in the run under way.
+    run_done = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        clearing.task_classes.add(cls)
+        run = inspect.getattr_static(cls, "run")  # its own, or that of a mixin
+        if inspect.isfunction(run) and not hasattr(run, "atomic"):
+            cls.run = execution.atomic(run)  # type: ignore[method-assign]
+        for name in ("clear", "mark_incomplete"):
+            if inspect.isfunction(method := inspect.getattr_static(cls, name)):
+                setattr(cls, name, on_class_or_task(method))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_session"}
+
+    @by_marker
+    def output(self) -> Any:
+        """The marker; a task may add further targets."""
+        return [self.target_class.from_task(self)]
+
+    @by_marker
+    def complete(self) -> bool:
+        """Whether the marker is there (and any further targets are)."""
+        return bool(super().complete())  # type: ignore[no-untyped-call]
+
+    @property
+    def client(self) -> client.Client:
+        """The database client."""
+        return client.get_client()
+
+    @property
+    def session(self) -> orm.Session:
+        """The session of this task, opened at first use; within ``run()`` it is part of the task's transaction."""
+        if self._session is None:
+            self._session = self.client.create_session()
+        return self._session
+
+    def close_session(self, commit: bool = True) -> None:
+        """Commit (or roll back) and close the session of this task, if it is open."""
+        session, self._session = self._session, None
+        if session is not None:
+            try:
+                if commit:
+                    session.commit()
+            finally:
+                session.close()
+
+    def done(self, commit: bool = True) -> None:
+        """End the task: close its session and mark it complete. A ``run()`` that just returns has the same effect."""
+        self.run_done = True
+        self.close_session(commit)
+        self.mark_complete()
+
+    def mark_complete(self) -> None:
+        """Write the marker. Within ``run()``, that happens at its end."""
+        for target in flatten(self.output()):
+            if isinstance(target, ORMTarget):
+                target.create()
+
+    @on_class_or_task
+    def mark_incomplete(self) -> None:
+        """Remove the marker, if there is one; the rows stay. Within the task's own ``run()`` this does nothing."""
+        for target in flatten(self.output()):
+            if isinstance(target, ORMTarget) and target.exists():
+                target.remove()
+
+    @execution.atomic
+    def run(self) -> Any:
+        """Fill the database; for the derived class to define."""
+
+    @on_class_or_task
+    @_derived
+    def clear(self) -> None:
+        """Delete the rows and reset the columns that this task declares, and remove its marker, in one transaction.
+
+        Where rows of other tasks still refer to these rows, only the marker goes, with a warning:
+        ``check_completion(root, clear=True)`` clears all of them in order.
+
+        Raises:
+            NotClearable: the task declares nothing.
+        """
+        clearing.clear_one(self)
+
+
+class ORMTestTask(ORMTask):
+    """A task that checks what others loaded: ``run()`` asserts, and writes nothing."""
+
+    creates = ()
+    diagram_style = ("diagonals",)
+
+    def done(self, commit: bool = False) -> None:
+        """As for any task, but its session is not committed unless asked to."""
+        super().done(commit)
+
+
+class ORMWrapperTask(ORMTask):
+    """A task that only bundles others: it is complete when its marker is there and all that it requires is complete."""
+
+    creates = ()
+    diagram_style = ("dotted",)
+
+    def run(self) -> Any:
+        """Do nothing: being required by this task is what its requirements need to run."""
+
+    @by_marker
+    def complete(self) -> bool:
+        """For Luigi: whether the marker is there, and the requirements are complete, those of wrappers included."""
+        return super().complete() and completion.all_complete(self)
+
+
+class ORMObjectCreatorMixin:
+    """For tasks of ozelot 0.2 that declare ``object_classes``; ``clear()`` deletes all their rows."""
+
+    object_classes: Collection[type[Base]] | None = ()
+
+
+class InputFileTask(TaskBase):
+    """A file that is there, or is not: complete when it exists.
+
+    Attributes:
+        input_file: the path, set by the class (or by a property).
+    """
+
+    input_file: str | Path | None = None
+    diagram_style = ("rounded",)
+
+    def output(self) -> Any:
+        """The file."""
+        if self.input_file is None:
+            raise ConfigError(f"{type(self).__name__} has no file: set 'input_file' in the class")
+        return [luigi.LocalTarget(str(self.input_file))]
+
+    def clear(self) -> None:
+        """Leave the file as it is: it is not ours to delete."""
+        log.info("Called 'clear' for input file task %s - doing nothing", self.get_name())
+
+    def run(self) -> None:
+        """Do nothing: the file is there, or somebody has to provide it."""
+
+    def load(self) -> Any:
+        """The content of the file, in a form that other tasks can use; for the derived class to define."""
+        raise NotImplementedError(f"{type(self).__name__} does not define load()")

@@ -1,0 +1,217 @@
+"""The base class of all models, and what it gives them.
+
+::
+
+    from sqlalchemy import ForeignKey, String
+    from sqlalchemy.orm import Mapped, mapped_column
+    from ozelot.orm.base import Base
+
+    class Unit(Base):
+        name: Mapped[str] = mapped_column(String(100))
+
+    class Employee(Base):
+        unit_id: Mapped[int] = mapped_column(ForeignKey("unit.id"))
+
+A model has an integer primary key ``id`` and the lower-cased class name as table name, unless it says otherwise.
+Every foreign key column gets an index, unless it says ``index=False``: without one, deleting a row that others
+may refer to reads all of those others.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy import event, orm
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ozelot.errors import TableReferenced
+
+if TYPE_CHECKING:
+    from os import PathLike
+    from pathlib import Path
+
+    from ozelot.client import Client
+
+#: All models by class name.
+model_registry: dict[str, type[Base]] = {}
+
+
+class Base(orm.DeclarativeBase):
+    """Derive models from this class."""
+
+    # Models of 0.2 may annotate attributes that are none of SQLAlchemy's business.
+    __allow_unmapped__ = True
+
+    id: Mapped[int] = mapped_column(primary_key=True, sort_order=-1)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not cls.__dict__.get("__abstract__", False):
+            model_registry[cls.__name__] = cls
+
+    if not TYPE_CHECKING:
+
+        @orm.declared_attr.directive
+        def __tablename__(cls) -> str:  # noqa: N805 - SQLAlchemy hands in the class
+            return cls.__name__.lower()
+
+    @classmethod
+    def create_table(cls, client: Client, cascade: bool = False) -> None:
+        """Create the table of this model.
+
+        Args:
+            client: the database.
+            cascade: also the tables that refer to it, directly or through others, where they are missing.
+
+        Raises:
+            sqlalchemy.exc.DatabaseError: the table is there already.
+        """
+        with client.engine.begin() as connection:
+            table = table_of(cls)
+            table.create(connection)
+            if cascade:
+                for other in tables_referring_to(table):
+                    other.create(connection, checkfirst=True)
+
+    @classmethod
+    def drop_table(cls, client: Client, cascade: bool = False) -> None:
+        """Drop the table of this model, with all rows.
+
+        Args:
+            client: the database.
+            cascade: first drop the tables that refer to it, directly or through others, with all their rows.
+
+        Raises:
+            TableReferenced: other tables refer to it, and ``cascade`` is not set, or does not know them as models.
+        """
+        table = table_of(cls)
+        with client.engine.begin() as connection:
+            known = tables_referring_to(table) if cascade else []
+            dropped = {table.name, *(other.name for other in known)}
+            blocking = sorted(
+                {holder for target, holder in _references(connection) if target in dropped and holder not in dropped}
+            )
+            if blocking and cascade:
+                raise TableReferenced(
+                    f"Cannot drop {table.name}: {', '.join(blocking)} refer to it or to a table that refers to it, and "
+                    "are no models known here. Import their models, or drop them yourself"
+                )
+            if blocking:
+                raise TableReferenced(
+                    f"Cannot drop {table.name}: {', '.join(blocking)} refer to it. Drop them first, or all at once "
+                    f"with {cls.__name__}.drop_table(client, cascade=True)"
+                )
+            for other in reversed(known):
+                other.drop(connection, checkfirst=True)
+            table.drop(connection)
+
+    @classmethod
+    def create_all(cls, client: Client) -> None:
+        """Create the tables of all models that were imported, where they are missing."""
+        with client.engine.begin() as connection:
+            cls.metadata.create_all(connection)
+
+    @classmethod
+    def drop_all(cls, client: Client) -> None:
+        """Drop the tables of all models that were imported, with all rows."""
+        with client.engine.begin() as connection:
+            cls.metadata.drop_all(connection)
+
+    @classmethod
+    def get_max_id(cls, session: orm.Session) -> int:
+        """The largest ``id`` in use, 0 where there are no rows; for a derived model that of its base model."""
+        base = sa.inspect(cls).base_mapper.class_
+        return session.scalar(sa.select(sa.func.max(base.id))) or 0
+
+    def truncate_to_field_length(self, field: str, value: str | None) -> str | None:
+        """Cut ``value`` to the length of the text column ``field``; for use in a validator.
+
+        ::
+
+            @validates("name")
+            def _cut(self, field, value):
+                return self.truncate_to_field_length(field, value)
+        """
+        length = sa.inspect(type(self)).column_attrs[field].columns[0].type.length  # type: ignore[attr-defined]
+        return value if value is None or length is None else value[:length]
+
+
+@event.listens_for(sa.Table, "after_parent_attach")
+def _index_foreign_keys(table: sa.Table, metadata: sa.MetaData) -> None:
+    if metadata is not Base.metadata:
+        return
+    for constraint in list(table.foreign_key_constraints):
+        columns = list(constraint.columns)
+        names = [column.name for column in columns]
+        keys = [c for c in table.constraints if isinstance(c, sa.PrimaryKeyConstraint | sa.UniqueConstraint)]
+        covered = [[column.name for column in key.columns][: len(names)] for key in [*keys, *table.indexes]]
+        if names in covered or any(column.index is not None or column.unique for column in columns):
+            continue
+        sa.Index(None, *columns)
+
+
+def table_of(model: type[Base]) -> sa.Table:
+    """The table of a model; of a derived one its own, not that of its base."""
+    table = sa.inspect(model).local_table
+    if not isinstance(table, sa.Table):
+        raise TypeError(f"{model.__name__} is not mapped to a table")
+    return table
+
+
+def tables_referring_to(table: sa.Table) -> list[sa.Table]:
+    """All other tables of the models that refer to ``table``, directly or through others, in order of creation."""
+    found = {table}
+    grew = True
+    while grew:
+        more = {
+            other
+            for other in Base.metadata.tables.values()
+            if other not in found and any(key.column.table in found for key in other.foreign_keys)
+        }
+        found |= more
+        grew = bool(more)
+    return [other for other in Base.metadata.sorted_tables if other in found and other is not table]
+
+
+def _references(connection: sa.Connection) -> set[tuple[str, str]]:
+    """All (table referred to, table that refers) of the database, but for tables that refer to themselves."""
+    found = sa.inspect(connection).get_multi_foreign_keys()
+    return {
+        (key["referred_table"], holder)
+        for (_, holder), keys in found.items()
+        for key in keys
+        if key["referred_table"] != holder
+    }
+
+
+def render_diagram(out_base: str | PathLike[str]) -> list[Path]:
+    """Draw the data model: every table with columns, keys and types, and an arrow a foreign key.
+
+    Args:
+        out_base: path without ending; ``.dot`` is always written, ``.svg`` and ``.png`` where Graphviz is there.
+
+    Returns:
+        The files that were written.
+    """
+    from ozelot import diagram
+
+    lines = ["digraph schema {", "rankdir=LR;", 'node [shape=plain, fontname="Helvetica"];']
+    tables = sorted(Base.metadata.tables.values(), key=lambda table: table.name)
+    names = {table: f"t{number}" for number, table in enumerate(tables)}
+    for table, name in names.items():
+        rows = [
+            [column.name, str(column.type), " ".join(_keys_of(column))] for column in table.columns
+        ]  # one row a column
+        lines.append(f"{name} [label={diagram.table_label(table.name, rows)}];")
+    for table, name in names.items():
+        for key in sorted(table.foreign_keys, key=lambda key: key.parent.name):
+            label = diagram.quoted(key.parent.name)
+            lines.append(f'{name} -> {names[key.column.table]} [label={label}, fontname="Helvetica", fontsize=9];')
+    lines.append("}")
+    return diagram.write("\n".join(lines), out_base)
+
+
+def _keys_of(column: sa.Column[Any]) -> list[str]:
+    marks = {"PK": column.primary_key, "FK": bool(column.foreign_keys), "NULL": bool(column.nullable)}
+    return [mark for mark, holds in marks.items() if holds]

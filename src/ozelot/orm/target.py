@@ -1,0 +1,195 @@
+"""The marker: the row that says that a task is complete.
+
+The table is that of ozelot 0.2 with one more column, ``key``: a hash of name and parameters, made here because
+PostgreSQL cannot index 10,000 characters and MariaDB folds case, and unique, so that the database decides which of
+several runners completed a task. A table that 0.2 made is read as it is; the first write adds the column.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import logging
+from collections.abc import Collection, Iterable
+from typing import Any, cast
+from weakref import WeakSet
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects import mysql
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ozelot import transaction
+from ozelot.errors import TransactionError
+from ozelot.orm.base import Base
+
+log = logging.getLogger(__name__)
+
+_INDEX = "ix_ormtargetmarker_key"
+_FEW = 500  # keys to ask for by name; for more, reading all keys is quicker
+_LONG = sa.String().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
+
+
+def utc_now() -> datetime.datetime:
+    """The time in UTC, without a time zone, as all times that ozelot stores."""
+    return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+
+
+class ORMTargetMarker(Base):
+    """One row a completed task."""
+
+    name: Mapped[str | None] = mapped_column(_LONG)
+    params: Mapped[str | None] = mapped_column(_LONG)
+    created: Mapped[datetime.datetime | None] = mapped_column(default=utc_now)
+    #: None only where ozelot 0.2 wrote the row.
+    key: Mapped[str | None] = mapped_column(sa.String(64))
+
+    __table_args__ = (sa.Index(_INDEX, "key", unique=True), {"mysql_charset": "utf8mb4"})
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.params} {self.created}"
+
+
+_markers = cast(sa.Table, ORMTargetMarker.__table__)
+
+
+def marker_key(name: str, params: str) -> str:
+    """The key of a task: SHA-256 in hexadecimal."""
+    return hashlib.sha256(f"{len(name)}:{name}{params}".encode()).hexdigest()
+
+
+def legacy_key(name: str, params: str) -> str:
+    """The key of a marker that ozelot 0.2 wrote: its spelling of one task may be today's of another."""
+    return hashlib.sha256(f"0.2:{len(name)}:{name}{params}".encode()).hexdigest()
+
+
+def existing(connection: sa.Connection, keys: Collection[str]) -> set[str]:
+    """Those of ``keys`` that have a marker, by one query; changes nothing, works on tables of 0.2 and on none."""
+    if not keys:
+        return set()
+    if connection.engine not in _current and not _is_current(connection):
+        return _legacy_keys(connection).intersection(keys)
+    query = sa.select(ORMTargetMarker.key)
+    if len(keys) <= _FEW:
+        query = query.where(ORMTargetMarker.key.in_(keys))
+    return {key for (key,) in connection.execute(query) if key is not None and key in keys}
+
+
+def insert(connection: sa.Connection, name: str, params: str) -> None:
+    """Write a marker; the table must be ready (:func:`prepare`).
+
+    Raises:
+        sqlalchemy.exc.IntegrityError: it is there already.
+    """
+    connection.execute(_INSERT, {"name": name, "params": params, "key": marker_key(name, params)})
+
+
+_INSERT = sa.insert(_markers)
+
+
+def delete(connection: sa.Connection, keys: Iterable[str]) -> int:
+    """Delete the markers with these keys, and say how many there were; the table must be ready."""
+    wanted = list(keys)
+    deleted = 0
+    for start in range(0, len(wanted), _FEW):
+        some = wanted[start : start + _FEW]
+        deleted += connection.execute(sa.delete(_markers).where(_markers.c.key.in_(some))).rowcount
+    return deleted
+
+
+def names_complete(connection: sa.Connection, names: Iterable[str], *, limit: int) -> list[str]:
+    """Labels of complete tasks with these names, at most ``limit``."""
+    if not sa.inspect(connection).has_table(_markers.name):
+        return []
+    query = sa.select(_markers.c.name, _markers.c.params).where(_markers.c.name.in_(list(names))).limit(limit)
+    return [f"{name} {params}" for name, params in connection.execute(query)]
+
+
+#: Engines whose marker table was seen to be as it should.
+_current: WeakSet[sa.Engine] = WeakSet()
+
+
+@event.listens_for(_markers, "after_drop")
+def _dropped(_table: sa.Table, connection: sa.Connection, **_kwargs: Any) -> None:
+    _current.discard(connection.engine)
+
+
+def _is_current(connection: sa.Connection) -> bool:
+    inspector = sa.inspect(connection)
+    if not inspector.has_table(_markers.name):
+        return False
+    # The index comes last when a table of 0.2 is brought up to date.
+    if not any(index["name"] == _INDEX for index in inspector.get_indexes(_markers.name)):
+        return False
+    # A colleague's 0.2 may go on writing rows without a key.
+    if connection.execute(sa.select(_markers.c.id).where(_markers.c.key.is_(None)).limit(1)).first() is not None:
+        return False
+    if transaction.current(connection.engine) is None:
+        _current.add(connection.engine)  # else it may yet be rolled back
+    return True
+
+
+def _legacy_keys(connection: sa.Connection) -> set[str]:
+    inspector = sa.inspect(connection)
+    if not inspector.has_table(_markers.name):
+        return set()
+    keyed = any(column["name"] == "key" for column in inspector.get_columns(_markers.name))
+    columns = [_markers.c.name, _markers.c.params, _markers.c.key if keyed else sa.null()]
+    return {key or legacy_key(name, params) for name, params, key in connection.execute(sa.select(*columns))}
+
+
+def prepare(engine: sa.Engine) -> None:
+    """Create the table of markers where it is missing, and bring one of ozelot 0.2 up to date.
+
+    Raises:
+        TransactionError: inside an open transaction on MariaDB, which would commit that transaction half-way.
+    """
+    if engine in _current:
+        return
+    opened = transaction.current(engine)
+    if opened is not None:
+        if not _is_current(opened.connection):
+            if engine.dialect.name in ("mysql", "mariadb"):
+                raise TransactionError(
+                    "The table ormtargetmarker must be created or brought up to date before this transaction begins: "
+                    "call Base.create_all(client), or run a task, first"
+                )
+            opened.begin()
+            _bring_up_to_date(opened.connection)
+        return
+    with engine.connect() as connection:
+        if _is_current(connection):
+            return
+    with transaction.open_transaction(engine, claim="ormtargetmarker") as opened:
+        opened.begin()
+        if not _is_current(opened.connection):  # another process may have been faster
+            _bring_up_to_date(opened.connection)
+
+
+def _bring_up_to_date(connection: sa.Connection) -> None:
+    inspector = sa.inspect(connection)
+    if not inspector.has_table(_markers.name):
+        _markers.create(connection)
+        return
+    if not any(column["name"] == "key" for column in inspector.get_columns(_markers.name)):
+        quote = connection.dialect.identifier_preparer.quote
+        connection.execute(sa.text(f"ALTER TABLE {quote(_markers.name)} ADD COLUMN {quote('key')} VARCHAR(64)"))
+    seen: set[str] = set()
+    folded: list[int] = []
+    keyed: list[dict[str, Any]] = []
+    rows = sa.select(_markers.c.id, _markers.c.name, _markers.c.params, _markers.c.key).order_by(_markers.c.id)
+    for row_id, name, params, key in connection.execute(rows).all():
+        new = key or legacy_key(name, params)
+        if new in seen:
+            folded.append(row_id)
+        elif key is None:
+            keyed.append({"row_id": row_id, "new": new})
+        seen.add(new)
+    for start in range(0, len(folded), _FEW):
+        connection.execute(sa.delete(_markers).where(_markers.c.id.in_(folded[start : start + _FEW])))
+    if keyed:
+        update = sa.update(_markers).where(_markers.c.id == sa.bindparam("row_id")).values(key=sa.bindparam("new"))
+        connection.execute(update, keyed)
+    if not any(index["name"] == _INDEX for index in sa.inspect(connection).get_indexes(_markers.name)):
+        next(index for index in _markers.indexes if index.name == _INDEX).create(connection)
+    log.info("Brought the table of markers up to date: %d markers, %d duplicates folded", len(seen), len(folded))

@@ -1,0 +1,118 @@
+"""How ozelot talks to SQLite: foreign keys, WAL, and write transactions that wait for their turn.
+
+The driver is kept in autocommit mode, and the transaction begins where the first statement writes. So readers
+never hold a lock, never change the file, and see what was committed last, as on PostgreSQL's READ COMMITTED;
+and no transaction has to turn from reading to writing half-way, which SQLite refuses when another one wrote.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, event
+from sqlalchemy.engine import Engine
+
+log = logging.getLogger(__name__)
+
+_READS = re.compile(
+    r"\s*(SELECT|PRAGMA|EXPLAIN|VALUES|WITH|ATTACH|DETACH|VACUUM|BEGIN|COMMIT|ROLLBACK|RELEASE)\b", re.I
+)
+_WRITES_INSIDE = re.compile(r"\b(INSERT|UPDATE|DELETE|REPLACE)\b", re.I)
+
+#: How long one call into SQLite waits for a lock: short where a Python loop goes on waiting, so that Ctrl-C works.
+_PATIENCE = "PRAGMA busy_timeout = 60000"
+_IMPATIENCE = "PRAGMA busy_timeout = 1000"
+_WARN_AFTER = 5  # attempts of one second each
+
+
+def reads(statement: str) -> bool:
+    """Whether a statement leaves the database as it is (a doubtful one counts as writing)."""
+    match = _READS.match(statement)
+    if match is None:
+        return False
+    return match[1].upper() != "WITH" or _WRITES_INSIDE.search(statement) is None
+
+
+def file_of(url: URL) -> Path | None:
+    """The file of an SQLite database; None for one in memory, or for another kind of database."""
+    name = url.database
+    if url.get_backend_name() != "sqlite" or not name or name == ":memory:" or "mode=memory" in str(url):
+        return None
+    return Path(name.removeprefix("file:").partition("?")[0])
+
+
+def connect_read_only(path: Path) -> sqlite3.Connection:
+    """Open a file that this user may not write, also one in WAL mode that nobody has open.
+
+    SQLite cannot open the latter by itself: it would have to create the ``-wal`` file. Without such a file there
+    is nothing that could change under the reader, which is what ``immutable`` promises.
+    """
+    quoted = str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    still = "" if Path(f"{path}-wal").exists() else "&immutable=1"
+    return sqlite3.connect(f"file:{quoted}?mode=ro{still}", uri=True, check_same_thread=False)
+
+
+def is_read_only(path: Path) -> bool:
+    """Whether the file is there and this user may not write it, or may not create files beside it."""
+    return path.is_file() and not (os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK))
+
+
+def set_up(engine: Engine) -> None:
+    """Make an SQLite engine follow the rules at the top of this file."""
+    in_file = file_of(engine.url) is not None
+
+    @event.listens_for(engine, "connect")
+    def _configure(dbapi_connection: sqlite3.Connection, _record: object) -> None:
+        dbapi_connection.isolation_level = None  # transactions are begun below, not guessed by the driver
+        dbapi_connection.execute(_PATIENCE)
+        dbapi_connection.execute("PRAGMA foreign_keys = ON")  # SQLite enforces them per connection, when asked
+        if in_file:
+            dbapi_connection.execute("PRAGMA synchronous = NORMAL")
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _begin_where_it_writes(
+        _conn: object,
+        cursor: sqlite3.Cursor,
+        statement: str,
+        _parameters: object,
+        _context: object,
+        _many: bool,
+    ) -> None:
+        if not cursor.connection.in_transaction and not reads(statement):
+            begin(cursor.connection)
+
+
+def begin(connection: sqlite3.Connection) -> None:
+    """Begin a write transaction, waiting for as long as another one holds the database."""
+    connection.execute(_IMPATIENCE)
+    try:
+        attempts = 0
+        while True:
+            try:
+                if connection.execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory", "off"):
+                    connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as exc:
+                if not _is_busy(exc):
+                    raise
+            attempts += 1
+            if attempts % (12 * _WARN_AFTER) == _WARN_AFTER:
+                log.warning(
+                    "Waiting for another transaction to end: it has been writing to the database for over %d s. "
+                    "Where this comes from a thread or process that run() started: it does not share the task's "
+                    "transaction, so let it return its results to run() instead of writing them itself",
+                    attempts,
+                )
+    finally:
+        connection.execute(_PATIENCE)
+
+
+def _is_busy(exc: sqlite3.OperationalError) -> bool:
+    code: Any = getattr(exc, "sqlite_errorcode", 0)
+    return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
