@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ import sqlalchemy as sa
 
 from ozelot import cache, client
 from ozelot.client import Client
+
+EXAMPLES = str(Path(__file__).parents[1] / "examples")
 
 _SERVERS = {
     "postgresql": ("OZELOT_TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"),
@@ -98,6 +101,8 @@ def nothing_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     for name in [name for name in os.environ if name.startswith("OZELOT_") and "TEST" not in name]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if not folder.startswith(EXAMPLES)])
+    monkeypatch.delitem(sys.modules, "project_config", raising=False)
     yield
     client.set_client(None)
     cache.reset_request_cache()

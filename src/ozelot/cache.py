@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import datetime
 import logging
+import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import requests
 from lxml import etree, html
 
-from ozelot import config
+from ozelot import config, sqlite
 from ozelot.errors import ConfigError, FetchError
 
 log = logging.getLogger(__name__)
@@ -32,13 +35,11 @@ ERROR_XPATH_NOT_FOUND = 998
 _TIMEOUT = (10, 60)  # seconds: to connect, and between two pieces of an answer
 _BUSY = 60.0  # seconds to wait for another process that is storing
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS cachedrequest (
-    id INTEGER NOT NULL PRIMARY KEY,
-    url VARCHAR(2048), xpath VARCHAR(512), content VARCHAR, status_code INTEGER, queried_on DATETIME
-);
-CREATE INDEX IF NOT EXISTS ix_cachedrequest_url ON cachedrequest (url);
-"""
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS cachedrequest (id INTEGER NOT NULL PRIMARY KEY, url VARCHAR(2048), "
+    "xpath VARCHAR(512), content VARCHAR, status_code INTEGER, queried_on DATETIME)",
+    "CREATE INDEX IF NOT EXISTS ix_cachedrequest_url ON cachedrequest (url)",
+)
 
 #: Asks the web for a URL; gives the HTTP status and the text, or a code of this module and what went wrong.
 Fetch = Callable[[str], tuple[int, str]]
@@ -48,10 +49,14 @@ def fetch(url: str) -> tuple[int, str]:
     """Ask the web for a URL, following redirects."""
     try:
         with requests.get(url, timeout=_TIMEOUT) as response:
-            if "charset" not in response.headers.get("Content-Type", "").lower():
+            if "charset" in response.headers.get("Content-Type", "").lower():
+                return response.status_code, response.text
+            try:
+                return response.status_code, response.content.decode("utf-8-sig")
+            except UnicodeDecodeError:  # what the page itself declares, or else a guess
                 response.encoding = response.apparent_encoding
-            return response.status_code, response.text
-    except requests.RequestException as exc:
+                return response.status_code, response.text
+    except (requests.RequestException, ValueError) as exc:  # ValueError: addresses that requests does not catch
         return ERROR_CONNECTION_ERROR, f"{type(exc).__name__}: {exc}"
 
 
@@ -75,9 +80,15 @@ class RequestCache:
         self.path = Path(path if path is not None else config.REQUEST_CACHE_PATH)
         self._fetch = fetch
         self._clock = clock
-        self._connection: sqlite3.Connection | None = None
-        self._lock = threading.RLock()
         self._asked_at: float | None = None
+        self._renew()
+        _caches.add(self)
+
+    def _renew(self) -> None:
+        self._connection: sqlite3.Connection | None = None
+        self._writable = False
+        self._lock = threading.RLock()  # around each use of the connection
+        self._asking = threading.RLock()  # around a look-up and the request that may follow
 
     def __enter__(self) -> Self:
         return self
@@ -109,7 +120,7 @@ class RequestCache:
         Raises:
             FetchError: the answer was not good, or the page has no node at the xpath; or that was so when it was kept.
         """
-        with self._lock:
+        with self._asking:
             found = self._look_up(url, xpath)
             if found is not None:
                 if log_hits:
@@ -128,7 +139,7 @@ class RequestCache:
 
     def put(self, url: str, content: str, *, status_code: int = 200, xpath: str | None = None) -> None:
         """Keep a page, in place of what was kept under the same URL and xpath."""
-        with self._lock, self._open() as connection:  # one transaction
+        with self._lock, self._writing() as connection:
             connection.execute("DELETE FROM cachedrequest WHERE url = ? AND xpath IS ?", (url, xpath))
             connection.execute(
                 "INSERT INTO cachedrequest (url, xpath, content, status_code, queried_on) VALUES (?, ?, ?, ?, ?)",
@@ -137,16 +148,11 @@ class RequestCache:
 
     def has(self, url: str, xpath: str | None = None) -> bool:
         """Whether the page (or its failure) is kept."""
-        with self._lock:
-            return self._look_up(url, xpath) is not None
+        return self._look_up(url, xpath) is not None
 
     def get_timestamp(self, url: str, xpath: str | None = None) -> datetime.datetime | None:
         """When the page was fetched, in local time; None where it is not kept."""
-        with self._lock:
-            if not self.path.exists():
-                return None
-            query = "SELECT queried_on FROM cachedrequest WHERE url = ? AND xpath IS ? ORDER BY id LIMIT 1"
-            row = self._open().execute(query, (url, xpath)).fetchone()
+        row = self._row("queried_on", url, xpath)
         return None if row is None or row[0] is None else datetime.datetime.fromisoformat(row[0])
 
     def clear(self, url: str | None = None, xpath: str | None = None) -> None:
@@ -154,16 +160,19 @@ class RequestCache:
 
         Raises:
             KeyError: the page is not kept.
+            ConfigError: the file is no request cache; it is left as it is.
         """
         with self._lock:
             if url is None:
+                if self.path.exists():
+                    self._open()  # refuses a file that is no request cache
                 self.close()
                 for suffix in ("", "-wal", "-shm"):
                     Path(f"{self.path}{suffix}").unlink(missing_ok=True)
                 return
             if not self.has(url, xpath):
                 raise KeyError(f"Cannot clear URL, not in cache: {url} xpath: {xpath}")
-            with self._open() as connection:
+            with self._writing() as connection:
                 connection.execute("DELETE FROM cachedrequest WHERE url = ? AND xpath IS ?", (url, xpath))
 
     def close(self) -> None:
@@ -171,30 +180,72 @@ class RequestCache:
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
-                self._connection = None
+                self._connection, self._writable = None, False
 
     def _open(self) -> sqlite3.Connection:
+        """The connection; nothing is written to the file by opening it."""
         if self._connection is None:
             if self.path.is_dir():
                 raise ConfigError(f"The request cache {self.path} is a folder: name a file in REQUEST_CACHE_PATH")
+            new = None
             try:
-                new = sqlite3.connect(self.path, timeout=_BUSY, check_same_thread=False)
-                new.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {_SCHEMA}")
+                if sqlite.is_read_only(self.path):
+                    new = sqlite.connect_read_only(self.path)
+                else:
+                    new = sqlite3.connect(self.path, timeout=_BUSY, check_same_thread=False)
+                tables = {name for (name,) in new.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+                if tables:  # otherwise the file is new
+                    new.execute("SELECT id, url, xpath, content, status_code, queried_on FROM cachedrequest LIMIT 0")
             except sqlite3.Error as exc:
+                if new is not None:
+                    new.close()
                 raise ConfigError(
-                    f"Cannot open the request cache {self.path} ({exc}): name another file in REQUEST_CACHE_PATH"
+                    f"{self.path} is no request cache, or cannot be read ({exc}): name another file in "
+                    "REQUEST_CACHE_PATH; this one was left as it is"
                 ) from exc
             self._connection = new
         return self._connection
 
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        connection = self._open()
+        try:
+            if not self._writable:
+                sqlite.begin(connection)  # switches a new file to WAL, whatever other processes are doing with it
+                for statement in _SCHEMA:
+                    connection.execute(statement)
+                connection.commit()
+                connection.execute("PRAGMA synchronous = NORMAL")
+                self._writable = True
+            with connection:  # one transaction
+                yield connection
+        except sqlite3.OperationalError as exc:
+            if connection.in_transaction:
+                connection.rollback()
+            raise ConfigError(
+                f"Cannot write to the request cache {self.path} ({exc}): name another file in REQUEST_CACHE_PATH"
+            ) from exc
+
+    def _row(self, columns: str, url: str, xpath: str | None) -> tuple[Any, ...] | None:
+        with self._lock:
+            if not self.path.exists():
+                return None
+            query = f"SELECT {columns} FROM cachedrequest WHERE url = ? AND xpath IS ? ORDER BY id LIMIT 1"  # noqa: S608
+            try:
+                row: tuple[Any, ...] | None = self._open().execute(query, (url, xpath)).fetchone()
+            except sqlite3.OperationalError:
+                if self._open().execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                    raise
+                return None  # a new file, with no table yet
+            return row
+
     def _look_up(self, url: str, xpath: str | None) -> tuple[str, int] | None:
-        if not self.path.exists():
-            return None
-        query = "SELECT content, status_code FROM cachedrequest WHERE url = ? AND xpath IS ? ORDER BY id LIMIT 1"
-        row: tuple[str, int] | None = self._open().execute(query, (url, xpath)).fetchone()
-        return row
+        row = self._row("content, status_code", url, xpath)
+        return None if row is None else (row[0], row[1])
 
     def _ask(self, url: str, xpath: str | None, rate_limit: float | None) -> tuple[int, str]:
+        if xpath is not None:
+            _compiled(xpath)  # before anybody is asked
         if rate_limit is not None and self._asked_at is not None:
             time.sleep(max(0.0, self._asked_at + rate_limit - time.monotonic()))
         self._asked_at = time.monotonic()
@@ -212,17 +263,44 @@ def _told(status: int, content: str) -> str:
     return content if status >= ERROR_XPATH_NOT_FOUND else f"HTTP status {status}"
 
 
-def _first_node(page: str, xpath: str) -> tuple[int, str]:
+def _compiled(xpath: str) -> etree.XPath:
     try:
-        nodes = html.fromstring(page).xpath(xpath) if page.strip() else []
+        return etree.XPath(xpath)
     except etree.XPathError as exc:
         raise ConfigError(f"Not an xpath: {xpath!r} ({exc})") from exc
-    except etree.ParserError:
-        nodes = []
-    if not isinstance(nodes, list) or not nodes:
+
+
+def _first_node(page: str, xpath: str) -> tuple[int, str]:
+    # As bytes: a text that declares an encoding of its own is refused by lxml.
+    parser = html.HTMLParser(encoding="utf-8")
+    try:
+        found = _compiled(xpath)(html.fromstring(page.encode("utf-8", "replace"), parser=parser))
+    except etree.XPathError as exc:
+        raise ConfigError(f"Not an xpath: {xpath!r} ({exc})") from exc
+    except etree.ParserError:  # an empty page
+        found = []
+    if not isinstance(found, list) or not found:
         return ERROR_XPATH_NOT_FOUND, f"xpath not found: {xpath}"
-    node = nodes[0]
-    return 200, html.tostring(node, encoding="unicode") if isinstance(node, html.HtmlElement) else str(node)
+    node = found[0]
+    is_element = isinstance(node, html.HtmlElement)
+    return 200, html.tostring(node, encoding="unicode", with_tail=False) if is_element else str(node)
+
+
+_caches: weakref.WeakSet[RequestCache] = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    for cache in list(_caches):
+        cache.close()  # a process must not have an SQLite file open when it forks
+
+
+def _after_fork_in_child() -> None:
+    for cache in list(_caches):
+        cache._renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork_in_child)
 
 
 _request_cache: RequestCache | None = None

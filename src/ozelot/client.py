@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import logging
 import os
-import weakref
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
-from sqlalchemy.exc import DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from ozelot import config, sqlite, transaction, url
+from ozelot import config, fork, sqlite, transaction, url
 from ozelot.errors import ConfigError, DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -27,11 +27,27 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _client: Client | None = None
+_making = threading.RLock()
 
-#: Which extra installs a missing driver.
-_EXTRAS = {"psycopg": "ozelot[postgres]", "pymysql": "ozelot[mysql]"}
+#: What to install for a missing driver.
+_PACKAGES = {
+    "psycopg": "ozelot[postgres]",
+    "pymysql": "ozelot[mysql]",
+    "psycopg2": "psycopg2-binary",
+    "MySQLdb": "mysqlclient",
+}
+_WITH_TIMEOUT = ("psycopg", "psycopg2", "pymysql", "mysqldb")
 
 _CONNECT_TIMEOUT = 10  # seconds, unless the URL says otherwise
+
+
+def _after_fork() -> None:
+    global _making
+    _making = threading.RLock()  # another thread of the parent may have held it
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def get_client() -> Client:
@@ -42,8 +58,10 @@ def get_client() -> Client:
     """
     global _client
     if _client is None:
-        configured = config.database()
-        _client = Client(connection_string=configured) if isinstance(configured, str) else Client(params=configured)
+        with _making:  # two threads must not get one each: transactions are joined per client
+            if _client is None:
+                found = config.database()
+                _client = Client(params=found) if isinstance(found, dict) else Client(connection_string=found)
     return _client
 
 
@@ -64,21 +82,23 @@ class Client:
     Args:
         params: ``driver``, ``host``, ``port``, ``user``, ``password``, ``database``, as described in
             :mod:`ozelot.config`.
-        connection_string: an SQLAlchemy URL, as an alternative to ``params``.
+        connection_string: an SQLAlchemy URL (text or object), as an alternative to ``params``.
 
     Raises:
         ConfigError: not exactly one of the two is given, or it does not describe a database.
     """
 
-    def __init__(self, params: dict[str, Any] | None = None, connection_string: str | None = None) -> None:
+    def __init__(self, params: dict[str, Any] | None = None, connection_string: str | sa.URL | None = None) -> None:
         config.show_logs()
-        if (params is None) == (connection_string is None):
+        if params is not None and connection_string is None:
+            self.url = url.from_params(params)
+        elif connection_string is not None and params is None:
+            self.url = url.parse(connection_string)
+        else:
             raise ConfigError("Please give a client either 'params' or 'connection_string'")
-        self.url = url.from_params(params) if params is not None else url.parse(str(connection_string))
         log.info("Client connecting to: %s", url.hide_password(self.url))
         self.engine = _create_engine(self.url)
         self.session_maker = orm.sessionmaker(bind=self.engine)
-        _clients.add(self)
 
     def __repr__(self) -> str:
         return f"Client({url.hide_password(self.url)})"
@@ -128,7 +148,7 @@ class Client:
         try:
             with self.engine.connect() as connection:
                 connection.execute(sa.text("SELECT count(*) FROM sqlite_master" if path else "SELECT 1"))
-        except SQLAlchemyError as exc:
+        except (SQLAlchemyError, TypeError, ValueError, OSError) as exc:  # drivers check arguments late
             reason = str(exc.orig if isinstance(exc, DBAPIError) else exc).strip().splitlines()
             told = url.without_password(self.url, reason[0] if reason else type(exc).__name__)
             raise DatabaseUnavailable(
@@ -138,7 +158,11 @@ class Client:
                 else f"Cannot open the database {path} ({told}): name an SQLite file that you may read in DATABASE_URL"
             ) from None  # the driver's own exception may quote the password
 
-    def df_query(self, query: orm.Query[Any] | sa.Select[Any], with_labels: bool = False) -> pd.DataFrame:
+    def df_query(
+        self,
+        query: orm.Query[Any] | sa.Select[*tuple[Any, ...]] | sa.CompoundSelect[*tuple[Any, ...]],
+        with_labels: bool = False,
+    ) -> pd.DataFrame:
         """The result of a query as a data frame.
 
         Args:
@@ -152,9 +176,13 @@ class Client:
             import pandas as pd
         except ImportError:
             raise ConfigError("df_query needs pandas: pip install 'ozelot[pandas]'") from None
-        selectable = query.statement if isinstance(query, orm.Query) else query
+        selectable: Any = query
+        if isinstance(query, orm.Query):
+            selectable = query.statement
+            if query.session is not None and transaction.current(self.engine) is not None:
+                query.session.flush()  # what the query itself would see
         if with_labels:
-            selectable = selectable.set_label_style(sa.LABEL_STYLE_TABLENAME_PLUS_COL)  # type: ignore[union-attr]
+            selectable = selectable.set_label_style(sa.LABEL_STYLE_TABLENAME_PLUS_COL)
         with self.engine.connect() as connection:
             return pd.read_sql_query(selectable, connection)
 
@@ -170,36 +198,25 @@ class Client:
         return url.hide_password(full) if hide_password else full.render_as_string(hide_password=False)
 
 
-_clients: weakref.WeakSet[Client] = weakref.WeakSet()
-
-
-def _close_idle_connections() -> None:
-    for client in list(_clients):
-        if client.url.get_backend_name() == "sqlite" and transaction.current(client.engine) is None:
-            client.engine.dispose()  # SQLite: a file that was open at a fork must not be used, nor closed, in the child
-
-
-def _forget_connections() -> None:
-    for client in list(_clients):
-        client.engine.dispose(close=False)  # they are the parent's
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_close_idle_connections, after_in_child=_forget_connections)
-
-
 def _create_engine(target: sa.URL) -> sa.Engine:
     path = sqlite.file_of(target)
     is_sqlite = target.get_backend_name() == "sqlite"
     options: dict[str, Any] = {"poolclass": transaction.JoiningQueuePool}
-    if is_sqlite and path is None:
+    if sqlite.is_in_memory(target):
         options["poolclass"] = transaction.JoiningThreadPool
     elif path is not None and sqlite.is_read_only(path):
         options["creator"] = lambda: sqlite.connect_read_only(path)
     elif not is_sqlite:
         options["pool_pre_ping"] = True  # a server may have been restarted since
-        if target.get_driver_name() in _EXTRAS and "connect_timeout" not in target.query:
-            options["connect_args"] = {"connect_timeout": _CONNECT_TIMEOUT}
+        arguments = options["connect_args"] = {}
+        try:
+            driver = target.get_driver_name()
+        except NoSuchModuleError:
+            driver = ""  # create_engine says so below
+        if driver in _WITH_TIMEOUT and "connect_timeout" not in target.query:
+            arguments["connect_timeout"] = _CONNECT_TIMEOUT
+        if driver == "pymysql" and target.password:
+            arguments["password"] = target.password.encode()  # PyMySQL would take it for latin-1
     try:
         engine = sa.create_engine(target, **options)
     except NoSuchModuleError:
@@ -207,10 +224,19 @@ def _create_engine(target: sa.URL) -> sa.Engine:
             f"No database driver '{target.drivername}': use sqlite, postgresql+psycopg or mysql+pymysql, as in "
             "postgresql+psycopg://user@host/database"
         ) from None
-    except ModuleNotFoundError as exc:
-        extra = _EXTRAS.get(str(exc.name).lower(), str(exc.name))
-        raise ConfigError(f"The driver '{target.drivername}' needs a package: pip install '{extra}'") from None
+    except ArgumentError as exc:
+        raise ConfigError(f"DATABASE_URL does not fit its driver: {str(exc).splitlines()[0]}") from None
+    except ImportError as exc:
+        package = _PACKAGES.get(str(exc.name), exc.name)
+        missing = isinstance(exc, ModuleNotFoundError)
+        raise ConfigError(
+            f"The driver '{target.drivername}' needs a package: pip install '{package}', or name another driver"
+            if missing
+            else f"The driver '{target.drivername}' does not load: {next(iter(str(exc).splitlines()), '')}"
+        ) from None
     if is_sqlite:
         sqlite.set_up(engine)
     transaction.set_up(engine)
+    if not sqlite.is_in_memory(target):  # what is in memory, a fork copies
+        fork.set_up(engine)
     return engine

@@ -26,12 +26,15 @@ import importlib.util
 import logging
 import os
 import sys
+import threading
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ozelot.errors import ConfigError
 
 if TYPE_CHECKING:
+    from sqlalchemy import URL
+
     logger: logging.Logger
 
 #: A template for ``DEFAULT_DB_PARAMS``.
@@ -85,9 +88,15 @@ def _project_config() -> ModuleType | None:
         raise ConfigError(f"{folder} is a folder, but ozelot looks for a file project_config.py: rename the folder")
     try:
         return importlib.import_module("project_config")
-    except Exception as exc:  # whatever a user's file may raise; the cause is kept
+    except (Exception, SystemExit) as exc:  # noqa: BLE001 - whatever a user's file may raise; the cause is kept
         line = _last_line_in(spec.origin, exc)
-        raise ConfigError(f"Cannot read {spec.origin}{line}: {type(exc).__name__}: {exc}") from exc
+        told = next(iter(str(exc).splitlines()), "")
+        if isinstance(exc, SyntaxError):
+            told, exc.text = exc.msg, None
+        # A traceback would show lines of the file, and so maybe a password; the one that matters is named.
+        raise ConfigError(f"Cannot read {spec.origin}{line}: {type(exc).__name__}: {told}") from exc.with_traceback(
+            None
+        )
 
 
 def _last_line_in(path: str, exc: BaseException) -> str:
@@ -101,30 +110,33 @@ def _last_line_in(path: str, exc: BaseException) -> str:
     return f" (line {line})" if line else ""
 
 
-def database() -> str | dict[str, Any]:
+def database() -> str | URL | dict[str, Any]:
     """The configured database: a URL or a dictionary of parameters.
 
-    ``DATABASE_URL`` from the program or the environment comes before ``DEFAULT_DB_PARAMS``, wherever that is
-    defined, and that before a ``DATABASE_URL`` in the same ``project_config.py``.
+    What the program assigned comes before the environment, and that before ``project_config.py``. Where one of them
+    holds both, the program's ``DATABASE_URL`` counts, but the file's ``DEFAULT_DB_PARAMS``, as in 0.2.
     """
-    url = globals().get("DATABASE_URL") or os.environ.get("OZELOT_DATABASE_URL")
-    if url:
-        return str(url)
-    params: dict[str, Any] | None = __getattr__("DEFAULT_DB_PARAMS")
-    if "DEFAULT_DB_PARAMS" in globals():
-        params = globals()["DEFAULT_DB_PARAMS"]
-    if params is None:
-        return str(__getattr__("DATABASE_URL"))
+    url, params = globals().get("DATABASE_URL"), globals().get("DEFAULT_DB_PARAMS")
+    if not url and params is None:
+        url = os.environ.get("OZELOT_DATABASE_URL")
+    if not url and params is None:
+        params = __getattr__("DEFAULT_DB_PARAMS")
+    if url or params is None:
+        found: str | URL = url or __getattr__("DATABASE_URL")
+        return found
     if not isinstance(params, dict):
         raise ConfigError("DEFAULT_DB_PARAMS must be a dictionary with 'driver' and 'database'")
     return params
+
+
+_showing = threading.Lock()
 
 
 class _TerminalHandler(logging.StreamHandler[Any]):
     """Writes to the stderr of the moment, and falls silent once the application configures logging itself."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if logging.getLogger().handlers:
+        if logging.getLogger().handlers or logging.getLogger("ozelot").handlers != [self]:
             return
         self.stream = sys.stderr
         super().emit(record)
@@ -139,11 +151,16 @@ def show_logs() -> None:
     if root.hasHandlers():
         return
     level = sys.modules[__name__].LOG_LEVEL
+    try:
+        number = logging.getLevelNamesMapping()[str(level).upper()] if not str(level).isdecimal() else int(level)
+    except KeyError:
+        raise ConfigError(f"LOG_LEVEL is {level!r}: use DEBUG, INFO, WARNING, ERROR or a number") from None
     handler = _TerminalHandler()
     # The name is spelled out: lines look as in 0.2, although each module has a logger of its own.
     handler.setFormatter(logging.Formatter("%(asctime)s - ozelot - %(levelname)s - %(message)s"))
-    try:
-        root.setLevel(int(level) if str(level).isdigit() else str(level).upper())
-    except ValueError:
-        raise ConfigError(f"LOG_LEVEL is {level!r}: use DEBUG, INFO, WARNING, ERROR or a number") from None
-    root.addHandler(handler)
+    with _showing:
+        if root.handlers:
+            return  # another thread was first
+        if root.level == logging.NOTSET:
+            root.setLevel(number)
+        root.addHandler(handler)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import html
 import importlib.util
 import logging
+import re
 import shutil
 import subprocess
 import sys
-import unicodedata
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -25,16 +25,21 @@ log = logging.getLogger(__name__)
 
 def quoted(text: str) -> str:
     """``text`` as a DOT string that shows as it is, newlines included."""
-    escaped = _printable(text).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+    escaped = html.escape(_printable(text)).replace("\\", "\\\\")  # Graphviz reads entities in strings, too
+    return '"' + escaped.replace("\n", "\\n") + '"'
 
 
 def table_label(title: str, rows: Iterable[Sequence[str]], *, border: bool = True) -> str:
-    """A DOT label: a table with a title over rows of cells, all of it text and never markup."""
+    """A DOT label: a table with a title over rows of cells, all of it text and never markup.
+
+    A row of one cell stands in the middle.
+    """
     body = [[_cell(text) for text in row] for row in rows]
     width = max((len(row) for row in body), default=1)
     lines = [f'<TR><TD COLSPAN="{width}"{_TITLE if border else ""}><B>{_cell(title)}</B></TD></TR>']
-    lines += ["<TR>" + "".join(f'<TD ALIGN="LEFT">{cell}</TD>' for cell in row) + "</TR>" for row in body]
+    for row in body:
+        look = 'ALIGN="LEFT"' if len(row) > 1 else f'COLSPAN="{width}"'
+        lines.append("<TR>" + "".join(f"<TD {look}>{cell}</TD>" for cell in row) + "</TR>")
     frame = 'BORDER="1" CELLBORDER="0" CELLSPACING="0" CELLPADDING="4"' if border else 'BORDER="0" CELLSPACING="1"'
     return f"<<TABLE {frame}>{''.join(lines)}</TABLE>>"
 
@@ -44,13 +49,17 @@ _TITLE = ' BGCOLOR="#e8eef4"'
 
 def _cell(text: str) -> str:
     # Graphviz takes neither an empty cell nor leading spaces as text.
-    return html.escape(_printable(text)).replace("\n", "<BR/>") or " "
+    escaped = html.escape(_printable(text)).replace("\\", "\\\\")  # Graphviz reads its own \N, \G in cells, too
+    return escaped.replace("\n", '<BR ALIGN="LEFT"/>') + ('<BR ALIGN="LEFT"/>' if "\n" in escaped else "") or " "
 
 
 def _printable(text: str) -> str:
     """``text`` without what XML cannot hold (control characters, lone surrogates): each becomes U+FFFD."""
-    unified = text.replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(c if c == "\n" or unicodedata.category(c) not in ("Cc", "Cs", "Cn") else "\ufffd" for c in unified)
+    unified = text.replace("\r\n", "\n").replace("\r", "\n").replace("\t", " ")
+    return _NOT_IN_XML.sub("\ufffd", unified)
+
+
+_NOT_IN_XML = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def write(dot: str, out_base: str | PathLike[str]) -> list[Path]:

@@ -13,6 +13,7 @@ import re
 import sqlite3
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from sqlalchemy import URL, event
 from sqlalchemy.engine import Engine
@@ -43,7 +44,14 @@ def file_of(url: URL) -> Path | None:
     name = url.database
     if url.get_backend_name() != "sqlite" or not name or name == ":memory:" or "mode=memory" in str(url):
         return None
-    return Path(name.removeprefix("file:").partition("?")[0])
+    if "uri" in url.query:
+        return Path(unquote(name.removeprefix("file:").partition("?")[0]))
+    return Path(name)
+
+
+def is_in_memory(url: URL) -> bool:
+    """Whether the database is an SQLite database that no other process can see."""
+    return url.get_backend_name() == "sqlite" and file_of(url) is None
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:

@@ -28,7 +28,7 @@ def temporary_client(folder: str | Path, *, create_all: bool = True) -> Iterator
         folder: where the file ``test.db`` is to be; it is not deleted.
         create_all: create the tables of all models that were imported.
     """
-    client = Client(connection_string=f"sqlite:///{Path(folder) / 'test.db'}")
+    client = Client(params={"driver": "sqlite", "database": str(Path(folder) / "test.db")})
     before = client_module.current_client()
     client_module.set_client(client)
     luigi.task_register.Register.clear_instance_cache()

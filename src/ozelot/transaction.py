@@ -45,16 +45,21 @@ class OpenTransaction:
         self.owner: object = None
         self.reserved: frozenset[str] = frozenset()
         self.outer = outer
-        self.active = True
+        self.open = True
         self._pid = os.getpid()
         self._scopes: list[JoinedConnection] = []  # those with a savepoint, oldest first
         self._savepoints = 0
         self._turns = 0  # how often the writer changed
         self._writer: JoinedConnection | None = None
 
+    @property
+    def active(self) -> bool:
+        """Whether it has not ended; never true in a forked child, whose parent it belongs to."""
+        return self.open and self._pid == os.getpid()
+
     def belongs_to(self, engine: Engine) -> bool:
-        """Whether connections of that engine are to join: also false in a forked child."""
-        return self.active and self.engine is engine and self._pid == os.getpid()
+        """Whether connections of that engine are to join."""
+        return self.active and self.engine is engine
 
     def before_statement(self, joined: JoinedConnection, *, reads: bool) -> None:
         """Give ``joined`` a savepoint to come back to, if it may need one, and note who writes."""
@@ -283,10 +288,10 @@ def open_transaction(engine: Engine, *, claim: str | None = None) -> Iterator[Op
         token = _innermost.set(transaction)
         try:
             yield transaction
-            transaction.active = False
+            transaction.open = False
             connection.commit()
         finally:
             # Before the rollback: sessions that are closed from here on have nothing left to undo.
-            transaction.active = False
+            transaction.open = False
             _innermost.reset(token)
             connection.rollback()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import URL, make_url
@@ -33,7 +34,7 @@ def from_params(params: dict[str, Any]) -> URL:
         return URL.create(driver, database=str(database))
     password = params.get("password") if user is not None else None
     if password is None and user is not None:
-        password = keyring_module().get_password(f"{host}:{driver}", user)
+        password = from_keyring(f"{host}:{driver}", user)
         if password is None:
             raise ConfigError(
                 f"No password for user '{user}' on {host}, nor in the keyring: set 'password' in the connection "
@@ -46,20 +47,21 @@ def from_params(params: dict[str, Any]) -> URL:
     return URL.create(driver, user, password or None, host, port, str(database))
 
 
-def parse(text: str) -> URL:
+def parse(text: str | URL) -> URL:
     """Read a URL.
 
     Raises:
         ConfigError: the text is none. It is not shown: who can say which part of it is the password.
     """
-    try:
+    url = None
+    with suppress(ArgumentError, ValueError):  # these quote the text; the error below must not even refer to them
         url = make_url(text)
-    except (ArgumentError, ValueError):
+    if url is None:
         raise ConfigError(
             "DATABASE_URL is not a database URL: write it like postgresql+psycopg://user:password@host:5432/database "
             "or sqlite:///file.db, with @, / and : in the password percent-encoded"
-        ) from None
-    if "@" in (url.host or "") or ("@" in (url.database or "") and url.host is not None):
+        )
+    if url.host is not None and isinstance(text, str) and text.count("@") > 1:
         raise ConfigError("DATABASE_URL has more than one '@': percent-encode the one in the password as %40")
     for name in ("password", "passwd"):  # also taken by drivers as ?password=..., where nothing would hide it
         if isinstance(secret := url.query.get(name), str):
@@ -70,18 +72,38 @@ def parse(text: str) -> URL:
 def hide_password(url: URL) -> str:
     """The URL as text, with ``[password hidden]`` where its secrets are."""
     query = {name: HIDDEN if _SECRET.search(name) else value for name, value in url.query.items()}
-    text = url.set(password=None, query={}).render_as_string()
+    text = URL.create(url.drivername, url.username, None, url.host, url.port, url.database).render_as_string()
     if url.password is not None:
         scheme, _, rest = text.partition("://")
-        user, at, host = rest.partition("@") if url.username else ("", "@", rest)
-        text = f"{scheme}://{user}:{HIDDEN}{at}{host}"
+        user, _, host = rest.rpartition("@")
+        text = f"{scheme}://{user}:{HIDDEN}@{host}"
     shown = "&".join(f"{name}={value}" for name, value in query.items())
     return f"{text}?{shown}" if shown else text
 
 
 def without_password(url: URL, text: str) -> str:
-    """A driver's message, without the password of the URL."""
-    return text.replace(str(url.password), HIDDEN) if url.password else text
+    """A driver's message, without the secrets of the URL."""
+    for secret in [url.password, *(value for name, value in url.query.items() if _SECRET.search(name))]:
+        if isinstance(secret, str) and secret:
+            text = text.replace(secret, HIDDEN)
+    return text
+
+
+def from_keyring(service: str, user: str) -> str | None:
+    """The password that the keyring holds, None where it holds none.
+
+    Raises:
+        ConfigError: there is no keyring, or it cannot be read.
+    """
+    keyring = keyring_module()
+    try:
+        found: str | None = keyring.get_password(service, user)
+    except keyring.errors.KeyringError as exc:
+        raise ConfigError(
+            f"The keyring does not give the password of user '{user}' for {service} ({type(exc).__name__}): set "
+            "'password' in the connection parameters ('' for none), or set up a keyring on this machine"
+        ) from exc
+    return found
 
 
 def keyring_module() -> Any:
@@ -92,6 +114,7 @@ def keyring_module() -> Any:
     """
     try:
         import keyring
+        import keyring.errors
     except ImportError:
         raise ConfigError(
             "The password is to come from the keyring, which needs a package: pip install 'ozelot[keyring]'"

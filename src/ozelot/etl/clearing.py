@@ -24,8 +24,9 @@ from ozelot import client
 from ozelot.errors import ClearRefused, NotClearable
 from ozelot.etl.graph import Graph
 from ozelot.etl.identity import task_label, task_name
+from ozelot.etl.targets import ORMTarget
 from ozelot.orm import target as marker
-from ozelot.orm.base import Base
+from ozelot.orm.base import Base, table_of
 from ozelot.orm.rows import Rows
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,8 @@ def clear_one(task: ClearableTask) -> None:
     label = task_label(task)  # type: ignore[arg-type]
     database = client.get_client()
     marker.prepare(database.engine)
-    with database.transaction():
+    with database.transaction() as session:
+        _check_shared(session.connection(), [task])
         task.mark_incomplete()
         try:
             _delete([task])
@@ -126,7 +128,8 @@ class ClearPlan:
             return
         database = client.get_client()
         marker.prepare(database.engine)
-        with database.transaction():
+        with database.transaction() as session:
+            _check_shared(session.connection(), self.steps.values())
             declared: list[ClearableTask] = []
             for task in self.steps.values():
                 task.mark_incomplete()
@@ -138,6 +141,24 @@ class ClearPlan:
                 task.clear()
                 task.close_session()
             _delete(declared)
+
+
+def _check_shared(connection: sa.Connection, tasks: Collection[Any]) -> None:
+    """Refuse to clear one of several tasks whose rows cannot be told apart.
+
+    Raises:
+        ClearRefused: a complete task that is not to be cleared creates rows of the same model.
+    """
+    keys = {key for task in tasks for key in ORMTarget.from_task(task).keys}
+    for model in {model for task in tasks if not clears_itself(task) for model in task.creates or ()}:
+        names = {task_name(cls) for cls in task_classes if model in created_models(cls)}
+        other = marker.first_other(connection, names, keys)
+        if other is not None:
+            table = table_of(model).name
+            raise ClearRefused(
+                f"{other} has rows in {table}, too, and these cannot be told from the ones to be cleared: clear all "
+                f"tasks that create rows of {model.__name__} together, from a task that requires them"
+            )
 
 
 def _delete(tasks: Collection[Any]) -> None:

@@ -12,7 +12,7 @@ import inspect
 import logging
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import luigi
 import sqlalchemy as sa
@@ -28,6 +28,8 @@ from ozelot.orm import target as marker
 from ozelot.orm.rows import Rows
 
 log = logging.getLogger(__name__)
+
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class _RolledBackError(Exception):
@@ -52,8 +54,13 @@ def atomic(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
                     raise _RolledBackError  # such as 'return super().run()': begin again, step by step
         return _drive(task, run) if isinstance(result, Generator) else result
 
-    wrapper.atomic = True  # type: ignore[attr-defined]
-    return wrapper
+    return is_atomic(wrapper)
+
+
+def is_atomic(run: _F) -> _F:
+    """Say of a ``run()`` that it needs no wrapping."""
+    run.atomic = True  # type: ignore[attr-defined]
+    return run
 
 
 def _drive(task: Any, run: Callable[[Any], Generator[Any, Any, Any]]) -> Generator[Any, Any, None]:

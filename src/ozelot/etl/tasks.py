@@ -31,6 +31,7 @@ from ozelot import client
 from ozelot.errors import ConfigError, NotClearable
 from ozelot.etl import clearing, completion, execution
 from ozelot.etl.completion import check_completion as check_completion
+from ozelot.etl.identity import task_label
 from ozelot.etl.identity import task_name as get_task_name
 from ozelot.etl.identity import task_params as get_task_param_string
 from ozelot.etl.targets import ORMTarget, by_marker
@@ -118,10 +119,19 @@ class TaskBase(luigi.Task):
             **params: parameters of the task, where this is called on the class.
 
         Returns:
-            Whether all of it succeeded.
+            Whether the task is complete in the end.
         """
         task = self_or_class(**params) if isinstance(self_or_class, type) else self_or_class
-        return bool(luigi.build([task], local_scheduler=local_scheduler))
+        if not luigi.build([task], local_scheduler=local_scheduler, log_level="INFO"):
+            return False
+        if not task.complete():
+            log.warning(
+                "Luigi met no error, but %s is not complete. A luigid ignores for 10 s that a task which it saw done "
+                "is incomplete again: set stable_done_cooldown_secs = 0 in the section [scheduler] of its luigi.cfg",
+                task_label(task),
+            )
+            return False
+        return True
 
 
 class ORMTask(TaskBase):
@@ -245,8 +255,10 @@ class ORMWrapperTask(ORMTask):
     creates = ()
     diagram_style = ("dotted",)
 
+    @execution.is_atomic
     def run(self) -> Any:
-        """Do nothing: being required by this task is what its requirements need to run."""
+        """Mark the task complete: being required by it is what its requirements needed to run."""
+        self.mark_complete()
 
     @by_marker
     def complete(self) -> bool:

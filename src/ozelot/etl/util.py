@@ -43,10 +43,10 @@ def render_diagram(
     names = {label: f"t{number}" for number, label in enumerate(graph.tasks)}
     for label, task in graph.tasks.items():
         params = task.to_str_params(only_significant=True, only_public=True)
-        rows = [(name, _cut(value, max_param_len)) for name, value in sorted(params.items())]
+        rows: list[tuple[str, ...]] = [(name, _cut(value, max_param_len)) for name, value in sorted(params.items())]
         look = f'style="{",".join(getattr(task, "diagram_style", ()))}"'
         if colored:
-            rows.append(("state", "complete" if label in done else "incomplete"))
+            rows.append(("complete" if label in done else "incomplete",))
             look += f', color="{_COLORS[label in done]}"'
         text = diagram.table_label(task_name(task), rows, border=False)
         lines.append(f"{names[label]} [label={text}, {look}];")
@@ -82,6 +82,8 @@ def sanitize(
         s = s.encode(encoding, errors="ignore").decode(encoding, errors="ignore")
     if normalize_unicode:
         s = unicodedata.normalize(form, s)  # type: ignore[arg-type]
+        if enforce_encoding:  # an accent that was split off may not be in the encoding
+            s = s.encode(encoding, errors="ignore").decode(encoding, errors="ignore")
     if normalize_whitespace:
         s = re.sub(r"\s+", " ", s).strip()
     return s

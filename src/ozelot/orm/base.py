@@ -19,11 +19,13 @@ may refer to reads all of those others.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import event, orm
 from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.sql.ddl import sort_tables_and_constraints
 
 from ozelot.errors import TableReferenced
 
@@ -102,9 +104,9 @@ class Base(orm.DeclarativeBase):
                     f"Cannot drop {table.name}: {', '.join(blocking)} refer to it. Drop them first, or all at once "
                     f"with {cls.__name__}.drop_table(client, cascade=True)"
                 )
-            for other in reversed(known):
-                other.drop(connection, checkfirst=True)
-            table.drop(connection)
+            if not sa.inspect(connection).has_table(table.name):
+                raise sa.exc.NoSuchTableError(table.name)
+            _drop(connection, [table, *known])
 
     @classmethod
     def create_all(cls, client: Client) -> None:
@@ -116,7 +118,7 @@ class Base(orm.DeclarativeBase):
     def drop_all(cls, client: Client) -> None:
         """Drop the tables of all models that were imported, with all rows."""
         with client.engine.begin() as connection:
-            cls.metadata.drop_all(connection)
+            _drop(connection, cls.metadata.tables.values())
 
     @classmethod
     def get_max_id(cls, session: orm.Session) -> int:
@@ -171,7 +173,37 @@ def tables_referring_to(table: sa.Table) -> list[sa.Table]:
         }
         found |= more
         grew = bool(more)
-    return [other for other in Base.metadata.sorted_tables if other in found and other is not table]
+    return [other for other in parents_first(found)[0] if other is not table]
+
+
+def parents_first(tables: Collection[sa.Table]) -> tuple[list[sa.Table], list[sa.ForeignKeyConstraint]]:
+    """Tables in order of creation, and the foreign keys that no order can satisfy (circles, references to itself)."""
+    order = []
+    circular = [key for table in tables for key in table.foreign_key_constraints if key.referred_table is table]
+    for table, keys in sort_tables_and_constraints(sorted(tables, key=lambda table: table.name)):
+        if table is None:
+            circular += [key for key in keys if key.referred_table in tables]
+        else:
+            order.append(table)
+    return order, circular
+
+
+def _drop(connection: sa.Connection, tables: Collection[sa.Table]) -> None:
+    """Drop those of the tables that are there, also where they refer to each other in circles."""
+    inspector = sa.inspect(connection)
+    there = set(inspector.get_table_names())
+    order, circular = parents_first([table for table in tables if table.name in there])
+    if circular and connection.dialect.name == "sqlite":
+        connection.execute(sa.text("PRAGMA defer_foreign_keys = ON"))  # until all of them are gone
+    quote = connection.dialect.identifier_preparer.quote
+    kind = "FOREIGN KEY" if connection.dialect.name in ("mysql", "mariadb") else "CONSTRAINT"
+    for key in circular if connection.dialect.name != "sqlite" else []:
+        columns = [column.name for column in key.columns]
+        for known in inspector.get_foreign_keys(key.table.name):
+            if known["constrained_columns"] == columns and known["name"] and key.referred_table is not key.table:
+                connection.execute(sa.text(f"ALTER TABLE {quote(key.table.name)} DROP {kind} {quote(known['name'])}"))
+    for table in reversed(order):
+        table.drop(connection)
 
 
 def _references(connection: sa.Connection) -> set[tuple[str, str]]:
@@ -205,9 +237,10 @@ def render_diagram(out_base: str | PathLike[str]) -> list[Path]:
         ]  # one row a column
         lines.append(f"{name} [label={diagram.table_label(table.name, rows)}];")
     for table, name in names.items():
-        for key in sorted(table.foreign_keys, key=lambda key: key.parent.name):
-            label = diagram.quoted(key.parent.name)
-            lines.append(f'{name} -> {names[key.column.table]} [label={label}, fontname="Helvetica", fontsize=9];')
+        keys = [([column.name for column in key.columns], key) for key in table.foreign_key_constraints]
+        for columns, key in sorted(keys, key=lambda pair: pair[0]):
+            label = diagram.quoted(", ".join(columns))
+            lines.append(f'{name} -> {names[key.referred_table]} [label={label}, fontname="Helvetica", fontsize=9];')
     lines.append("}")
     return diagram.write("\n".join(lines), out_base)
 

@@ -6,15 +6,14 @@ deleted is first worked out (:class:`Rows`), which changes nothing and can be as
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy import orm
-from sqlalchemy.sql.ddl import sort_tables_and_constraints
 
-from ozelot.orm.base import Base
+from ozelot.orm.base import Base, parents_first
 
 _CHUNK = 500
 
@@ -98,7 +97,7 @@ class Rows:
     def blocked_by(self, connection: sa.Connection) -> list[Blocked]:
         """Rows that would be left without the row that they refer to, a table each."""
         found = []
-        for table in Base.metadata.sorted_tables if self.tables else []:
+        for table in sorted(Base.metadata.tables.values(), key=lambda table: table.name) if self.tables else []:
             stays = self._stays(table)
             for key in table.foreign_key_constraints if stays is not None else []:
                 if key.referred_table not in self.tables or set(key.columns) & set(self.resets.get(table, [])):
@@ -126,7 +125,7 @@ class Rows:
             (base, derived): connection.execute(sa.select(*derived.primary_key.columns)).all()
             for base, derived in self._captured
         }
-        order, circular = _parents_first(self.tables)
+        order, circular = parents_first(self.tables)
         for key in circular:
             where = self.tables[key.table]
             names = {column.name: sa.null() for column in key.columns if column.nullable}
@@ -202,18 +201,6 @@ def _any(connection: sa.Connection, table: sa.Table, where: Condition | None) ->
 
 def _where(statement: Any, condition: Condition | None) -> Any:
     return statement if condition is None else statement.where(condition)
-
-
-def _parents_first(tables: Collection[sa.Table]) -> tuple[list[sa.Table], list[sa.ForeignKeyConstraint]]:
-    """Tables in order of creation, and the foreign keys that no order can satisfy (circles, references to itself)."""
-    order = []
-    circular = [key for table in tables for key in table.foreign_key_constraints if key.referred_table is table]
-    for table, keys in sort_tables_and_constraints(sorted(tables, key=lambda table: table.name)):
-        if table is None:
-            circular += [key for key in keys if key.referred_table in tables]
-        else:
-            order.append(table)
-    return order, circular
 
 
 def _chunks(ids: list[sa.Row[Any]]) -> Iterator[list[Any]]:

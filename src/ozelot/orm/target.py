@@ -105,6 +105,15 @@ def names_complete(connection: sa.Connection, names: Iterable[str], *, limit: in
     return [f"{name} {params}" for name, params in connection.execute(query)]
 
 
+def first_other(connection: sa.Connection, names: Iterable[str], keys: Collection[str]) -> str | None:
+    """The label of a complete task with one of these names, but none of these keys; the table must be ready."""
+    query = sa.select(_markers.c.key, _markers.c.name, _markers.c.params).where(_markers.c.name.in_(list(names)))
+    for key, name, params in connection.execute(query):
+        if key not in keys:
+            return f"{name} {params}"
+    return None
+
+
 #: Engines whose marker table was seen to be as it should.
 _current: WeakSet[sa.Engine] = WeakSet()
 

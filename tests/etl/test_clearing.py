@@ -1,0 +1,386 @@
+"""Clearing: in an order that foreign keys accept, all or nothing, and nothing else."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import luigi
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Column, ForeignKey, String, Table
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from ozelot.client import Client
+from ozelot.errors import ClearRefused, LeftoverRows, NotClearable
+from ozelot.etl import tasks
+from ozelot.orm.base import Base
+from tests.etl import staff
+from tests.etl.heroes import build
+
+
+class Shop(Base):
+    name: Mapped[str] = mapped_column(String(50))
+    best_seller_id: Mapped[int | None] = mapped_column(ForeignKey("article.id", use_alter=True))
+    rating: Mapped[int | None] = mapped_column()
+
+
+class Article(Base):
+    name: Mapped[str] = mapped_column(String(50))
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shop.id"))
+    replaces_id: Mapped[int | None] = mapped_column(ForeignKey("article.id"))
+    tags: Mapped[list[Tag]] = relationship(secondary="article_tag")
+
+
+class Tag(Base):
+    name: Mapped[str] = mapped_column(String(50))
+
+
+article_tag = Table(
+    "article_tag",
+    Base.metadata,
+    Column("article_id", ForeignKey("article.id"), primary_key=True),
+    Column("tag_id", ForeignKey("tag.id"), primary_key=True),
+)
+
+
+class Vehicle(Base):
+    """Joined inheritance, with a discriminator."""
+
+    kind: Mapped[str] = mapped_column(String(20))
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "vehicle"}
+
+
+class Car(Vehicle):
+    id: Mapped[int] = mapped_column(ForeignKey("vehicle.id"), primary_key=True)
+    doors: Mapped[int | None] = mapped_column()
+    __mapper_args__ = {"polymorphic_identity": "car"}
+
+
+class Convertible(Car):
+    id: Mapped[int] = mapped_column(ForeignKey("car.id"), primary_key=True)
+    __mapper_args__ = {"polymorphic_identity": "convertible"}
+
+
+class Bike(Vehicle):
+    """Single-table inheritance."""
+
+    __tablename__ = None
+    gears: Mapped[int | None] = mapped_column(use_existing_column=True)
+    __mapper_args__ = {"polymorphic_identity": "bike"}
+
+
+class Animal(Base):
+    """Joined inheritance, without a discriminator."""
+
+
+class Cat(Animal):
+    id: Mapped[int] = mapped_column(ForeignKey("animal.id"), primary_key=True)
+
+
+class Dog(Animal):
+    id: Mapped[int] = mapped_column(ForeignKey("animal.id"), primary_key=True)
+
+
+@pytest.fixture(autouse=True)
+def tables(db: Client) -> None:
+    Base.create_all(db)
+
+
+def count(db: Client, *models: Any) -> list[int]:
+    with db.engine.connect() as connection:
+        tables = [getattr(model, "__table__", model) for model in models]
+        return [connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0 for table in tables]
+
+
+def task(name: str, run: Any = None, requires: Any = (), **attributes: Any) -> tasks.ORMTask:
+    """A task of a class of its own."""
+
+    def body(self: tasks.ORMTask) -> None:
+        self.session.add_all(run() if run else [])
+
+    made = type(name, (tasks.ORMTask,), {"run": body, "requires": lambda self: requires, **attributes})
+    found: tasks.ORMTask = made()
+    return found
+
+
+def test_units_and_employees(db: Client) -> None:
+    assert build(staff.LoadStaff())
+    assert count(db, staff.Unit, staff.Employee) == [3, 12]
+    staff.LoadUnits.mark_incomplete()
+    tasks.check_completion(staff.LoadStaff(), clear=True)
+    assert count(db, staff.Unit, staff.Employee) == [0, 0]
+    assert build(staff.LoadStaff())
+    assert count(db, staff.Unit, staff.Employee) == [3, 12]
+
+
+def test_clear_and_mark_incomplete_work_on_the_class_and_on_a_task(db: Client) -> None:
+    assert staff.LoadUnits.build()
+    staff.LoadUnits.mark_incomplete()
+    assert not staff.LoadUnits().complete()
+    assert count(db, staff.Unit) == [3]
+    staff.LoadUnits.clear()
+    assert count(db, staff.Unit) == [0]
+    assert staff.LoadUnits().build()
+    staff.LoadUnits().clear()
+    assert count(db, staff.Unit) == [0]
+    assert not staff.LoadUnits().complete()
+
+
+def test_updated_columns_are_reset_and_rows_stay(db: Client) -> None:
+    load = task("LoadShops", lambda: [Shop(name="a"), Shop(name="b")], creates=[Shop])
+
+    class Rate(tasks.ORMTask):
+        updates = [Shop.rating]
+
+        def requires(self) -> Any:
+            return [load]
+
+        def run(self) -> None:
+            for shop in self.session.scalars(sa.select(Shop)):
+                shop.rating = 5
+
+    assert build(Rate())
+    Rate.clear()
+    assert count(db, Shop) == [2]
+    with db.create_session() as session:
+        assert list(session.scalars(sa.select(Shop.rating))) == [None, None]
+    assert load.complete()
+    assert not Rate().complete()
+
+
+def test_rows_of_association_tables_and_references_in_circles_go_too(db: Client) -> None:
+    def shops() -> list[Any]:
+        shop = Shop(name="shop")
+        return [shop]
+
+    load_shops = task("LoadCircleShops", shops, creates=[Shop])
+    load_tags = task("LoadTags", lambda: [Tag(name="new")], creates=[Tag])
+
+    class LoadArticles(tasks.ORMTask):
+        creates = [Article]
+        updates = [Shop.best_seller_id]
+
+        def requires(self) -> Any:
+            return [load_shops, load_tags]
+
+        def run(self) -> None:
+            shop, tag = self.session.scalars(sa.select(Shop)).one(), self.session.scalars(sa.select(Tag)).one()
+            old = Article(name="old", shop_id=shop.id, tags=[tag])
+            self.session.add(old)
+            self.session.flush()
+            new = Article(name="new", shop_id=shop.id, replaces_id=old.id, tags=[tag])
+            self.session.add(new)
+            self.session.flush()
+            shop.best_seller_id = new.id
+
+    assert build(LoadArticles())
+    assert count(db, Article, article_tag) == [2, 2]
+    LoadArticles().clear()
+    assert count(db, Shop, Article, Tag, article_tag) == [1, 0, 1, 0]
+    assert build(LoadArticles())
+    load_shops.mark_incomplete()
+    tasks.check_completion(LoadArticles(), clear=True)
+    assert count(db, Shop, Article, Tag, article_tag) == [0, 0, 1, 0]
+
+
+def test_shop_and_article_of_one_task_go_although_they_refer_to_each_other(db: Client) -> None:
+    class LoadBoth(tasks.ORMTask):
+        creates = [Shop, Article]
+
+        def run(self) -> None:
+            shop = Shop(name="shop")
+            self.session.add(shop)
+            self.session.flush()
+            article = Article(name="article", shop_id=shop.id)
+            self.session.add(article)
+            self.session.flush()
+            shop.best_seller_id = article.id
+
+    assert build(LoadBoth())
+    LoadBoth.clear()
+    assert count(db, Shop, Article) == [0, 0]
+
+
+VEHICLES = {"LoadVehicles": Vehicle, "LoadCars": Car, "LoadConvertibles": Convertible, "LoadBikes": Bike}
+
+
+@pytest.mark.parametrize("cleared", VEHICLES)
+def test_with_a_discriminator_each_model_of_a_hierarchy_is_cleared_by_itself(db: Client, cleared: str) -> None:
+    loads = {name: task(name, lambda m=model: [m(), m()], creates=[model]) for name, model in VEHICLES.items()}
+    for load in loads.values():
+        assert build(load)
+    loads[cleared].clear()
+    with db.engine.connect() as connection:
+        found = connection.execute(sa.text("SELECT kind, count(*) FROM vehicle GROUP BY kind")).all()
+    kinds = {row.kind: row[1] for row in found}
+    gone = cleared.removeprefix("Load").rstrip("s").lower()
+    assert kinds == {kind: 2 for kind in ("vehicle", "car", "convertible", "bike") if kind != gone}
+    assert count(db, Car) == [2 if gone in ("car", "convertible") else 4]
+
+
+@pytest.mark.parametrize("cleared", ["LoadAnimals", "LoadCats", "LoadDogs"])
+def test_without_a_discriminator_too(db: Client, cleared: str) -> None:
+    models: dict[str, type[Base]] = {"LoadAnimals": Animal, "LoadCats": Cat, "LoadDogs": Dog}
+    loads = {name: task(name, lambda m=model: [m(), m()], creates=[model]) for name, model in models.items()}
+    for load in loads.values():
+        assert build(load)
+    loads[cleared].clear()
+    expected = [4, 2, 2]
+    if cleared != "LoadAnimals":
+        expected[list(models).index(cleared)] = 0
+    assert count(db, Animal, Cat, Dog) == expected
+
+
+def test_tables_of_tasks_that_do_not_require_each_other_go_in_order(db: Client) -> None:
+    parents = task("LoadParents", lambda: [staff.Unit(id=1, name="unit")], creates=[staff.Unit])
+
+    class Children(tasks.ORMTask):
+        creates = [staff.Employee]
+
+        def run(self) -> None:
+            self.session.add(staff.Employee(name="employee", unit_id=1))
+
+    between = type("Between", (tasks.ORMWrapperTask,), {"requires": lambda self: [parents]})()
+    root = type("Root", (tasks.ORMWrapperTask,), {"requires": lambda self: [Children(), between]})()
+    assert build(parents)
+    assert build(root)
+    for order in ([Children(), between], [between, Children()]):
+        root.requires = lambda order=order: order
+        parents.mark_incomplete()
+        Children.mark_incomplete()
+        tasks.check_completion(root, clear=True)
+        assert count(db, staff.Unit, staff.Employee) == [0, 0]
+        assert build(parents)
+        assert build(root)
+
+
+def test_a_clear_of_the_users_own_has_its_turn_after_what_is_downstream(db: Client) -> None:
+    class OwnClear(tasks.ORMTask):
+        def run(self) -> None:
+            self.session.add(staff.Unit(id=1, name="unit"))
+            self.done()
+
+        def clear(self) -> None:
+            self.mark_incomplete()
+            self.session.query(staff.Unit).delete()
+            self.close_session()
+
+    load = task("LoadBelow", lambda: [staff.Employee(name="e", unit_id=1)], [OwnClear()], creates=[staff.Employee])
+    assert build(load)
+    OwnClear.mark_incomplete()
+    tasks.check_completion(load, clear=True)
+    assert count(db, staff.Unit, staff.Employee) == [0, 0]
+    assert build(OwnClear())
+    OwnClear.clear()  # type: ignore[call-arg]  # on the class, as in 0.2
+    assert count(db, staff.Unit) == [0]
+
+
+def test_rows_outside_the_plan_that_refer_to_it_stop_it_and_are_named(db: Client) -> None:
+    assert build(staff.LoadStaff())
+    staff.LoadUnits.mark_incomplete()
+    with pytest.raises(
+        ClearRefused,
+        match=r"Nothing was cleared: 12 rows of employee \(created by LoadEmployees {}\) refer to unit",
+    ):
+        tasks.check_completion(staff.LoadUnits(), clear=True)
+    assert count(db, staff.Unit, staff.Employee) == [3, 12]
+    assert staff.LoadEmployees().complete()
+
+
+def test_a_failure_half_way_changes_nothing(db: Client) -> None:
+    class Stubborn(tasks.ORMTask):
+        def run(self) -> None:
+            self.session.add(staff.Unit(id=1, name="unit"))
+
+        def clear(self) -> None:
+            raise ValueError("never")
+
+    load = task("LoadAbove", lambda: [staff.Employee(name="e", unit_id=1)], [Stubborn()], creates=[staff.Employee])
+    assert build(load)
+    Stubborn.mark_incomplete()
+    with pytest.raises(ValueError, match="never"):
+        tasks.check_completion(load, clear=True)
+    assert load.complete()
+    assert count(db, staff.Unit, staff.Employee) == [1, 1]
+
+
+def test_a_task_that_says_nothing_cannot_be_cleared(db: Client) -> None:
+    class Silent(tasks.ORMTask):
+        def run(self) -> None:
+            self.session.add(staff.Unit(name="unit"))
+
+    root = task("LoadMore", lambda: [Shop(name="a")], [Silent()], creates=[Shop])
+    assert build(root)
+    with pytest.raises(NotImplementedError, match=r"Silent does not say how to clear it: declare 'creates"):
+        Silent.clear()
+    Silent.mark_incomplete()
+    with pytest.raises(NotClearable):
+        tasks.check_completion(root, clear=True)
+    assert root.complete()
+
+
+def test_tasks_that_are_no_orm_tasks_are_left_as_they_are(db: Client, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    class File(tasks.InputFileTask):
+        input_file = "nowhere.csv"
+
+    root = task("LoadFromFile", None, [File()], creates=[Shop])
+    _, stats = tasks.check_completion(root, clear=True, return_stats=True)
+    assert stats == {"Incomplete tasks": 2, "Cleared": 1}
+    assert "Cannot clear task, not an ORMTask: File {}" in caplog.text
+    tasks.check_completion(root, mark_incomplete=True)
+    assert "Cannot mark task incomplete, not an ORMTask: File {}" in caplog.text
+    File().clear()
+    assert "doing nothing" in caplog.text
+
+
+def test_a_task_does_not_run_on_top_of_its_own_leftovers(db: Client, caplog: pytest.LogCaptureFixture) -> None:
+    assert build(staff.LoadUnits())
+    staff.LoadUnits.mark_incomplete()
+    with pytest.raises(LeftoverRows, match=r"there are rows in unit, which it creates.*LoadUnits\(...\)\.clear\(\)"):
+        staff.LoadUnits().run()
+    assert count(db, staff.Unit) == [3]
+    staff.LoadUnits.clear()
+    assert build(staff.LoadUnits())
+    assert count(db, staff.Unit) == [3]
+
+
+def test_a_task_of_0_2_runs_on_top_of_leftovers_with_a_warning(db: Client, caplog: pytest.LogCaptureFixture) -> None:
+    assert build(staff.LoadUnitsAsIn02())
+    staff.LoadUnitsAsIn02.mark_incomplete()
+    assert build(staff.LoadUnitsAsIn02())
+    assert "LoadUnitsAsIn02 {} runs on top of rows that are in unit already" in caplog.text
+    assert count(db, staff.Unit) == [6]
+    staff.LoadUnitsAsIn02.clear()
+    assert count(db, staff.Unit) == [0]
+
+
+def test_rows_of_another_complete_task_are_no_leftovers(db: Client) -> None:
+    class LoadPart(tasks.ORMTask):
+        creates = [Shop]
+        part: int = luigi.IntParameter()
+
+        def run(self) -> None:
+            self.session.add(Shop(name=f"shop {self.part}"))
+
+    assert build(LoadPart(part=1), LoadPart(part=2))
+    assert count(db, Shop) == [2]
+
+
+def test_a_parameter_clash_between_tasks_of_one_model_is_not_cleared_in_part(db: Client) -> None:
+    """Until rows know their task, clearing one of several tasks that fill a table would take the others' rows."""
+
+    class LoadYear(tasks.ORMTask):
+        creates = [Shop]
+        year: int = luigi.IntParameter()
+
+        def run(self) -> None:
+            self.session.add(Shop(name=f"shop {self.year}"))
+
+    assert build(LoadYear(year=1), LoadYear(year=2))
+    with pytest.raises(ClearRefused, match=r"LoadYear {'year': '2'} has rows in shop, too"):
+        LoadYear(year=1).clear()
+    assert count(db, Shop) == [2]
+    assert LoadYear(year=1).complete()

@@ -1,0 +1,175 @@
+"""A real Luigi drives the tasks: several workers, a central scheduler, its command line."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import luigi
+import pytest
+import sqlalchemy as sa
+
+from ozelot.client import Client
+from ozelot.etl import tasks
+from ozelot.orm.base import Base
+from tests.etl import heroes, staff
+from tests.etl.heroes import build
+from tests.etl.test_documented_sessions import FULL, counts
+
+ROOT = Path(__file__).parents[2]
+
+
+def answers(port: int) -> bool:
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/api/task_list", timeout=5).close()
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        time.sleep(0.05)
+        return False
+    return True
+
+
+@pytest.fixture
+def luigid(tmp_path: Path) -> Iterator[int]:
+    """The port of a running central scheduler."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+    command = [str(Path(sys.executable).with_name("luigid")), "--port", str(port), "--address", "127.0.0.1"]
+    # By default a luigid ignores for 10 s that a task which it saw done is incomplete again.
+    (tmp_path / "luigid.cfg").write_text("[scheduler]\nstable_done_cooldown_secs = 0\n")
+    process = subprocess.Popen(
+        [*command, "--state-path", str(tmp_path / "state.pickle"), "--logdir", str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "LUIGI_CONFIG_PATH": str(tmp_path / "luigid.cfg")},
+    )
+    try:
+        end = time.monotonic() + 30
+        while not answers(port):
+            assert process.poll() is None and time.monotonic() < end
+        yield port
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def rows(db: Client, *models: type[Base]) -> list[int]:
+    with db.engine.connect() as connection:
+        return [connection.scalar(sa.select(sa.func.count()).select_from(model)) or 0 for model in models]
+
+
+def inputs() -> None:
+    Path("cpi.csv").write_text("year,cpi\n")
+    Path("ratings.csv").write_text("id,rating\n")
+
+
+def test_documented_session_with_a_running_luigid(db: Client, luigid: int) -> None:
+    Base.create_all(db)
+    inputs()
+    options: dict[str, Any] = {"scheduler_host": "127.0.0.1", "scheduler_port": luigid, "log_level": "WARNING"}
+    assert luigi.build([heroes.LoadEverything()], **options)
+    assert counts(db) == FULL
+    heroes.LoadMovies.mark_incomplete()
+    assert not tasks.check_completion(heroes.LoadEverything(), clear=True)
+    assert luigi.build([heroes.LoadEverything()], **options)
+    assert counts(db) == FULL
+    assert tasks.check_completion(heroes.LoadEverything())
+
+
+def test_units_and_employees_with_a_running_luigid(db: Client, luigid: int) -> None:
+    Base.create_all(db)
+    options: dict[str, Any] = {"scheduler_host": "127.0.0.1", "scheduler_port": luigid, "log_level": "WARNING"}
+    assert luigi.build([staff.LoadStaff()], **options)
+    staff.LoadUnits.mark_incomplete()
+    tasks.check_completion(staff.LoadStaff(), clear=True)
+    assert rows(db, staff.Unit, staff.Employee) == [0, 0]
+    assert luigi.build([staff.LoadStaff()], **options)
+    assert rows(db, staff.Unit, staff.Employee) == [3, 12]
+
+
+class OneOfMany(tasks.ORMTask):
+    creates = [staff.Unit]
+    number: int = luigi.IntParameter()
+
+    def run(self) -> None:
+        self.session.add(staff.Unit(name=f"unit {self.number} by {os.getpid()}"))
+
+
+class Many(tasks.ORMWrapperTask):
+    def requires(self) -> Any:
+        return [OneOfMany(number=number) for number in range(20)]
+
+
+def test_four_forked_workers_share_no_connection(db: Client) -> None:
+    Base.create_all(db)
+    assert not Many().complete()  # the parent has used its connections before it forks
+    with db.create_session() as session:
+        assert session.scalars(sa.select(staff.Unit)).all() == []
+        assert build(Many(), workers=4)
+    with db.engine.connect() as connection:
+        names = list(connection.scalars(sa.select(staff.Unit.name)))
+    assert len(names) == 20
+    assert len({name.rpartition(" ")[2] for name in names}) > 1
+    assert tasks.check_completion(Many())
+
+
+def test_luigi_command_runs_a_task(db: Client) -> None:
+    Base.create_all(db)
+    url = db.url.render_as_string(hide_password=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "luigi", "--module", "tests.etl.staff", "LoadStaff", "--local-scheduler", "--no-lock"],
+        cwd=ROOT,
+        env={**os.environ, "OZELOT_DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "This progress looks :)" in done.stderr
+    assert rows(db, staff.Unit, staff.Employee) == [3, 12]
+
+
+class Failing(tasks.ORMTask):
+    creates = [staff.Employee]
+
+    def requires(self) -> Any:
+        return [staff.LoadUnits()]
+
+    def run(self) -> None:
+        self.session.add(staff.Employee(name="half", unit_id=self.session.scalar(sa.select(staff.Unit.id))))
+        raise ValueError("no more")
+
+
+def test_a_failing_task_leaves_what_was_complete_before_it(db: Client) -> None:
+    Base.create_all(db)
+    assert not luigi.build([Failing()], local_scheduler=True, log_level="CRITICAL")
+    assert rows(db, staff.Unit, staff.Employee) == [3, 0]
+    assert staff.LoadUnits().complete()
+    assert not Failing().complete()
+
+
+def test_build_on_the_class_takes_parameters(db: Client) -> None:
+    Base.create_all(db)
+    assert OneOfMany.build(number=3)
+    assert OneOfMany(number=3).complete()
+    assert OneOfMany(number=4).build()
+    assert OneOfMany(number=4).complete()
+
+
+def test_a_wrapper_that_got_a_new_requirement_is_incomplete_for_luigi(db: Client) -> None:
+    Base.create_all(db)
+    assert build(Many())
+    OneOfMany(number=7).mark_incomplete()
+    assert not Many().complete()
+    _, stats = tasks.check_completion(Many(), return_stats=True)
+    assert stats == {"Complete tasks": 19, "Incomplete tasks": 2}

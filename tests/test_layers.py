@@ -1,0 +1,103 @@
+"""The structure: which file may import which, and what the package shows to the outside."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src"
+
+#: Each module may import those above it, and no others.
+LAYERS = [
+    "ozelot",
+    "ozelot.errors",
+    "ozelot.config",
+    "ozelot.url",
+    "ozelot.sqlite",
+    "ozelot.claim",
+    "ozelot.transaction",
+    "ozelot.fork",
+    "ozelot.client",
+    "ozelot.diagram",
+    "ozelot.orm",
+    "ozelot.orm.base",
+    "ozelot.orm.rows",
+    "ozelot.orm.target",
+    "ozelot.cache",
+    "ozelot.etl",
+    "ozelot.etl.identity",
+    "ozelot.etl.graph",
+    "ozelot.etl.targets",
+    "ozelot.etl.clearing",
+    "ozelot.etl.completion",
+    "ozelot.etl.execution",
+    "ozelot.etl.tasks",
+    "ozelot.etl.util",
+    "ozelot.testing",
+]
+
+#: What code written for 0.2 imports.
+NAMES_OF_0_2 = {
+    "ozelot.cache": "RequestCache get_request_cache reset_request_cache ERROR_CONNECTION_ERROR ERROR_XPATH_NOT_FOUND",
+    "ozelot.client": "Client get_client set_client",
+    "ozelot.config": "logger TEMPLATE_DB_PARAMS DEFAULT_DB_PARAMS LOG_LEVEL REQUEST_CACHE_PATH DOT_EXECUTABLE",
+    "ozelot.etl.targets": "ORMTarget",
+    "ozelot.etl.tasks": "TaskBase ORMTask ORMTestTask ORMWrapperTask InputFileTask ORMObjectCreatorMixin "
+    "check_completion get_task_name get_task_param_string",
+    "ozelot.etl.util": "render_diagram sanitize",
+    "ozelot.orm.base": "Base model_registry render_diagram",
+    "ozelot.orm.target": "ORMTargetMarker",
+}
+
+
+def path_of(module: str) -> Path:
+    path = SOURCE / Path(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def imported(module: str) -> set[str]:
+    """The modules of the package that a module imports, wherever in the file it does."""
+    found = set()
+    for node in ast.walk(ast.parse(path_of(module).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in LAYERS else node.module for name in inner}
+    return {name for name in found if name.split(".")[0] == "ozelot"}
+
+
+def test_every_module_has_its_layer() -> None:
+    modules = {path.relative_to(SOURCE).with_suffix("") for path in SOURCE.rglob("*.py")}
+    names = {".".join(path.parts).removesuffix(".__init__") for path in modules}
+    assert names == set(LAYERS)
+
+
+@pytest.mark.parametrize("module", LAYERS)
+def test_a_module_imports_only_from_the_layers_above(module: str) -> None:
+    assert imported(module) <= set(LAYERS[: LAYERS.index(module)])
+
+
+@pytest.mark.parametrize("module", LAYERS)
+def test_a_module_is_one_idea_of_about_300_lines(module: str) -> None:
+    assert len(path_of(module).read_text(encoding="utf-8").splitlines()) <= 350
+
+
+@pytest.mark.parametrize("module", NAMES_OF_0_2)
+def test_names_of_0_2_can_be_imported(module: str) -> None:
+    found = importlib.import_module(module)
+    for name in NAMES_OF_0_2[module].split():
+        getattr(found, name)
+
+
+def test_importing_everything_is_silent() -> None:
+    code = f"import logging, {', '.join(LAYERS)}; print(logging.getLogger('ozelot').handlers)"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")
