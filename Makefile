@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml requirements.lock
 	@touch $(STAMP)
 
 demo: setup
-	@cd examples/superheroes && ../../$(BIN)/python manage.py demo
+	@$(BIN)/python examples/superheroes/manage.py demo
 
 test: setup
 	@$(BIN)/python -m pytest -q -n 2

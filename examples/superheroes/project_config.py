@@ -1,0 +1,18 @@
+"""Settings of this project, as `ozelot.config` finds them; the environment (`OZELOT_...`) comes first."""
+
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+
+# The database to fill, and the file that keeps every page that was ever read.
+DATABASE_URL = f"sqlite:///{FOLDER / 'superheroes.db'}"
+REQUEST_CACHE_PATH = str(FOLDER / "web_cache.db")
+
+WIKI_URL = "https://marvel.fandom.com"
+
+# Load only the characters of these universes, as in {"Earth-616", "Earth-199999"}; None loads all. Pages whose
+# title names another universe are not even fetched.
+UNIVERSES: frozenset[str] | None = None
+
+# Seconds to let pass between two requests to the wiki; pages from the cache come at once.
+RATE_LIMIT = 1.0

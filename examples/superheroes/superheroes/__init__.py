@@ -1,0 +1,1 @@
+"""The Marvel database wiki, read into a data model."""

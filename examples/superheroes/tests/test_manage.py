@@ -1,0 +1,91 @@
+"""The commands as a user runs them: in a process of their own, from another folder."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ozelot.cache import RequestCache
+from superheroes.wiki import category_url
+
+MANAGE = Path(__file__).parents[1] / "manage.py"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "OZELOT_DATABASE_URL": f"sqlite:///{folder / 'test.db'}",
+        "OZELOT_REQUEST_CACHE_PATH": str(folder / "cache.db"),
+    }
+    return subprocess.run(
+        [sys.executable, str(MANAGE), *arguments],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
+def test_the_commands_one_after_the_other(folder: Path) -> None:
+    filled = run(folder, "getdata")
+    assert (filled.returncode, "sample" in filled.stdout) == (0, True)
+    assert "cache: 0; there already" in run(folder, "getdata").stdout
+    assert "manage.py initdb" in run(folder, "ingest").stderr
+    assert run(folder, "initdb").returncode == 0
+    loaded = run(folder, "ingest")
+    assert (loaded.returncode, loaded.stdout) == (0, "Everything is loaded, and passed all checks.\n"), loaded.stderr
+    refused = run(folder, "initdb")
+    assert refused.returncode == 1
+    assert "movieappearance" in refused.stdout
+    assert "no terminal" in refused.stderr
+    written = run(folder, "analyze", "--dir", "pages")
+    assert written.returncode == 0, written.stderr
+    assert {(folder / line).is_file() for line in written.stdout.splitlines()} == {True}
+    assert run(folder, "initdb", "--yes").returncode == 0
+    assert "nothing to analyze" in run(folder, "analyze").stderr
+
+
+def test_ingest_says_that_it_is_not_complete(folder: Path) -> None:
+    (folder / "project_config.py").write_text("raise SystemExit('the one beside manage.py counts')", encoding="utf-8")
+    run(folder, "initdb")
+    run(folder, "getdata")
+    with RequestCache(folder / "cache.db") as store:
+        store.put(category_url("https://marvel.fandom.com", "Characters"), "<html>blocked</html>")
+    result = run(folder, "ingest")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "Not complete" in result.stderr
+    assert "no list of members" in result.stderr
+
+
+def test_diagrams_show_pipeline_and_data_model(folder: Path) -> None:
+    drawn = run(folder, "diagrams", "--dir", str(folder / "drawn"))
+    assert drawn.returncode == 0, drawn.stderr
+    assert "InflationAdjustMovieBudgets" in (folder / "drawn" / "pipeline.dot").read_text(encoding="utf-8")
+    assert "movieappearance" in (folder / "drawn" / "schema.dot").read_text(encoding="utf-8")
+
+
+def test_the_demo_can_be_run_again_and_again(folder: Path) -> None:
+    for _ in range(2):
+        shown = run(folder, "demo", "--dir", str(folder / "output"))
+        assert shown.returncode == 0, shown.stderr
+        assert "movieappearance" in shown.stdout
+        assert "Traceback" not in shown.stderr
+    assert not (folder / "test.db").exists()  # the configured database is none of its business
+
+
+def test_a_database_out_of_reach_is_one_line(folder: Path) -> None:
+    (folder / "test.db").mkdir()
+    result = run(folder, "ingest")
+    assert result.returncode == 3
+    assert "Traceback" not in result.stderr
+    assert "is a folder" in result.stderr.splitlines()[-1]
