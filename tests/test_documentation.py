@@ -1,0 +1,76 @@
+"""The documentation is true: its code runs, its output is what it says, its links lead somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ozelot
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+ALL = [*PAGES, ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("examples/*/*.md"))]
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("OZELOT_")}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_of_a_page_runs_and_prints_what_the_page_says(page: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", ROOT / "tests" / "run_page.py", page],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_first_pipeline_of_the_readme_can_be_pasted_and_run(tmp_path: Path) -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 25
+    (tmp_path / "staff.py").write_text(code)
+    command = [sys.executable, "staff.py"]
+    for _ in range(2):
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True, timeout=60
+        )
+        assert done.stderr.endswith("summary:\n{'Complete tasks': 2}\n")
+    query = (
+        "import sqlite3; print(sqlite3.connect('ozelot.db').execute('SELECT name, unit_id FROM employee').fetchall())"
+    )
+    rows = subprocess.run([sys.executable, "-c", query], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert rows.stdout == "[('Ada', 2)]\n"
+
+
+@pytest.mark.parametrize("page", ALL, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+        if "://" not in link:
+            assert (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.stem not in ("index", "libraries")], ids=str)
+def test_no_page_is_without_an_example(page: Path) -> None:
+    assert "```python" in page.read_text(encoding="utf-8")
+
+
+def test_every_page_is_in_the_contents() -> None:
+    contents = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    assert {page.name for page in PAGES} - {"index.md"} == set(re.findall(r"\]\(([\w.-]+\.md)\)", contents))
+
+
+def test_changelog_and_version_agree() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    if ".dev" in ozelot.__version__:
+        assert "## [Unreleased]" in changelog
+    else:
+        assert f"## [{ozelot.__version__}]" in changelog
