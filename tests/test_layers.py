@@ -21,6 +21,7 @@ LAYERS = [
     "ozelot.sqlite",
     "ozelot.claim",
     "ozelot.transaction",
+    "ozelot.joined",
     "ozelot.fork",
     "ozelot.client",
     "ozelot.diagram",

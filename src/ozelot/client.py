@@ -2,7 +2,7 @@
 
 Most code asks for the one configured client with :func:`get_client`. Inside a task's ``run()``, and inside
 ``client.transaction()``, all sessions and connections of the client join the one open transaction; see
-:mod:`ozelot.transaction`.
+:mod:`ozelot.joined`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from ozelot import config, fork, sqlite, transaction, url
+from ozelot import config, fork, joined, sqlite, transaction, url
 from ozelot.errors import ConfigError, DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -201,9 +201,9 @@ class Client:
 def _create_engine(target: sa.URL) -> sa.Engine:
     path = sqlite.file_of(target)
     is_sqlite = target.get_backend_name() == "sqlite"
-    options: dict[str, Any] = {"poolclass": transaction.JoiningQueuePool}
+    options: dict[str, Any] = {"poolclass": joined.JoiningQueuePool}
     if sqlite.is_in_memory(target):
-        options["poolclass"] = transaction.JoiningThreadPool
+        options["poolclass"] = joined.JoiningThreadPool
     elif path is not None and sqlite.is_read_only(path):
         options["creator"] = lambda: sqlite.connect_read_only(path)
     elif not is_sqlite:
@@ -217,6 +217,9 @@ def _create_engine(target: sa.URL) -> sa.Engine:
             arguments["connect_timeout"] = _CONNECT_TIMEOUT
         if driver == "pymysql" and target.password:
             arguments["password"] = target.password.encode()  # PyMySQL would take it for latin-1
+        if target.get_backend_name() in ("mysql", "mariadb"):
+            # As on PostgreSQL. The default would hide from a run what others complete in the meantime.
+            options["isolation_level"] = "READ COMMITTED"
     try:
         engine = sa.create_engine(target, **options)
     except NoSuchModuleError:
@@ -236,7 +239,7 @@ def _create_engine(target: sa.URL) -> sa.Engine:
         ) from None
     if is_sqlite:
         sqlite.set_up(engine)
-    transaction.set_up(engine)
+    joined.set_up(engine)
     if not sqlite.is_in_memory(target):  # what is in memory, a fork copies
         fork.set_up(engine)
     return engine

@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeGuard
 from weakref import WeakSet
 
-import luigi
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute
 
 from ozelot import client
 from ozelot.errors import ClearRefused, NotClearable
 from ozelot.etl.graph import Graph
-from ozelot.etl.identity import task_label, task_name
-from ozelot.etl.targets import ORMTarget
+from ozelot.etl.identity import task_label
+from ozelot.etl.targets import ORMTarget, judged_by_marker
 from ozelot.orm import target as marker
 from ozelot.orm.base import Base, table_of
 from ozelot.orm.rows import Rows
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 class ClearableTask(Protocol):
     """What an ORM task has, as far as clearing is concerned."""
 
-    creates: Collection[type[Base]] | None
+    creates: Collection[type[Base] | sa.Table] | None
     object_classes: Collection[type[Base]] | None
     updates: Collection[InstrumentedAttribute[Any]] | None
 
@@ -45,7 +45,7 @@ class ClearableTask(Protocol):
 
 
 #: All classes of ORM tasks, to find those that create rows of a model.
-task_classes: WeakSet[type[luigi.Task]] = WeakSet()
+task_classes: WeakSet[Any] = WeakSet()
 
 
 def is_orm_task(task: object) -> TypeGuard[ClearableTask]:
@@ -53,14 +53,20 @@ def is_orm_task(task: object) -> TypeGuard[ClearableTask]:
     return type(task) in task_classes
 
 
-def created_models(task: Any) -> list[type[Base]]:
-    """The models whose rows a task, or a class of tasks, says that it creates."""
+def created_models(task: Any) -> list[type[Base] | sa.Table]:
+    """The models (or plain tables) whose rows a task, or a class of tasks, says that it creates."""
     return [*(task.creates or ()), *(task.object_classes or ())]
+
+
+def creator_names(models: Iterable[type[Base] | sa.Table]) -> set[str]:
+    """The names of all tasks that say that they create rows of one of these models."""
+    wanted = set(models)
+    return {cls.get_name() for cls in task_classes if not wanted.isdisjoint(created_models(cls))}
 
 
 def rows_of(tasks: Iterable[Any]) -> Rows:
     """What tasks say that they create and update."""
-    models: list[type[Base]] = []
+    models: list[type[Base] | sa.Table] = []
     columns: list[sa.Column[Any]] = []
     for task in tasks:
         models += created_models(task)
@@ -84,10 +90,10 @@ def clear_one(task: ClearableTask) -> None:
     database = client.get_client()
     marker.prepare(database.engine)
     with database.transaction() as session:
-        _check_shared(session.connection(), [task])
+        keys = _check_shared(session.connection(), [task])
         task.mark_incomplete()
         try:
-            _delete([task])
+            _delete([task], keys)
         except ClearRefused as exc:
             log.warning(
                 "%s is marked incomplete, but its rows stay: %s. check_completion(root, clear=True) clears both, "
@@ -128,44 +134,71 @@ class ClearPlan:
             return
         database = client.get_client()
         marker.prepare(database.engine)
+        tasks = list(self.steps.values())
         with database.transaction() as session:
-            _check_shared(session.connection(), self.steps.values())
+            keys = _check_shared(session.connection(), tasks)
+            remove_markers(tasks)
             declared: list[ClearableTask] = []
-            for task in self.steps.values():
-                task.mark_incomplete()
+            for task in tasks:
                 if not clears_itself(task):
                     declared.append(task)
                     continue
-                _delete(declared)
+                _delete(declared, keys)
                 declared.clear()
-                task.clear()
-                task.close_session()
-            _delete(declared)
+                try:
+                    task.clear()
+                    task.close_session()
+                finally:
+                    task.close_session(commit=False)
+            _delete(declared, keys)
 
 
-def _check_shared(connection: sa.Connection, tasks: Collection[Any]) -> None:
+def remove_markers(tasks: Collection[Any]) -> None:
+    """Remove the markers of tasks, those of ordinary tasks by one statement."""
+    ordinary = [task for task in tasks if removes_marker_only(task)]
+    with client.get_client().engine.begin() as connection:
+        marker.delete(connection, [key for task in ordinary for key in ORMTarget.from_task(task).keys])
+    for task in tasks:
+        if not removes_marker_only(task):
+            task.mark_incomplete()
+
+
+def removes_marker_only(task: Any) -> bool:
+    """Whether nothing about ``mark_incomplete()`` was overridden, so that the key says all."""
+    method = inspect.getattr_static(type(task), "mark_incomplete")
+    return getattr(getattr(method, "function", method), "derived", False) and judged_by_marker(task)
+
+
+def _check_shared(connection: sa.Connection, tasks: Collection[Any]) -> set[str]:
     """Refuse to clear one of several tasks whose rows cannot be told apart.
+
+    Returns:
+        The keys of the markers of all these tasks.
 
     Raises:
         ClearRefused: a complete task that is not to be cleared creates rows of the same model.
     """
     keys = {key for task in tasks for key in ORMTarget.from_task(task).keys}
     for model in {model for task in tasks if not clears_itself(task) for model in task.creates or ()}:
-        names = {task_name(cls) for cls in task_classes if model in created_models(cls)}
-        other = marker.first_other(connection, names, keys)
+        other = marker.first_other(connection, creator_names([model]), keys)
         if other is not None:
-            table = table_of(model).name
+            table = model if isinstance(model, sa.Table) else table_of(model)
             raise ClearRefused(
-                f"{other} has rows in {table}, too, and these cannot be told from the ones to be cleared: clear all "
-                f"tasks that create rows of {model.__name__} together, from a task that requires them"
+                f"{other} has rows in {table.name}, too, and these cannot be told from the ones to be cleared: clear "
+                "all tasks that create such rows together, from a task that requires them"
             )
+    return keys
 
 
-def _delete(tasks: Collection[Any]) -> None:
+def _delete(tasks: Collection[Any], keys: Collection[str]) -> None:
     rows = rows_of(tasks)
     if not rows.tables and not rows.resets:
         return
     with client.get_client().engine.begin() as connection:
+        for table in rows.associations:
+            other = marker.first_other(connection, creator_names([table]), keys)
+            if other is not None:
+                raise ClearRefused(f"{other} has rows in {table.name} that refer to rows to be deleted")
         blocked = rows.blocked_by(connection)
         if blocked:
             told = "; ".join(
@@ -174,11 +207,15 @@ def _delete(tasks: Collection[Any]) -> None:
                 for found in blocked
             )
             raise ClearRefused(told)
-        rows.delete(connection)
+        try:
+            rows.delete(connection)
+        except IntegrityError as exc:
+            reason = str(exc.orig).splitlines()[0]
+            raise ClearRefused(f"the database refuses to delete: {reason}") from exc
 
 
 def _created_by(connection: sa.Connection, table: sa.Table) -> str:
-    names = {task_name(cls) for cls in task_classes if table in rows_of([cls]).tables}
+    names = {cls.get_name() for cls in task_classes if table in rows_of([cls]).tables}
     labels = marker.names_complete(connection, names, limit=5) or sorted(names)
     return f" (created by {', '.join(labels)})" if labels else ""
 

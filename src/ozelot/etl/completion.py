@@ -11,7 +11,7 @@ import luigi
 
 from ozelot import client, config
 from ozelot.errors import ClearRefused
-from ozelot.etl.clearing import clear_plan, is_orm_task, rows_of
+from ozelot.etl.clearing import clear_plan, is_orm_task, remove_markers, rows_of
 from ozelot.etl.graph import Graph, walk
 from ozelot.etl.identity import task_label
 from ozelot.etl.targets import ORMTarget, judged_by_marker
@@ -118,9 +118,7 @@ def _mark_incomplete(graph: Graph, labels: Iterable[str]) -> int:
         database = client.get_client()
         marker.prepare(database.engine)
         with database.transaction():
-            for task in tasks.values():
-                if is_orm_task(task):
-                    task.mark_incomplete()
+            remove_markers([tasks[label] for label in marked])
     for label in tasks:
         if label in marked:
             log.info("Marked task incomplete: %s", label)

@@ -1,69 +1,56 @@
 """The run of one task: claim, look, act and mark, in one transaction.
 
-Every ``run()`` of an ORM task is wrapped in :func:`atomic`. The outermost one holds the task's claim, reads the marker
-again, and opens the transaction that all sessions join; when it returns, the task is marked complete and everything
-commits at once.
+``task.run()`` of an ORM task comes here first. A run holds the task's claim, reads the marker again, and opens the
+transaction that all sessions join; then the class's own ``run()`` has its turn. When that returns, the task is marked
+complete, and everything commits at once.
 """
 
 from __future__ import annotations
 
-import functools
 import inspect
 import logging
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
-import luigi
 import sqlalchemy as sa
 from luigi.task import DynamicRequirements, flatten
 from sqlalchemy.exc import IntegrityError
 
 from ozelot import client, transaction
 from ozelot.errors import LeftoverRows
-from ozelot.etl.clearing import created_models, task_classes
-from ozelot.etl.identity import task_label, task_name
+from ozelot.etl.clearing import created_models, creator_names
+from ozelot.etl.identity import task_label
 from ozelot.etl.targets import ORMTarget
 from ozelot.orm import target as marker
 from ozelot.orm.rows import Rows
 
 log = logging.getLogger(__name__)
 
-_F = TypeVar("_F", bound=Callable[..., Any])
-
 
 class _RolledBackError(Exception):
     """Leaves the transaction without a commit, and without being an error to anybody."""
 
 
-def atomic(run: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Wrap a ``run()`` as described at the top of this file; one that is called by another of the same task is not."""
+def run_task(task: Any) -> Any:
+    """Run an ORM task, as described at the top of this file.
 
-    @functools.wraps(run)
-    def wrapper(task: Any) -> Any:
-        opened = transaction.current(client.get_client().engine)
-        if opened is not None and opened.owner is task:
-            return run(task)  # super().run(): the outermost one does the rest
-        if inspect.isgeneratorfunction(run):
-            return _drive(task, run)
-        result = None
-        with _one_run(task) as is_due:
-            if is_due:
-                result = run(task)
-                if isinstance(result, Generator):
-                    raise _RolledBackError  # such as 'return super().run()': begin again, step by step
-        return _drive(task, run) if isinstance(result, Generator) else result
-
-    return is_atomic(wrapper)
+    Returns:
+        What the class's own ``run()`` returns; for a generator function, a generator of the requirements it waits for.
+    """
+    run: Callable[[], Any] = inspect.getattr_static(type(task), "run").__get__(task, type(task))
+    if inspect.isgeneratorfunction(run):
+        return _drive(task, run)
+    result = None
+    with _one_run(task) as is_due:
+        if is_due:
+            result = run()
+            if isinstance(result, Generator):
+                raise _RolledBackError  # such as 'return super().run()': begin again, step by step
+    return _drive(task, run) if isinstance(result, Generator) else result
 
 
-def is_atomic(run: _F) -> _F:
-    """Say of a ``run()`` that it needs no wrapping."""
-    run.atomic = True  # type: ignore[attr-defined]
-    return run
-
-
-def _drive(task: Any, run: Callable[[Any], Generator[Any, Any, Any]]) -> Generator[Any, Any, None]:
+def _drive(task: Any, run: Callable[[], Generator[Any, Any, Any]]) -> Generator[Any, Any, None]:
     """Run a generator that yields requirements; never yields within a transaction.
 
     Where a requirement is complete, the run goes on with it. Where it is not, all is rolled back before it is
@@ -74,18 +61,19 @@ def _drive(task: Any, run: Callable[[Any], Generator[Any, Any, Any]]) -> Generat
         with _one_run(task) as is_due:
             if not is_due:
                 return
-            steps = run(task)
+            steps = run()
             answer = None
-            while True:
-                try:
+            try:
+                while True:
                     wanted = steps.send(answer)
-                except StopIteration:
-                    break
-                requirements = wanted if isinstance(wanted, DynamicRequirements) else DynamicRequirements(wanted)
-                if not requirements.complete():
-                    steps.close()
-                    raise _RolledBackError
-                wanted, answer = None, requirements.paths
+                    requirements = wanted if isinstance(wanted, DynamicRequirements) else DynamicRequirements(wanted)
+                    if not requirements.complete():
+                        raise _RolledBackError
+                    wanted, answer = None, requirements.paths
+            except StopIteration:
+                pass
+            finally:
+                steps.close()  # here, so that whatever it does at its end is rolled back with the rest
         if wanted is None:
             return
         yield wanted
@@ -96,18 +84,19 @@ def _one_run(task: Any) -> Iterator[bool]:
     """The frame of a run; gives whether the task is still to be run."""
     engine = client.get_client().engine
     marker.prepare(engine)
-    targets = [target for target in flatten(task.output()) if isinstance(target, ORMTarget)]
-    claim = targets[0].keys[0] if targets else None
+    outputs = flatten(task.output())
+    targets = [target for target in outputs if isinstance(target, ORMTarget)]
     task.close_session(commit=False)  # one from before the run is not part of it
     try:
-        with _transaction(engine, claim) as opened:
-            if targets and marker.existing(opened.connection, {t.keys[0] for t in targets}) == {
-                t.keys[0] for t in targets
-            }:
+        with _transaction(engine, claim=targets[0].keys[0] if targets else None) as opened:
+            there = marker.existing(opened.connection, {key for target in targets for key in target.keys})
+            if targets and not any(there.isdisjoint(target.keys) for target in targets):
+                _refuse_half(task, [target for target in outputs if target not in targets])
                 log.info("Task is complete already, not run again: %s", task_label(task))
                 yield False
                 raise _RolledBackError
             _refuse_leftovers(task, opened.connection)
+            before = opened.scopes()
             outer = opened.owner, opened.reserved
             opened.owner, opened.reserved = task, opened.reserved | {target.keys[0] for target in targets}
             task.run_done = False
@@ -118,7 +107,10 @@ def _one_run(task: Any) -> Iterator[bool]:
                 task.close_session()
             finally:
                 opened.owner, opened.reserved = outer
-            _mark_complete(task, targets, opened)
+            if dropped := opened.settle(but=before):
+                log.warning("%s: %d sessions wrote but never committed; that was undone", task_label(task), dropped)
+            for target in targets:
+                _mark_complete(target, opened.connection)
     except _RolledBackError:
         pass
     finally:
@@ -136,19 +128,24 @@ def _transaction(engine: sa.Engine, claim: str | None) -> Iterator[transaction.O
         yield opened
 
 
-def _mark_complete(task: luigi.Task, targets: list[ORMTarget], opened: transaction.OpenTransaction) -> None:
-    dropped = opened.settle() if opened.owner is None else 0
-    if dropped:
-        log.warning("%s: %d sessions wrote but never committed; that was undone", task_label(task), dropped)
-    for target in targets:
-        try:
-            if type(target).create is not ORMTarget.create:
-                target.create()
-            else:
-                marker.insert(opened.connection, target.name, target.params)
-        except IntegrityError:
-            log.info("Another runner completed %s first; what this one did is rolled back", task_label(task))
-            raise _RolledBackError from None
+def _mark_complete(target: ORMTarget, connection: sa.Connection) -> None:
+    try:
+        if type(target).create is ORMTarget.create:
+            marker.insert(connection, target.name, target.params)
+        else:
+            target.create()
+    except IntegrityError:
+        log.info("Another runner completed %s first; what this one did is rolled back", target)
+        raise _RolledBackError from None
+
+
+def _refuse_half(task: Any, others: list[Any]) -> None:
+    missing = [str(getattr(target, "path", target)) for target in others if not target.exists()]
+    if missing:
+        raise LeftoverRows(
+            f"{task_label(task)} has its marker and its rows, but not its other output {', '.join(missing)}: clear it "
+            f"with {type(task).__name__}(...).clear(), and run it again"
+        )
 
 
 def _refuse_leftovers(task: Any, connection: sa.Connection) -> None:
@@ -161,11 +158,8 @@ def _refuse_leftovers(task: Any, connection: sa.Connection) -> None:
     if not models:
         return
     table = Rows(models).first_in(connection)
-    if table is None:
-        return
-    creators = {task_name(cls) for cls in task_classes if not set(created_models(cls)).isdisjoint(models)}
-    if marker.names_complete(connection, creators, limit=1):
-        return  # they may be that task's
+    if table is None or marker.names_complete(connection, creator_names(models), limit=1):
+        return  # they may be another task's
     label, name = task_label(task), type(task).__name__
     if not task.creates:
         log.warning("%s runs on top of rows that are in %s already", label, table.name)

@@ -17,7 +17,8 @@ def task_name(task: luigi.Task | type[luigi.Task]) -> str:
 def task_params(task: luigi.Task) -> str:
     """The parameters as text, sorted by name: ``{'a': 'x', 'b': '3'}``; ``{}`` where there are none.
 
-    Quotes and backslashes within values are escaped, so that different parameters never look alike.
+    Quotes and backslashes within values are escaped, so that different parameters never look alike, and so is what
+    databases cannot store.
     """
     values = task.to_str_params(only_significant=True, only_public=True)
     pairs = [f"'{name}': '{_escaped(values[name])}'" for name in sorted(values)]
@@ -36,4 +37,5 @@ def legacy_identity(task: luigi.Task) -> tuple[str, str]:
 
 
 def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("'", "\\'")
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'").replace("\0", "\\0")  # PostgreSQL stores no NUL
+    return escaped.encode("utf-8", "backslashreplace").decode()  # nor does any database store half a surrogate pair

@@ -14,6 +14,7 @@ returns. ``clear()`` follows from what the task declares.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import logging
@@ -24,11 +25,11 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 import luigi
 from luigi.task import flatten
-from sqlalchemy import orm
+from sqlalchemy import Table, orm
 from sqlalchemy.orm import InstrumentedAttribute
 
 from ozelot import client
-from ozelot.errors import ConfigError, NotClearable
+from ozelot.errors import ConfigError, MarkerNotFound, NotClearable
 from ozelot.etl import clearing, completion, execution
 from ozelot.etl.completion import check_completion as check_completion
 from ozelot.etl.identity import task_label
@@ -86,7 +87,7 @@ class _on_either:  # noqa: N801 - a decorator
 
 
 def _derived(method: _M) -> _M:
-    """Say of ``clear()`` that it follows from what the task declares."""
+    """Say of ``clear()`` or ``mark_incomplete()`` that what it does follows from what the task declares."""
     method.derived = True  # type: ignore[attr-defined]
     return method
 
@@ -138,14 +139,14 @@ class ORMTask(TaskBase):
     """A task whose completion is a marker in the database.
 
     Attributes:
-        creates: the models whose rows this task creates, and no other task does. Declares how to clear it.
+        creates: the models (or association tables) whose rows this task creates, and no other task does.
         updates: columns (``Model.column``, nullable, no default) that this task fills in rows of other tasks.
         object_classes: what ``creates`` was called in 0.2; a task that starts while such rows exist is warned about
             instead of refused.
         target_class: the class of the marker.
     """
 
-    creates: Collection[type[Base]] | None = None
+    creates: Collection[type[Base] | Table] | None = None
     updates: Collection[InstrumentedAttribute[Any]] | None = None
     object_classes: Collection[type[Base]] | None = None
     target_class: type[ORMTarget] = ORMTarget
@@ -159,15 +160,26 @@ class ORMTask(TaskBase):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         clearing.task_classes.add(cls)
-        run = inspect.getattr_static(cls, "run")  # its own, or that of a mixin
-        if inspect.isfunction(run) and not hasattr(run, "atomic"):
-            cls.run = execution.atomic(run)  # type: ignore[method-assign]
-        for name in ("clear", "mark_incomplete"):
-            if inspect.isfunction(method := inspect.getattr_static(cls, name)):
-                setattr(cls, name, on_class_or_task(method))
+        for base in cls.__mro__:  # plain mixins included
+            for name in ("clear", "mark_incomplete"):
+                if inspect.isfunction(method := vars(base).get(name)):
+                    setattr(base, name, on_class_or_task(method))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._route_run()
+
+    def _route_run(self) -> None:
+        # On the task and not on its class: so super().run(), mixins and decorators mean what they say.
+        if callable(type(self).run):
+            vars(self)["run"] = functools.partial(execution.run_task, self)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_session"}
+        return {name: value for name, value in vars(self).items() if name not in ("_session", "run")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._route_run()
 
     @by_marker
     def output(self) -> Any:
@@ -187,6 +199,8 @@ class ORMTask(TaskBase):
     @property
     def session(self) -> orm.Session:
         """The session of this task, opened at first use; within ``run()`` it is part of the task's transaction."""
+        if self._session is not None and self._session.bind is not self.client.engine:
+            self.close_session(commit=False)  # the program went over to another database
         if self._session is None:
             self._session = self.client.create_session()
         return self._session
@@ -214,13 +228,14 @@ class ORMTask(TaskBase):
                 target.create()
 
     @on_class_or_task
+    @_derived
     def mark_incomplete(self) -> None:
         """Remove the marker, if there is one; the rows stay. Within the task's own ``run()`` this does nothing."""
         for target in flatten(self.output()):
             if isinstance(target, ORMTarget) and target.exists():
-                target.remove()
+                with contextlib.suppress(MarkerNotFound):  # somebody else was faster
+                    target.remove()
 
-    @execution.atomic
     def run(self) -> Any:
         """Fill the database; for the derived class to define."""
 
@@ -255,7 +270,10 @@ class ORMWrapperTask(ORMTask):
     creates = ()
     diagram_style = ("dotted",)
 
-    @execution.is_atomic
+    def _route_run(self) -> None:
+        if type(self).run is not ORMWrapperTask.run:
+            super()._route_run()
+
     def run(self) -> Any:
         """Mark the task complete: being required by it is what its requirements needed to run."""
         self.mark_complete()

@@ -39,18 +39,23 @@ class Rows:
         columns: nullable columns to be set to NULL in all rows of their tables.
     """
 
-    def __init__(self, models: Iterable[type[Base]], columns: Iterable[Column] = ()) -> None:
-        self._mappers = {sa.inspect(model) for model in models}
+    def __init__(self, models: Iterable[type[Base] | sa.Table], columns: Iterable[Column] = ()) -> None:
+        models = list(models)
+        self._mappers = {sa.inspect(model) for model in models if not isinstance(model, sa.Table)}
         self.resets: dict[sa.Table, list[Column]] = {}
         for column in columns:
             self.resets.setdefault(column.table, []).append(column)
         #: Which rows go from each table; None: all.
-        self.tables: dict[sa.Table, Condition | None] = {}
-        self._captured: list[tuple[sa.Table, sa.Table]] = []  # (base table, derived table) of 'unnamed' bases
+        self.tables: dict[sa.Table, Condition | None] = {t: None for t in models if isinstance(t, sa.Table)}
+        own = {m.local_table for m in self._mappers if isinstance(m.local_table, sa.Table)}
+        self._named = [*self.tables, *sorted(own, key=lambda table: table.name)]
+        self._captured: list[tuple[sa.Table, sa.Table]] = []  # (base table, derived table), where no column tells
         for mapper in sorted(self._mappers, key=lambda mapper: mapper.class_.__name__):
             for table in _chain(mapper):
                 if table not in self.tables:
                     self.tables[table] = self._condition(table)
+        #: Tables that go along because they associate these rows with others.
+        self.associations: list[sa.Table] = []
         self._add_associations()
 
     def _condition(self, table: sa.Table) -> Condition | None:
@@ -60,16 +65,21 @@ class Rows:
             return None
         base = next(iter(going)).base_mapper
         if base.polymorphic_on is not None:
-            condition: Condition = base.polymorphic_on.in_([m.polymorphic_identity for m in going])
+            kind = base.polymorphic_on
+            condition: Condition = kind.in_([m.polymorphic_identity for m in going if m.polymorphic_identity])
+            if any(m.polymorphic_identity is None for m in going):
+                condition = sa.or_(condition, kind.is_(None))
             home = base.local_table
             if table is home or not isinstance(home, sa.Table):
                 return condition
             return cast(Condition, _key_of(table).in_(sa.select(*home.primary_key.columns).where(condition)))
         staying = [m.local_table for m in storing - going if m.local_table is not table]
         if any(m.local_table is table for m in going):  # the base model itself goes, some derived ones stay
-            return sa.and_(*(~_same_key(table, other) for other in staying if isinstance(other, sa.Table)))
-        self._captured += [(table, m.local_table) for m in going if isinstance(m.local_table, sa.Table)]
-        return sa.false()
+            missing = [~_same_key(table, other) for other in staying if isinstance(other, sa.Table)]
+            return sa.and_(*missing) if missing else None
+        derived = [m.local_table for m in going if isinstance(m.local_table, sa.Table)]
+        self._captured += [(table, other) for other in derived]
+        return sa.or_(*(_same_key(table, other) for other in derived))
 
     def _add_associations(self) -> None:
         for mapper in _all_mappers():
@@ -78,19 +88,18 @@ class Rows:
                 if not isinstance(table, sa.Table) or table in self.tables:
                     continue
                 conditions = [
-                    _refers(key, condition)
+                    _refers(key, self.tables[key.referred_table])
                     for key in table.foreign_key_constraints
-                    for condition in [self.tables.get(key.referred_table, sa.false())]
                     if key.referred_table in self.tables
                 ]
                 if conditions:
                     self.tables[table] = sa.or_(*conditions)
+                    self.associations.append(table)
 
     def first_in(self, connection: sa.Connection) -> sa.Table | None:
         """The first of the tables in which there are such rows."""
-        for mapper in sorted(self._mappers, key=lambda mapper: mapper.class_.__name__):
-            table = mapper.local_table
-            if isinstance(table, sa.Table) and _any(connection, table, self.tables[table]):
+        for table in self._named:
+            if _any(connection, table, self.tables[table]):
                 return table
         return None
 
@@ -120,7 +129,7 @@ class Rows:
     def delete(self, connection: sa.Connection) -> None:
         """Reset the columns and delete the rows, those that refer before those that they refer to."""
         for table, columns in self.resets.items():
-            connection.execute(sa.update(table).values(dict.fromkeys((c.name for c in columns), sa.null())))
+            connection.execute(sa.update(table).values({column: sa.null() for column in columns}))
         captured = {
             (base, derived): connection.execute(sa.select(*derived.primary_key.columns)).all()
             for base, derived in self._captured
@@ -128,9 +137,9 @@ class Rows:
         order, circular = parents_first(self.tables)
         for key in circular:
             where = self.tables[key.table]
-            names = {column.name: sa.null() for column in key.columns if column.nullable}
-            if names:
-                connection.execute(_where(sa.update(key.table).values(names), where))
+            nullable = {column: sa.null() for column in key.columns if column.nullable}
+            if nullable:
+                connection.execute(_where(sa.update(key.table).values(nullable), where))
         for table in reversed(order):
             ids = [row for (base, _), rows in captured.items() if base is table for row in rows]
             if ids or any(base is table for base, _ in captured):

@@ -26,6 +26,11 @@ from ozelot.orm.base import Base
 log = logging.getLogger(__name__)
 
 _INDEX = "ix_ormtargetmarker_key"
+_WIDEN = {
+    "postgresql": "ALTER COLUMN {} TYPE VARCHAR",
+    "mysql": "MODIFY {} MEDIUMTEXT",
+    "mariadb": "MODIFY {} MEDIUMTEXT",
+}
 _FEW = 500  # keys to ask for by name; for more, reading all keys is quicker
 _LONG = sa.String().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 
@@ -55,12 +60,16 @@ _markers = cast(sa.Table, ORMTargetMarker.__table__)
 
 def marker_key(name: str, params: str) -> str:
     """The key of a task: SHA-256 in hexadecimal."""
-    return hashlib.sha256(f"{len(name)}:{name}{params}".encode()).hexdigest()
+    return _hash(f"{len(name)}:{name}{params}")
 
 
-def legacy_key(name: str, params: str) -> str:
+def legacy_key(name: str | None, params: str | None) -> str:
     """The key of a marker that ozelot 0.2 wrote: its spelling of one task may be today's of another."""
-    return hashlib.sha256(f"0.2:{len(name)}:{name}{params}".encode()).hexdigest()
+    return _hash(f"0.2:{len(name or '')}:{name or ''}{params or ''}")
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def existing(connection: sa.Connection, keys: Collection[str]) -> set[str]:
@@ -128,7 +137,7 @@ def _is_current(connection: sa.Connection) -> bool:
     if not inspector.has_table(_markers.name):
         return False
     # The index comes last when a table of 0.2 is brought up to date.
-    if not any(index["name"] == _INDEX for index in inspector.get_indexes(_markers.name)):
+    if not _has_index(inspector):
         return False
     # A colleague's 0.2 may go on writing rows without a key.
     if connection.execute(sa.select(_markers.c.id).where(_markers.c.key.is_(None)).limit(1)).first() is not None:
@@ -136,6 +145,10 @@ def _is_current(connection: sa.Connection) -> bool:
     if transaction.current(connection.engine) is None:
         _current.add(connection.engine)  # else it may yet be rolled back
     return True
+
+
+def _has_index(inspector: sa.Inspector) -> bool:
+    return any(index["unique"] and index["column_names"] == ["key"] for index in inspector.get_indexes(_markers.name))
 
 
 def _legacy_keys(connection: sa.Connection) -> set[str]:
@@ -169,7 +182,7 @@ def prepare(engine: sa.Engine) -> None:
     with engine.connect() as connection:
         if _is_current(connection):
             return
-    with transaction.open_transaction(engine, claim="ormtargetmarker") as opened:
+    with transaction.open_transaction(engine, claim="ormtargetmarker", changes_schema=True) as opened:
         opened.begin()
         if not _is_current(opened.connection):  # another process may have been faster
             _bring_up_to_date(opened.connection)
@@ -180,9 +193,14 @@ def _bring_up_to_date(connection: sa.Connection) -> None:
     if not inspector.has_table(_markers.name):
         _markers.create(connection)
         return
-    if not any(column["name"] == "key" for column in inspector.get_columns(_markers.name)):
-        quote = connection.dialect.identifier_preparer.quote
-        connection.execute(sa.text(f"ALTER TABLE {quote(_markers.name)} ADD COLUMN {quote('key')} VARCHAR(64)"))
+    quote = connection.dialect.identifier_preparer.quote
+    alter = f"ALTER TABLE {quote(_markers.name)}"
+    columns = {column["name"]: column["type"] for column in inspector.get_columns(_markers.name)}
+    if "key" not in columns:
+        connection.execute(sa.text(f"{alter} ADD COLUMN {quote('key')} VARCHAR(64)"))
+    for name in ("name", "params"):
+        if getattr(columns[name], "length", None) and connection.dialect.name in _WIDEN:  # parameters may be longer
+            connection.execute(sa.text(f"{alter} {_WIDEN[connection.dialect.name].format(quote(name))}"))
     seen: set[str] = set()
     folded: list[int] = []
     keyed: list[dict[str, Any]] = []
@@ -199,6 +217,9 @@ def _bring_up_to_date(connection: sa.Connection) -> None:
     if keyed:
         update = sa.update(_markers).where(_markers.c.id == sa.bindparam("row_id")).values(key=sa.bindparam("new"))
         connection.execute(update, keyed)
-    if not any(index["name"] == _INDEX for index in sa.inspect(connection).get_indexes(_markers.name)):
-        next(index for index in _markers.indexes if index.name == _INDEX).create(connection)
+    if not _has_index(inspector):
+        index = next(index for index in _markers.indexes if index.name == _INDEX)
+        if any(other["name"] == _INDEX for other in inspector.get_indexes(_markers.name)):
+            index.drop(connection)  # of that name, but not what it has to be
+        index.create(connection)
     log.info("Brought the table of markers up to date: %d markers, %d duplicates folded", len(seen), len(folded))

@@ -1,0 +1,250 @@
+"""Connections that join an open transaction.
+
+In the context of an open transaction the engine's pool hands these out: to sessions, to ``engine.begin()``, to
+``DataFrame.to_sql(..., engine)`` alike. Each behaves like a connection of its own, with ``commit`` and ``rollback``
+that mean what they always mean to the code that calls them; underneath, it is a scope of the one real transaction.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sqlite3
+from collections import deque
+from typing import Any
+from weakref import WeakSet
+
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.pool import PoolProxiedConnection, QueuePool, SingletonThreadPool
+
+from ozelot import sqlite, transaction
+from ozelot.errors import TransactionError
+from ozelot.transaction import OpenTransaction, Scope
+
+log = logging.getLogger(__name__)
+
+_ENDS_TRANSACTION = re.compile(r"\s*(COMMIT|END|BEGIN|START\s+TRANSACTION|ROLLBACK(?!\s+(WORK\s+)?TO\b))\b", re.I)
+#: What makes MariaDB commit what was before it.
+_COMMITS = re.compile(r"\s*(CREATE|DROP|ALTER|TRUNCATE|RENAME|LOCK|UNLOCK|ANALYZE|OPTIMIZE)\b(?!\s+TEMPORARY\b)", re.I)
+_OWN_SAVEPOINT = re.compile(r"(SAVEPOINT|ROLLBACK TO SAVEPOINT|RELEASE SAVEPOINT) (sa_savepoint_\d+)$")
+
+
+class JoinedConnection(PoolProxiedConnection):
+    """What the pool hands out inside an open transaction."""
+
+    def __init__(self, opened: OpenTransaction, real: PoolProxiedConnection) -> None:
+        self.transaction = opened
+        self.scope = Scope()
+        self.expects_statement = False  # SQLAlchemy is about to execute one, and will announce it
+        self._real = real
+        self._is_sqlite = opened.engine.dialect.name == "sqlite"
+        self._is_mariadb = opened.engine.dialect.name in ("mysql", "mariadb")
+        self._cursors: WeakSet[_KeepingCursor] = _cursors_of(opened)
+
+    def announce(self, statement: str) -> str:
+        """What must happen before a statement; returns the statement, with its savepoints named apart."""
+        if _ENDS_TRANSACTION.match(statement):
+            raise TransactionError(
+                f"{statement.split()[0].upper()} as a statement of its own would end the transaction that all of a "
+                "run shares: use commit() and rollback() of the session or connection"
+            )
+        if self._is_mariadb and _COMMITS.match(statement):
+            raise TransactionError(
+                f"{statement.split()[0].upper()} inside a run would commit half of it, as MariaDB commits with every "
+                "change of a table: create and change tables before the run"
+            )
+        reads = sqlite.reads(statement)
+        if not reads and self._is_sqlite:
+            for cursor in list(self._cursors):
+                cursor.keep()
+        self.transaction.before_statement(self.scope, reads=reads)
+        if (own := _OWN_SAVEPOINT.match(statement)) is not None:
+            # Sessions name their savepoints alike, as if each had a connection to itself.
+            verb, name = own[1], f"{own[2]}_{id(self)}"
+            if verb == "SAVEPOINT":
+                self.transaction.mark_inner(self.scope, name)
+            elif verb.startswith("ROLLBACK"):
+                self.transaction.before_inner_rollback(self.scope, name)
+            return f"{verb} {name}"
+        return statement
+
+    def cursor(self, *args: Any, **kwargs: Any) -> Any:
+        if not self.transaction.active:
+            raise TransactionError(
+                "A session that began inside a task's run() is used after run() ended, or in another thread: what it "
+                "reads or writes belongs to no transaction. Close sessions at the end of run(), or use self.session"
+            )
+        if not self.expects_statement:  # somebody goes past SQLAlchemy: what they do cannot be seen from here
+            self.transaction.before_statement(self.scope, reads=False)
+        self.expects_statement = False
+        if self._is_sqlite:
+            cursor: Any = self._real.cursor(_KeepingCursor)
+            self._cursors.add(cursor)
+            return cursor
+        if self._is_mariadb:
+            return self._real.cursor()  # never a streaming one: the next statement would cut it short
+        return self._real.cursor(*args, **kwargs)
+
+    def commit(self) -> None:
+        if self.transaction.active:
+            self.transaction.release(self.scope)
+
+    def rollback(self) -> None:
+        if self.transaction.active:
+            self.transaction.undo(self.scope)
+
+    def close(self) -> None:
+        self.rollback()
+
+    def _close_special(self, *, transaction_reset: bool = False) -> None:
+        # What SQLAlchemy calls in place of close() where it has rolled back already.
+        if not transaction_reset:
+            self.rollback()
+
+    def invalidate(self, e: BaseException | None = None, soft: bool = False) -> None:
+        self.transaction.connection.invalidate(e)
+
+    def detach(self) -> None:
+        raise TransactionError("A connection that joined an open transaction cannot be detached from it")
+
+    @property
+    def is_valid(self) -> bool:
+        return self._real.is_valid
+
+    @property
+    def is_detached(self) -> bool:
+        return False
+
+    @property
+    def dbapi_connection(self) -> Any:  # type: ignore[override]
+        # SQLAlchemy takes it to change the isolation level, when an engine was made with one as an option.
+        raise TransactionError(
+            "Inside an open transaction, such as a run, the isolation level cannot be changed. For the driver's own "
+            "connection, ask for driver_connection"
+        )
+
+    @property
+    def driver_connection(self) -> Any:  # type: ignore[override]
+        self.transaction.before_statement(self.scope, reads=False)
+        return self._real.driver_connection
+
+    @property
+    def info(self) -> dict[Any, Any]:
+        return self._real.info
+
+    @property
+    def record_info(self) -> dict[str, Any] | None:
+        return self._real.record_info
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real.dbapi_connection, name)
+
+
+class _KeepingCursor(sqlite3.Cursor):
+    """Keeps the rest of its result when something is written; bare SQLite would go on to read what is new."""
+
+    _kept: deque[Any] | None = None
+    _begun = False
+
+    def keep(self) -> None:
+        if self._begun and self._kept is None:
+            try:
+                self._kept = deque(super().fetchall())
+            except sqlite3.ProgrammingError:  # it is closed
+                self._kept = deque()
+
+    def execute(self, *args: Any) -> Any:
+        self._kept, self._begun = None, True
+        return super().execute(*args)
+
+    def executescript(self, *_: Any) -> Any:
+        raise TransactionError("executescript() would commit half of a run: execute the statements one by one")
+
+    def fetchone(self) -> Any:
+        if self._kept is None:
+            return super().fetchone()
+        return self._kept.popleft() if self._kept else None
+
+    def fetchmany(self, size: int | None = None) -> list[Any]:
+        wanted = self.arraysize if size is None else size
+        if self._kept is None:
+            return super().fetchmany(wanted)
+        return [self._kept.popleft() for _ in range(min(wanted, len(self._kept)))]
+
+    def fetchall(self) -> list[Any]:
+        if self._kept is None:
+            return super().fetchall()
+        rest, self._kept = list(self._kept), deque()
+        return rest
+
+    def __next__(self) -> Any:
+        row = self.fetchone()
+        if row is None:
+            raise StopIteration
+        return row
+
+
+def _cursors_of(opened: OpenTransaction) -> WeakSet[_KeepingCursor]:
+    found: WeakSet[_KeepingCursor] = opened.connection.info.setdefault("ozelot_cursors", WeakSet())
+    return found
+
+
+class JoiningQueuePool(QueuePool):
+    """For servers and files."""
+
+    def connect(self) -> PoolProxiedConnection:
+        opened = transaction.of_pool(self)
+        return super().connect() if opened is None else JoinedConnection(opened, opened.connection.connection)
+
+
+class JoiningThreadPool(SingletonThreadPool):
+    """For SQLite in memory: one connection a thread."""
+
+    def connect(self) -> PoolProxiedConnection:
+        opened = transaction.of_pool(self)
+        return super().connect() if opened is None else JoinedConnection(opened, opened.connection.connection)
+
+
+def set_up(engine: Engine) -> None:
+    """Let the connections of an engine with one of the pools above join; after ``sqlite.set_up``."""
+
+    @event.listens_for(engine, "before_execute")
+    def _expect(conn: Connection, *_: object) -> None:
+        if isinstance(joined := conn.connection, JoinedConnection):
+            joined.expects_statement = True
+
+    @event.listens_for(engine, "before_cursor_execute", retval=True)
+    def _before(
+        conn: Connection, _cursor: object, statement: str, parameters: Any, _context: object, _many: bool
+    ) -> tuple[str, Any]:
+        if isinstance(joined := conn.connection, JoinedConnection):
+            return joined.announce(statement), parameters
+        if not sqlite.reads(statement):
+            _check_outside_write(conn)
+        return statement, parameters
+
+    @event.listens_for(engine, "handle_error")
+    def _failed(context: ExceptionContext) -> None:
+        conn = context.connection
+        if conn is not None and not conn.closed and isinstance(joined := conn.connection, JoinedConnection):
+            joined.scope.failed = True
+
+
+def _check_outside_write(conn: Connection) -> None:
+    """A connection that has not joined is about to write."""
+    opened = transaction.of_pool(conn.engine.pool)
+    if opened is not None and conn is not opened.connection:
+        raise TransactionError(
+            "A session or connection that was in use before an open transaction began (such as a run) is no part of "
+            "it, and may not write meanwhile: commit or close it before, or open a new one"
+        )
+    if opened is None:
+        for run in transaction.elsewhere(conn.engine.pool):
+            if not run.warned:
+                run.warned = True
+                log.warning(
+                    "A thread writes to the database by itself while %s is running: where run() started that thread, "
+                    "its rows are not part of the task. Let it return them to run() instead",
+                    run.owner,
+                )
