@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import orm
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from ozelot import config, fork, joined, sqlite, transaction, url
@@ -138,25 +139,13 @@ class Client:
         Raises:
             DatabaseUnavailable: with one line that says what to change.
         """
-        path = sqlite.file_of(self.url)
-        if path is not None and path.is_dir():
-            raise DatabaseUnavailable(f"The database {path} is a folder: name a file in DATABASE_URL")
-        if path is not None and not path.absolute().parent.is_dir():
-            raise DatabaseUnavailable(
-                f"No folder {path.absolute().parent} for the database {path.name}: create it, or change DATABASE_URL"
-            )
         try:
             with self.engine.connect() as connection:
-                connection.execute(sa.text("SELECT count(*) FROM sqlite_master" if path else "SELECT 1"))
+                connection.execute(sa.text("SELECT 1"))
+                if self.engine.dialect.name == "sqlite":
+                    connection.execute(sa.text("SELECT count(*) FROM sqlite_master"))  # the first look at the file
         except (SQLAlchemyError, TypeError, ValueError, OSError) as exc:  # drivers check arguments late
-            reason = str(exc.orig if isinstance(exc, DBAPIError) else exc).strip().splitlines()
-            told = url.without_password(self.url, reason[0] if reason else type(exc).__name__)
-            raise DatabaseUnavailable(
-                f"Cannot connect to {url.hide_password(self.url)} ({told}): check that the server runs, and host, "
-                "port, user, password and database in DATABASE_URL or DEFAULT_DB_PARAMS"
-                if path is None
-                else f"Cannot open the database {path} ({told}): name an SQLite file that you may read in DATABASE_URL"
-            ) from None  # the driver's own exception may quote the password
+            raise _unavailable(self.url, exc) from None  # the driver's own exception may quote the password
 
     def df_query(
         self,
@@ -196,6 +185,26 @@ class Client:
         """The URL of connection parameters, by default with the password replaced by ``[password hidden]``."""
         full = url.from_params(params)
         return url.hide_password(full) if hide_password else full.render_as_string(hide_password=False)
+
+
+def _unavailable(target: sa.URL, exc: BaseException) -> DatabaseUnavailable:
+    path = sqlite.file_of(target)
+    if path is not None and path.is_dir():
+        return DatabaseUnavailable(f"The database {path} is a folder: name a file in DATABASE_URL")
+    if path is not None and not path.absolute().parent.is_dir():
+        return DatabaseUnavailable(
+            f"No folder {path.absolute().parent} for the database {path.name}: create it, or change DATABASE_URL"
+        )
+    reason = str(exc.orig if isinstance(exc, DBAPIError) else exc).strip().splitlines()
+    told = url.without_password(target, reason[0] if reason else type(exc).__name__)
+    if path is not None:
+        return DatabaseUnavailable(
+            f"Cannot open the database {path} ({told}): name an SQLite file that you may read in DATABASE_URL"
+        )
+    return DatabaseUnavailable(
+        f"Cannot connect to {url.hide_password(target)} ({told}): check that the server runs, and host, port, user, "
+        "password and database in DATABASE_URL or DEFAULT_DB_PARAMS"
+    )
 
 
 def _create_engine(target: sa.URL) -> sa.Engine:
@@ -240,6 +249,12 @@ def _create_engine(target: sa.URL) -> sa.Engine:
     if is_sqlite:
         sqlite.set_up(engine)
     joined.set_up(engine)
+
+    @sa.event.listens_for(engine, "handle_error")
+    def _say_it_in_one_line(context: ExceptionContext) -> None:
+        if context.connection is None and not context.is_pre_ping:  # there never was a connection
+            context.chained_exception = _unavailable(target, context.original_exception)
+
     if not sqlite.is_in_memory(target):  # what is in memory, a fork copies
         fork.set_up(engine)
     return engine

@@ -11,6 +11,7 @@
     ├── LeftoverRows          a task was about to run on top of rows of an earlier run
     ├── NotClearable          a task neither says what it creates nor how to clear it
     ├── ClearRefused          clearing would break rows that are not to be cleared
+    ├── TableMissing          a task uses a table that was not created
     ├── TableReferenced       a table cannot be dropped while others refer to it
     └── FetchError            a web request failed
 
@@ -75,6 +76,12 @@ class NotClearable(OzelotError, NotImplementedError):
 
 class ClearRefused(OzelotError, RuntimeError):
     """Clearing would break, or take along, rows that are not to be cleared; nothing was changed."""
+
+
+class TableMissing(OzelotError, RuntimeError):
+    """A task uses the table of a model, but nobody created it."""
+
+    exit_code = ExitCode.ENVIRONMENT
 
 
 class TableReferenced(OzelotError, RuntimeError):

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from ozelot import client as client_module
 from ozelot.client import Client
-from ozelot.errors import LeftoverRows, TransactionError
+from ozelot.errors import LeftoverRows, TableMissing, TransactionError
 from ozelot.etl import tasks
 from ozelot.orm.base import Base
 from tests.etl import staff
@@ -310,3 +310,9 @@ def test_a_run_sees_what_another_runner_completes_in_the_meantime(db: Client) ->
 
     run_once(body)
     assert seen == [3]
+
+
+def test_a_table_that_nobody_created_is_named_with_what_to_do(db: Client) -> None:
+    Base.drop_all(db)
+    with pytest.raises(TableMissing, match=r"LoadUnits {} needs the table unit, .*Base.create_all\(get_client\(\)\)"):
+        staff.LoadUnits().run()

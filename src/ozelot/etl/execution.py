@@ -9,20 +9,22 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
 from luigi.task import DynamicRequirements, flatten
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ozelot import client, transaction
-from ozelot.errors import LeftoverRows
+from ozelot.errors import LeftoverRows, TableMissing
 from ozelot.etl.clearing import created_models, creator_names
 from ozelot.etl.identity import task_label
 from ozelot.etl.targets import ORMTarget
 from ozelot.orm import target as marker
+from ozelot.orm.base import Base
 from ozelot.orm.rows import Rows
 
 log = logging.getLogger(__name__)
@@ -113,8 +115,21 @@ def _one_run(task: Any) -> Iterator[bool]:
                 _mark_complete(target, opened.connection)
     except _RolledBackError:
         pass
+    except DBAPIError as exc:
+        _explain_missing_tables(task, engine, str(exc.orig))
+        raise
     finally:
         task.close_session(commit=False)
+
+
+def _explain_missing_tables(task: Any, engine: sa.Engine, reason: str) -> None:
+    named = [name for name in Base.metadata.tables if re.search(rf"\b{re.escape(name)}\b", reason)]
+    missing = set(named).difference(sa.inspect(engine).get_table_names()) if named else ()
+    if missing:
+        raise TableMissing(
+            f"{task_label(task)} needs the table {', '.join(sorted(missing))}, which is not in the database: create "
+            "the tables of all models once, with Base.create_all(get_client())"
+        )
 
 
 @contextmanager

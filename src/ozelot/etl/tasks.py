@@ -121,8 +121,13 @@ class TaskBase(luigi.Task):
 
         Returns:
             Whether the task is complete in the end.
+
+        Raises:
+            DatabaseUnavailable: there is no connection to the database.
         """
         task = self_or_class(**params) if isinstance(self_or_class, type) else self_or_class
+        if isinstance(task, ORMTask):
+            task.client.check_connection()  # Luigi would catch the error, and go on
         if not luigi.build([task], local_scheduler=local_scheduler, log_level="INFO"):
             return False
         if not task.complete():
