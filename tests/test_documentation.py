@@ -74,3 +74,22 @@ def test_changelog_and_version_agree() -> None:
         assert "## [Unreleased]" in changelog
     else:
         assert f"## [{ozelot.__version__}]" in changelog
+
+
+def test_first_pipeline_on_a_database_out_of_reach_ends_with_one_line(tmp_path: Path) -> None:
+    (code,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE)
+    (tmp_path / "staff.py").write_text(code)
+    done = subprocess.run(
+        [sys.executable, "staff.py"],
+        cwd=tmp_path,
+        env={**environment(), "OZELOT_DATABASE_URL": "postgresql+psycopg://me:secret@127.0.0.1:1/staff"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1].startswith(
+        "error: Cannot connect to postgresql+psycopg://me:[password hidden]@"
+    )
+    assert "Traceback" not in done.stderr
+    assert "secret" not in done.stderr

@@ -250,10 +250,10 @@ def _create_engine(target: sa.URL) -> sa.Engine:
         sqlite.set_up(engine)
     joined.set_up(engine)
 
-    @sa.event.listens_for(engine, "handle_error")
-    def _say_it_in_one_line(context: ExceptionContext) -> None:
-        if context.connection is None and not context.is_pre_ping:  # there never was a connection
-            context.chained_exception = _unavailable(target, context.original_exception)
+    @sa.event.listens_for(engine.dialect, "handle_error")
+    def _say_it_in_one_line(context: ExceptionContext) -> BaseException | None:
+        never_connected = context.connection is None and not context.is_pre_ping
+        return _unavailable(target, context.original_exception) if never_connected else None
 
     if not sqlite.is_in_memory(target):  # what is in memory, a fork copies
         fork.set_up(engine)
