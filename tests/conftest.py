@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +35,13 @@ def _server(name: str) -> tuple[sa.Engine | None, str]:
             raise
         return None, f"no {name} answers on 127.0.0.1; name one in {variable}"
     return engine, ""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say in one line each which databases were not there, and what that left out."""
+    reasons = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", []))
+    for reason, times in reasons.items():
+        terminalreporter.write_line(f"{times} tests skipped: {reason.removeprefix('Skipped: ')}")
 
 
 @pytest.fixture(scope="session")

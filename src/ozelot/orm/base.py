@@ -20,16 +20,18 @@ may refer to reads all of those others.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy import event, orm
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.ddl import sort_tables_and_constraints
 
+from ozelot import sqlite
 from ozelot.errors import TableReferenced
 
 if TYPE_CHECKING:
+    import sqlite3
     from os import PathLike
     from pathlib import Path
 
@@ -194,7 +196,10 @@ def _drop(connection: sa.Connection, tables: Collection[sa.Table]) -> None:
     there = set(inspector.get_table_names())
     order, circular = parents_first([table for table in tables if table.name in there])
     if circular and connection.dialect.name == "sqlite":
-        connection.execute(sa.text("PRAGMA defer_foreign_keys = ON"))  # until all of them are gone
+        driver = cast("sqlite3.Connection", connection.connection.driver_connection)
+        if not driver.in_transaction:
+            sqlite.begin(driver)  # what follows holds until the end of a transaction
+        connection.execute(sa.text("PRAGMA defer_foreign_keys = ON"))
     quote = connection.dialect.identifier_preparer.quote
     kind = "FOREIGN KEY" if connection.dialect.name in ("mysql", "mariadb") else "CONSTRAINT"
     for key in circular if connection.dialect.name != "sqlite" else []:
