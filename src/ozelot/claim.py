@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from ozelot import sqlite
@@ -33,29 +33,72 @@ _FOREVER = 365 * 24 * 3600  # seconds; MariaDB takes no "without end"
 
 @contextmanager
 def claimed(connection: Connection, name: str) -> Iterator[None]:
-    """Hold the claim of that name; waits for as long as another runner holds it.
-
-    On PostgreSQL the claim ends with the transaction of ``connection``, so the block should end with it too.
-    """
+    """Hold the claim of that name; waits for as long as another runner holds it."""
     dialect = connection.dialect.name
-    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+    number = _number(name)
     if dialect == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(number)))
-        yield
+        take, release = func.pg_advisory_lock(number), func.pg_advisory_unlock(number)
     elif dialect in ("mysql", "mariadb"):
-        lock = f"ozelot:{number:x}:{hashlib.sha256(str(connection.engine.url.database).encode()).hexdigest()[:16]}"
-        connection.execute(select(func.get_lock(lock, _FOREVER)))
-        try:
+        take, release = (
+            func.get_lock(_lock_name(connection, number), _FOREVER),
+            func.release_lock(_lock_name(connection, number)),
+        )
+    elif (path := _claims_file(connection)) is not None:
+        with _byte_lock(path, number & _OFFSETS):
             yield
-        finally:
-            with suppress(DBAPIError):  # a broken connection has lost the lock already
-                connection.execute(select(func.release_lock(lock)))
-                connection.rollback()
-    elif (path := sqlite.file_of(connection.engine.url)) is not None:
-        with _byte_lock(Path(f"{path.absolute()}-claims"), number & 0x3FFF_FFFF_FFFF_FFFF):
-            yield
+        return
     else:
         yield
+        return
+    connection.execute(select(take))
+    try:
+        yield
+    finally:
+        with suppress(DBAPIError):  # a broken connection has lost the lock already
+            connection.execute(select(release))
+            connection.rollback()
+
+
+def is_held(connection: Connection, name: str) -> bool:
+    """Whether somebody holds the claim of that name, this process included; where there are no claims, nobody does."""
+    dialect = connection.dialect.name
+    number = _number(name)
+    if dialect == "postgresql":
+        return connection.scalar(_LOOK, {"number": number}) is not None
+    if dialect in ("mysql", "mariadb"):
+        return connection.scalar(select(func.is_used_lock(_lock_name(connection, number)))) is not None
+    path = _claims_file(connection)
+    if path is None or not path.exists():
+        return False
+    held = (os.getpid(), path, number & _OFFSETS)
+    if not _take(held):
+        return True
+    _give_back(held)
+    return False
+
+
+#: PostgreSQL shows the two halves of an advisory lock's number apart.
+_LOOK = text(
+    "SELECT 1 FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database "
+    "WHERE locktype = 'advisory' AND datname = current_database() AND objsubid = 1 AND granted "
+    "AND ((classid::bigint << 32) | objid::bigint) = :number"
+)
+_OFFSETS = 0x3FFF_FFFF_FFFF_FFFF
+
+
+def _number(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)
+
+
+def _lock_name(connection: Connection, number: int) -> str:
+    # Locks of MariaDB are the server's, not the database's.
+    database = hashlib.sha256(str(connection.engine.url.database).encode()).hexdigest()[:16]
+    return f"ozelot:{number:x}:{database}"
+
+
+def _claims_file(connection: Connection) -> Path | None:
+    path = sqlite.file_of(connection.engine.url)
+    return None if path is None else Path(f"{path.absolute()}-claims")
 
 
 #: One open file a process and database: closing any handle of a file drops all POSIX locks on it.
@@ -89,10 +132,14 @@ def _byte_lock(path: Path, offset: int) -> Iterator[None]:
     try:
         yield
     finally:
-        with _guard:
-            if (fd := _files.get(held[:2])) is not None and held in _held:
-                fcntl.lockf(fd, fcntl.LOCK_UN, 1, offset)
-            _held.discard(held)
+        _give_back(held)
+
+
+def _give_back(held: tuple[int, Path, int]) -> None:
+    with _guard:
+        if (fd := _files.get(held[:2])) is not None and held in _held:
+            fcntl.lockf(fd, fcntl.LOCK_UN, 1, held[2])
+        _held.discard(held)
 
 
 def _take(held: tuple[int, Path, int]) -> bool:

@@ -122,16 +122,19 @@ class Client:
         Every session and connection that the client hands out within the block joins it. Within an open
         transaction the block is a part of that one, which can fail and be caught by itself.
         """
-        if (outer := transaction.current(self.engine)) is not None:
-            with outer.nested(), self.create_session() as session:
+        outer = transaction.current(self.engine)
+        session = None
+        try:
+            with transaction.open_transaction(self.engine) if outer is None else outer.nested() as opened:
+                session = self.create_session()
                 yield session
                 session.commit()
-            return
-        with transaction.open_transaction(self.engine) as opened, self.create_session() as session:
-            yield session
-            session.commit()
-            session.close()
-            opened.settle()
+                session.close()
+                if opened is not None:
+                    opened.settle()
+        finally:
+            if session is not None:
+                session.close()  # after the rollback, on an exception: then it has nothing left to undo
 
     def check_connection(self) -> None:
         """Connect once.
@@ -246,9 +249,9 @@ def _create_engine(target: sa.URL) -> sa.Engine:
             if missing
             else f"The driver '{target.drivername}' does not load: {next(iter(str(exc).splitlines()), '')}"
         ) from None
+    joined.set_up(engine)  # first: it refuses writes that would wait for the run that they come from
     if is_sqlite:
         sqlite.set_up(engine)
-    joined.set_up(engine)
 
     @sa.event.listens_for(engine.dialect, "handle_error")
     def _say_it_in_one_line(context: ExceptionContext) -> BaseException | None:

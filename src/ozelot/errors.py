@@ -9,8 +9,10 @@
     ├── MarkerNotFound        a marker that was to be removed is not there
     ├── GraphError            requirements that run in a circle
     ├── LeftoverRows          a task was about to run on top of rows of an earlier run
+    ├── NoRun                 a row that belongs to a task was added outside of its run()
     ├── NotClearable          a task neither says what it creates nor how to clear it
     ├── ClearRefused          clearing would break rows that are not to be cleared
+    ├── RowsChanged           clearing met other rows than it had counted
     ├── TableMissing          a task uses a table that was not created
     ├── TableReferenced       a table cannot be dropped while others refer to it
     └── FetchError            a web request failed
@@ -70,12 +72,20 @@ class LeftoverRows(OzelotError, RuntimeError):
     """A task was about to run although rows of an earlier run of it are still there."""
 
 
+class NoRun(OzelotError, RuntimeError):
+    """A row of a model with ``TaskOwned`` was added outside of the ``run()`` of a task."""
+
+
 class NotClearable(OzelotError, NotImplementedError):
     """A task neither declares what it creates or updates, nor defines ``clear()``."""
 
 
 class ClearRefused(OzelotError, RuntimeError):
     """Clearing would break, or take along, rows that are not to be cleared; nothing was changed."""
+
+
+class RowsChanged(OzelotError, RuntimeError):
+    """Clearing met other rows than it had counted a moment before; nothing was changed."""
 
 
 class TableMissing(OzelotError, RuntimeError):

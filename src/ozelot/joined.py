@@ -207,7 +207,7 @@ class JoiningThreadPool(SingletonThreadPool):
 
 
 def set_up(engine: Engine) -> None:
-    """Let the connections of an engine with one of the pools above join; after ``sqlite.set_up``."""
+    """Let the connections of an engine with one of the pools above join; before ``sqlite.set_up``."""
 
     @event.listens_for(engine, "before_execute")
     def _expect(conn: Connection, *_: object) -> None:

@@ -1,15 +1,20 @@
-"""For the tests of pipelines: a database of their own."""
+"""For the tests of pipelines: a database of their own, and what every task should keep to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import luigi
+import sqlalchemy as sa
 
 from ozelot import client as client_module
 from ozelot.client import Client
+from ozelot.etl.graph import walk
+from ozelot.etl.identity import task_label
+from ozelot.etl.tasks import ORMTask
+from ozelot.orm import target as marker
 from ozelot.orm.base import Base
 
 
@@ -39,3 +44,95 @@ def temporary_client(folder: str | Path, *, create_all: bool = True) -> Iterator
     finally:
         client_module.set_client(before)
         client.engine.dispose()
+
+
+def contents(client: Client) -> dict[str, list[str]]:
+    """All rows of all models as text, sorted, by table; without ozelot's own tables."""
+    with client.engine.connect() as connection:
+        names = set(sa.inspect(connection).get_table_names()) - {"ormtargetmarker", "ozelot_run", "ozelot_run_edge"}
+        return {
+            table.name: sorted(repr(tuple(row)) for row in connection.execute(sa.select(table)))
+            for table in Base.metadata.tables.values()
+            if table.name in names
+        }
+
+
+def assert_clear_restores(task: ORMTask) -> None:
+    """Assert that clearing a task brings every table back to what it was before the task ran, to the last value.
+
+    Runs what the task requires, then the task; both must be incomplete or complete, with no rows left over.
+    """
+    client = task.client
+    _build(list(walk(task).tasks.values())[:-1])
+    before = contents(client)
+    task.run()
+    assert task.complete(), f"{task_label(task)} is not complete after its run"
+    task.clear()
+    assert not task.complete(), f"{task_label(task)} is complete after it was cleared"
+    _assert_same(before, contents(client), f"clearing {task_label(task)}")
+
+
+def assert_idempotent(task: ORMTask) -> None:
+    """Assert that a task gives the same rows however often it runs: again, after a crash, and after a clear.
+
+    Keys that the database makes (and columns that refer to them) may differ between runs, and are not compared.
+    """
+    client = task.client
+    _build(list(walk(task).tasks.values())[:-1])
+    before = contents(client)
+    with _crash_before_the_commit(), suppress(_CrashError):
+        task.run()
+    _assert_same(before, contents(client), f"a crash of {task_label(task)}")
+    task.run()
+    first, exactly = _without_keys(client), contents(client)
+    task.run()
+    _assert_same(exactly, contents(client), f"a second run of {task_label(task)}")
+    task.clear()
+    task.run()
+    _assert_same(first, _without_keys(client), f"clearing and running {task_label(task)}")
+
+
+class _CrashError(Exception):
+    """Stands for the end of a process."""
+
+
+@contextmanager
+def _crash_before_the_commit() -> Iterator[None]:
+    def crash(connection: sa.Connection, name: str, params: str) -> None:
+        raise _CrashError
+
+    insert, marker.insert = marker.insert, crash
+    try:
+        yield
+    finally:
+        marker.insert = insert
+
+
+def _build(tasks: list[luigi.Task]) -> None:
+    if tasks and not luigi.build(tasks, local_scheduler=True, log_level="WARNING"):
+        raise AssertionError(f"What is required could not be run: {', '.join(map(task_label, tasks))}")
+
+
+def _without_keys(client: Client) -> dict[str, list[str]]:
+    found = {}
+    with client.engine.connect() as connection:
+        for name in contents(client):
+            table = Base.metadata.tables[name]
+            columns = [c for c in table.columns if not c.foreign_keys and c is not table.autoincrement_column]
+            query = (
+                sa.select(*columns, sa.func.count().over())
+                if columns
+                else sa.select(sa.func.count()).select_from(table)
+            )
+            found[name] = sorted(repr(tuple(row)) for row in connection.execute(query))
+    return found
+
+
+def _assert_same(before: dict[str, list[str]], after: dict[str, list[str]], what: str) -> None:
+    for table, rows in before.items():
+        if rows != after[table]:
+            new = [row for row in after[table] if row not in rows][:3]
+            gone = [row for row in rows if row not in after[table]][:3]
+            raise AssertionError(
+                f"{what} changed {table}: {len(rows)} rows to {len(after[table])}; new {new}, gone {gone}"
+            )

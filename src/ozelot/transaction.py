@@ -49,6 +49,7 @@ class OpenTransaction:
     Attributes:
         connection: the real connection; what is executed here belongs to no scope.
         owner: the task whose ``run()`` is under way.
+        run_id: the id of that run.
         reserved: keys of the markers that are written when that ``run()`` ends.
         warned: whether somebody was told of threads that do not join.
     """
@@ -57,6 +58,7 @@ class OpenTransaction:
         self.connection = connection
         self.engine = connection.engine
         self.owner: object = None
+        self.run_id: int | None = None
         self.reserved: frozenset[str] = frozenset()
         self.warned = False
         self.outer = _innermost.get()
@@ -198,6 +200,14 @@ def of_pool(pool: Pool) -> OpenTransaction | None:
     return transaction
 
 
+def current_run_id() -> int | None:
+    """The run under way in this context, if any."""
+    transaction = _innermost.get()
+    while transaction is not None and not (transaction.active and transaction.run_id is not None):
+        transaction = transaction.outer
+    return None if transaction is None else transaction.run_id
+
+
 def elsewhere(pool: Pool) -> list[OpenTransaction]:
     """The runs under way in this process on connections of that pool, in whatever context."""
     return [found for found in list(_all) if found.open and found.owner is not None and found.engine.pool is pool]
@@ -219,27 +229,37 @@ def open_transaction(
     Raises:
         TransactionError: MariaDB ended the transaction by itself, half-way; what came after is rolled back.
     """
-    with engine.connect() as connection, claimed(connection, claim) if claim else nullcontext():
-        if not connection.in_transaction():
-            connection.begin()  # statements of joined connections go past this object; its commit() must not
-        # MariaDB rolls back all of a transaction in a deadlock; code that goes on then must not be believed.
-        guarded = engine.dialect.name in ("mysql", "mariadb") and not changes_schema
-        transaction = OpenTransaction(connection)
-        token = _innermost.set(transaction)
-        _all.add(transaction)
-        try:
-            if guarded:
-                connection.execute(text(f"SAVEPOINT {_GUARD}"))
-            yield transaction
-            transaction.open = False
-            if guarded:
-                _release_guard(connection)
-            connection.commit()
-        finally:
-            # Before the rollback: sessions that are closed from here on have nothing left to undo.
-            transaction.open = False
-            _innermost.reset(token)
-            connection.rollback()
+    with (
+        engine.connect() as connection,
+        claimed(connection, claim) if claim else nullcontext(),
+        on_connection(connection, changes_schema=changes_schema) as transaction,
+    ):
+        yield transaction
+
+
+@contextmanager
+def on_connection(connection: Connection, *, changes_schema: bool = False) -> Iterator[OpenTransaction]:
+    """As :func:`open_transaction`, on a connection at hand, which has no part in another one."""
+    if not connection.in_transaction():
+        connection.begin()  # statements of joined connections go past this object; its commit() must not
+    # MariaDB rolls back all of a transaction in a deadlock; code that goes on then must not be believed.
+    guarded = connection.dialect.name in ("mysql", "mariadb") and not changes_schema
+    transaction = OpenTransaction(connection)
+    token = _innermost.set(transaction)
+    _all.add(transaction)
+    try:
+        if guarded:
+            connection.execute(text(f"SAVEPOINT {_GUARD}"))
+        yield transaction
+        transaction.open = False
+        if guarded:
+            _release_guard(connection)
+        connection.commit()
+    finally:
+        # Before the rollback: sessions that are closed from here on have nothing left to undo.
+        transaction.open = False
+        _innermost.reset(token)
+        connection.rollback()
 
 
 def _release_guard(connection: Connection) -> None:

@@ -1,7 +1,7 @@
 """Clearing: deleting what tasks put into the database, and their markers.
 
-A task declares what it creates and updates; :func:`clear_plan` makes a plan of several tasks, which is data to look
-at, and ``plan.apply`` acts in one transaction. Tasks are cleared downstream first. Rows of those that declare
+A task declares what it creates and updates; a plan of several tasks is data to look at (``plan.count()``), and
+``plan.apply()`` acts in one transaction. Tasks are cleared downstream first. Rows of those that declare
 what they create are deleted in an order that foreign keys accept; a task with a ``clear()`` of its own has its turn
 when everything downstream of it is cleared.
 """
@@ -18,13 +18,14 @@ from weakref import WeakSet
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from ozelot import client
 from ozelot.errors import ClearRefused, NotClearable
 from ozelot.etl.graph import Graph
 from ozelot.etl.identity import task_label
 from ozelot.etl.targets import ORMTarget, judged_by_marker
+from ozelot.orm import run
 from ozelot.orm import target as marker
 from ozelot.orm.base import Base, table_of
 from ozelot.orm.rows import Rows
@@ -64,14 +65,15 @@ def creator_names(models: Iterable[type[Base] | sa.Table]) -> set[str]:
     return {cls.get_name() for cls in task_classes if not wanted.isdisjoint(created_models(cls))}
 
 
-def rows_of(tasks: Iterable[Any]) -> Rows:
-    """What tasks say that they create and update."""
+def rows_of(tasks: Iterable[Any], *, run_id: int | None = None) -> Rows:
+    """What tasks say that they create and update; of rows that know their run, those of one run, if it is given."""
     models: list[type[Base] | sa.Table] = []
     columns: list[sa.Column[Any]] = []
     for task in tasks:
         models += created_models(task)
         columns += [column for attribute in task.updates or () for column in attribute.property.columns]
-    return Rows(dict.fromkeys(models), dict.fromkeys(columns))
+    made_by = run.being_cleared if run_id is None else [run_id]
+    return Rows(dict.fromkeys(models), dict.fromkeys(columns), made_by=made_by)
 
 
 def clears_itself(task: object) -> bool:
@@ -93,7 +95,10 @@ def clear_one(task: ClearableTask) -> None:
         keys = _check_shared(session.connection(), [task])
         task.mark_incomplete()
         try:
-            _delete([task], keys)
+            with database.transaction() as part:
+                run.mark_clearing(part.connection(), keys)
+                _delete([task], keys)
+                run.mark_cleared(part.connection())
         except ClearRefused as exc:
             log.warning(
                 "%s is marked incomplete, but its rows stay: %s. check_completion(root, clear=True) clears both, "
@@ -124,6 +129,28 @@ class ClearPlan:
     steps: dict[str, ClearableTask]
     left_out: list[str]
 
+    def count(self) -> dict[str, dict[str, int]]:
+        """What would go: for each step the rows of each table, and the values of each ``table.column`` to be reset.
+
+        Changes nothing. A task with a ``clear()`` of its own has nothing here: only that knows what it deletes.
+        """
+        database = client.get_client()
+        declared = {label: task for label, task in self.steps.items() if not clears_itself(task)}
+        with database.create_session() as session:
+            known = set(sa.inspect(session.connection()).get_table_names())
+            found: dict[Any, dict[str, int]] = {}
+            for item in {item for task in declared.values() for item in [*created_models(task), *(task.updates or ())]}:
+                found[item] = _count(session, item) if _table_name(item) in known else {}
+        steps: dict[str, dict[str, int]] = {label: {} for label in self.steps}
+        for label, task in declared.items():
+            key = ORMTarget.from_task(task).keys[0]  # type: ignore[arg-type]
+            for model in created_models(task):
+                shared = isinstance(model, type) and issubclass(model, run.TaskOwned)
+                steps[label][_table_name(model)] = found[model].get(key if shared else "", 0)
+            for column in task.updates or ():
+                steps[label].update(found[column])
+        return steps
+
     def apply(self) -> None:
         """Clear the tasks, all in one transaction: on any error nothing is changed.
 
@@ -138,6 +165,7 @@ class ClearPlan:
         with database.transaction() as session:
             keys = _check_shared(session.connection(), tasks)
             remove_markers(tasks)
+            run.mark_clearing(session.connection(), keys)
             declared: list[ClearableTask] = []
             for task in tasks:
                 if not clears_itself(task):
@@ -151,6 +179,23 @@ class ClearPlan:
                 finally:
                     task.close_session(commit=False)
             _delete(declared, keys)
+            run.mark_cleared(session.connection())
+
+
+def _table_name(item: Any) -> str:
+    if isinstance(item, InstrumentedAttribute):
+        return str(item.property.columns[0].table.name)
+    return (item if isinstance(item, sa.Table) else table_of(item)).name
+
+
+def _count(session: Session, item: Any) -> dict[str, int]:
+    """The rows of a model by the key of their task, or under '' where they do not know it; the values of a column."""
+    if isinstance(item, InstrumentedAttribute):
+        return Rows((), item.property.columns).counts(session.connection())
+    if isinstance(item, type) and issubclass(item, run.TaskOwned):
+        query = sa.select(run.Run.key, sa.func.count()).select_from(item).join(run.Run, item.run_id == run.Run.id)
+        return {key: number for key, number in session.execute(query.group_by(run.Run.key))}  # noqa: C416
+    return {"": Rows([item]).counts(session.connection())[_table_name(item)]}
 
 
 def remove_markers(tasks: Collection[Any]) -> None:
@@ -180,38 +225,54 @@ def _check_shared(connection: sa.Connection, tasks: Collection[Any]) -> set[str]
     """
     keys = {key for task in tasks for key in ORMTarget.from_task(task).keys}
     for model in {model for task in tasks if not clears_itself(task) for model in task.creates or ()}:
+        if isinstance(model, type) and issubclass(model, run.TaskOwned):
+            continue  # its rows know whose they are
         other = marker.first_other(connection, creator_names([model]), keys)
         if other is not None:
             table = model if isinstance(model, sa.Table) else table_of(model)
             raise ClearRefused(
                 f"{other} has rows in {table.name}, too, and these cannot be told from the ones to be cleared: clear "
-                "all tasks that create such rows together, from a task that requires them"
+                "all tasks that create such rows together, from a task that requires them; or let the model use "
+                "TaskOwned"
             )
     return keys
 
 
 def _delete(tasks: Collection[Any], keys: Collection[str]) -> None:
     rows = rows_of(tasks)
-    if not rows.tables and not rows.resets:
-        return
-    with client.get_client().engine.begin() as connection:
-        for table in rows.associations:
-            other = marker.first_other(connection, creator_names([table]), keys)
-            if other is not None:
-                raise ClearRefused(f"{other} has rows in {table.name} that refer to rows to be deleted")
-        blocked = rows.blocked_by(connection)
-        if blocked:
-            told = "; ".join(
-                f"{found.count} rows of {found.table.name}{_created_by(connection, found.table)} "
-                f"refer to {found.refers_to.name}"
-                for found in blocked
-            )
-            raise ClearRefused(told)
-        try:
-            rows.delete(connection)
-        except IntegrityError as exc:
-            reason = str(exc.orig).splitlines()[0]
-            raise ClearRefused(f"the database refuses to delete: {reason}") from exc
+    if rows.tables or rows.resets:
+        with client.get_client().engine.begin() as connection:
+            delete_rows(rows, keys, connection)
+
+
+def delete_rows(rows: Rows, keys: Collection[str], connection: sa.Connection) -> None:
+    """Delete rows, and reset columns, if nothing else refers to them.
+
+    Args:
+        rows: what is to go.
+        keys: the keys of the markers of all tasks that are cleared together.
+        connection: in an open transaction.
+
+    Raises:
+        ClearRefused: other rows refer to these, or the database says so.
+    """
+    for table in rows.associations:
+        other = marker.first_other(connection, creator_names([table]), keys)
+        if other is not None:
+            raise ClearRefused(f"{other} has rows in {table.name} that refer to rows to be deleted")
+    blocked = rows.blocked_by(connection)
+    if blocked:
+        told = "; ".join(
+            f"{found.count} rows of {found.table.name}{_created_by(connection, found.table)} "
+            f"refer to {found.refers_to.name}"
+            for found in blocked
+        )
+        raise ClearRefused(told)
+    try:
+        rows.delete(connection)
+    except IntegrityError as exc:
+        reason = str(exc.orig).splitlines()[0]
+        raise ClearRefused(f"the database refuses to delete: {reason}") from exc
 
 
 def _created_by(connection: sa.Connection, table: sa.Table) -> str:
@@ -220,7 +281,7 @@ def _created_by(connection: sa.Connection, table: sa.Table) -> str:
     return f" (created by {', '.join(labels)})" if labels else ""
 
 
-def clear_plan(graph: Graph, labels: Collection[str]) -> ClearPlan:
+def plan_of(graph: Graph, labels: Collection[str]) -> ClearPlan:
     """The plan to clear those tasks of a graph; changes nothing.
 
     Raises:

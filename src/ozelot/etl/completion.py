@@ -10,8 +10,8 @@ from typing import Literal, overload
 import luigi
 
 from ozelot import client, config
-from ozelot.errors import ClearRefused
-from ozelot.etl.clearing import clear_plan, is_orm_task, remove_markers, rows_of
+from ozelot.errors import ClearRefused, GraphError
+from ozelot.etl.clearing import ClearPlan, is_orm_task, plan_of, remove_markers, rows_of
 from ozelot.etl.graph import Graph, walk
 from ozelot.etl.identity import task_label
 from ozelot.etl.targets import ORMTarget, judged_by_marker
@@ -61,6 +61,27 @@ def pending(graph: Graph, done: set[str]) -> set[str]:
         if label not in done or not found.isdisjoint(graph.requires[label]):
             found.add(label)
     return found
+
+
+def clear_plan(root: luigi.Task, tasks: Iterable[luigi.Task] | None = None) -> ClearPlan:
+    """What clearing would do, in order: data to look at; only its ``apply()`` acts.
+
+    Args:
+        root: the task whose graph is looked at.
+        tasks: tasks in that graph, to be cleared with everything downstream of them; by default all that is pending.
+
+    Raises:
+        GraphError: a task is not in the graph.
+        NotClearable: a task does not say how to clear it.
+    """
+    graph = walk(root)
+    if tasks is None:
+        return plan_of(graph, pending(graph, complete(graph)))
+    labels = [task_label(task) for task in tasks]
+    for label in labels:
+        if label not in graph.tasks:
+            raise GraphError(f"{label} is not in the graph of {task_label(root)}")
+    return plan_of(graph, graph.downstream(labels))
 
 
 @overload
@@ -128,7 +149,7 @@ def _mark_incomplete(graph: Graph, labels: Iterable[str]) -> int:
 
 
 def _clear(graph: Graph, labels: set[str]) -> int:
-    plan = clear_plan(graph, labels)
+    plan = plan_of(graph, labels)
     try:
         plan.apply()
     except ClearRefused as exc:

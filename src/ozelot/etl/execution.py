@@ -10,19 +10,23 @@ from __future__ import annotations
 import inspect
 import logging
 import re
+import traceback
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, cast
 
+import luigi
 import sqlalchemy as sa
 from luigi.task import DynamicRequirements, flatten
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ozelot import client, transaction
+from ozelot.claim import claimed
 from ozelot.errors import LeftoverRows, TableMissing
-from ozelot.etl.clearing import created_models, creator_names
+from ozelot.etl.clearing import created_models, creator_names, delete_rows, rows_of, task_classes
 from ozelot.etl.identity import task_label
 from ozelot.etl.targets import ORMTarget
+from ozelot.orm import run
 from ozelot.orm import target as marker
 from ozelot.orm.base import Base
 from ozelot.orm.rows import Rows
@@ -40,19 +44,19 @@ def run_task(task: Any) -> Any:
     Returns:
         What the class's own ``run()`` returns; for a generator function, a generator of the requirements it waits for.
     """
-    run: Callable[[], Any] = inspect.getattr_static(type(task), "run").__get__(task, type(task))
-    if inspect.isgeneratorfunction(run):
-        return _drive(task, run)
+    own_run: Callable[[], Any] = inspect.getattr_static(type(task), "run").__get__(task, type(task))
+    if inspect.isgeneratorfunction(own_run):
+        return _drive(task, own_run)
     result = None
     with _one_run(task) as is_due:
         if is_due:
-            result = run()
+            result = own_run()
             if isinstance(result, Generator):
                 raise _RolledBackError  # such as 'return super().run()': begin again, step by step
-    return _drive(task, run) if isinstance(result, Generator) else result
+    return _drive(task, own_run) if isinstance(result, Generator) else result
 
 
-def _drive(task: Any, run: Callable[[], Generator[Any, Any, Any]]) -> Generator[Any, Any, None]:
+def _drive(task: Any, own_run: Callable[[], Generator[Any, Any, Any]]) -> Generator[Any, Any, None]:
     """Run a generator that yields requirements; never yields within a transaction.
 
     Where a requirement is complete, the run goes on with it. Where it is not, all is rolled back before it is
@@ -60,10 +64,11 @@ def _drive(task: Any, run: Callable[[], Generator[Any, Any, Any]]) -> Generator[
     """
     while True:
         wanted = None
-        with _one_run(task) as is_due:
+        waited_for: list[luigi.Task] = []
+        with _one_run(task, waited_for) as is_due:
             if not is_due:
                 return
-            steps = run()
+            steps = own_run()
             answer = None
             try:
                 while True:
@@ -71,6 +76,7 @@ def _drive(task: Any, run: Callable[[], Generator[Any, Any, Any]]) -> Generator[
                     requirements = wanted if isinstance(wanted, DynamicRequirements) else DynamicRequirements(wanted)
                     if not requirements.complete():
                         raise _RolledBackError
+                    waited_for += requirements.flat_requirements
                     wanted, answer = None, requirements.paths
             except StopIteration:
                 pass
@@ -82,44 +88,80 @@ def _drive(task: Any, run: Callable[[], Generator[Any, Any, Any]]) -> Generator[
 
 
 @contextmanager
-def _one_run(task: Any) -> Iterator[bool]:
-    """The frame of a run; gives whether the task is still to be run."""
+def _one_run(task: Any, waited_for: list[luigi.Task] | None = None) -> Iterator[bool]:
+    """The frame of a run; gives whether the task is still to be run.
+
+    Args:
+        task: the task.
+        waited_for: requirements that turn up while it runs.
+    """
     engine = client.get_client().engine
     marker.prepare(engine)
     outputs = flatten(task.output())
     targets = [target for target in outputs if isinstance(target, ORMTarget)]
     task.close_session(commit=False)  # one from before the run is not part of it
-    try:
-        with _transaction(engine, claim=targets[0].keys[0] if targets else None) as opened:
-            there = marker.existing(opened.connection, {key for target in targets for key in target.keys})
-            if targets and not any(there.isdisjoint(target.keys) for target in targets):
-                _refuse_half(task, [target for target in outputs if target not in targets])
-                log.info("Task is complete already, not run again: %s", task_label(task))
-                yield False
-                raise _RolledBackError
-            _refuse_leftovers(task, opened.connection)
-            before = opened.scopes()
-            outer = opened.owner, opened.reserved
-            opened.owner, opened.reserved = task, opened.reserved | {target.keys[0] for target in targets}
-            task.run_done = False
-            try:
-                yield True
-                if not task.run_done:
-                    task.done()
-                task.close_session()
-            finally:
-                opened.owner, opened.reserved = outer
-            if dropped := opened.settle(but=before):
-                log.warning("%s: %d sessions wrote but never committed; that was undone", task_label(task), dropped)
-            for target in targets:
-                _mark_complete(target, opened.connection)
-    except _RolledBackError:
-        pass
-    except DBAPIError as exc:
-        _explain_missing_tables(task, engine, str(exc.orig))
-        raise
-    finally:
-        task.close_session(commit=False)
+    outer = transaction.current(engine)
+    key = targets[0].keys[0] if targets else ""
+    with ExitStack() as stack:
+        if outer is None:
+            connection = stack.enter_context(engine.connect())
+            if targets:
+                stack.enter_context(claimed(connection, key))
+        else:
+            connection = outer.connection
+        there = marker.existing(connection, {key for target in targets for key in target.keys})
+        missing = [target for target in targets if there.isdisjoint(target.keys)]
+        if targets and not missing and not task.only_bundles:
+            _refuse_half(task, [target for target in outputs if target not in targets])
+            log.info("Task is complete already, not run again: %s", task_label(task))
+            yield False
+            return
+        run_id = run.begin(connection, key, task.get_name(), task.get_param_string())
+        if outer is None:
+            connection.commit()  # so that others see that it is running
+        try:
+            with outer.nested() if outer else transaction.on_connection(connection):
+                opened = cast(transaction.OpenTransaction, transaction.current(engine))
+                _clear_leftovers(task, opened.connection, key)
+                before = opened.scopes()
+                around = opened.owner, opened.run_id, opened.reserved
+                opened.owner, opened.run_id = task, run_id
+                opened.reserved |= {target.keys[0] for target in targets}
+                task.run_done = False
+                try:
+                    yield True
+                    if not task.run_done:
+                        task.done()
+                    task.close_session()
+                finally:
+                    opened.owner, opened.run_id, opened.reserved = around
+                if dropped := opened.settle(but=before):
+                    log.warning("%s: %d sessions wrote but never committed; that was undone", task_label(task), dropped)
+                rows = rows_of([task], run_id=run_id).counts(opened.connection)
+                run.finish(opened.connection, run_id, rows, _built_on(task, waited_for or [], opened.connection))
+                for target in missing:
+                    _mark_complete(target, opened.connection)
+        except _RolledBackError:
+            run.forget(connection, run_id)
+        except BaseException as exc:
+            with suppress(DBAPIError):  # the connection may be what broke
+                run.fail(connection, run_id, "".join(traceback.format_exception(exc)))
+                if outer is None:
+                    connection.commit()
+            if isinstance(exc, DBAPIError):
+                _explain_missing_tables(task, engine, str(exc.orig))
+            raise
+        finally:
+            task.close_session(commit=False)
+        if outer is None:
+            connection.commit()
+
+
+def _built_on(task: Any, waited_for: list[luigi.Task], connection: sa.Connection) -> set[int]:
+    """The runs of all that the task requires, and of what it asked for while it ran."""
+    others: list[Any] = [*task.deps(), *waited_for]
+    required = [ORMTarget.from_task(other).keys[0] for other in others if type(other) in task_classes]
+    return set(run.latest(connection, required).values()) if required else set()
 
 
 def _explain_missing_tables(task: Any, engine: sa.Engine, reason: str) -> None:
@@ -130,17 +172,6 @@ def _explain_missing_tables(task: Any, engine: sa.Engine, reason: str) -> None:
             f"{task_label(task)} needs the table {', '.join(sorted(missing))}, which is not in the database: create "
             "the tables of all models once, with Base.create_all(get_client())"
         )
-
-
-@contextmanager
-def _transaction(engine: sa.Engine, claim: str | None) -> Iterator[transaction.OpenTransaction]:
-    opened = transaction.current(engine)
-    if opened is not None:
-        with opened.nested():
-            yield opened
-        return
-    with transaction.open_transaction(engine, claim=claim) as opened:
-        yield opened
 
 
 def _mark_complete(target: ORMTarget, connection: sa.Connection) -> None:
@@ -163,18 +194,29 @@ def _refuse_half(task: Any, others: list[Any]) -> None:
         )
 
 
-def _refuse_leftovers(task: Any, connection: sa.Connection) -> None:
-    """Look for rows that an earlier run left behind: its marker was removed, its rows were not.
+def _clear_leftovers(task: Any, connection: sa.Connection, key: str) -> None:
+    """Deal with rows of an earlier run whose marker was removed: rows that know their run are deleted.
 
     Raises:
-        LeftoverRows: there are some in a table that this task declares in ``creates``.
+        LeftoverRows: there are others, in a table that this task declares in ``creates``.
     """
     models = created_models(task)
-    if not models:
-        return
+    ran_before = run.mark_clearing(connection, [key])
+    if models:
+        owned = [model for model in models if isinstance(model, type) and issubclass(model, run.TaskOwned)]
+        if owned and ran_before:
+            delete_rows(Rows(owned), {key}, connection)
+        _refuse_leftovers(task, [model for model in models if model not in owned], connection, ran_before > 0)
+    if ran_before:
+        run.mark_cleared(connection)
+
+
+def _refuse_leftovers(task: Any, models: list[Any], connection: sa.Connection, ran_before: bool) -> None:
     table = Rows(models).first_in(connection)
-    if table is None or marker.names_complete(connection, creator_names(models), limit=1):
-        return  # they may be another task's
+    if table is None:
+        return
+    if not ran_before and marker.names_complete(connection, creator_names(models), limit=1):
+        return  # they are another task's
     label, name = task_label(task), type(task).__name__
     if not task.creates:
         log.warning("%s runs on top of rows that are in %s already", label, table.name)

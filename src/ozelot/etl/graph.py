@@ -25,6 +25,18 @@ class Graph:
     tasks: dict[str, luigi.Task] = field(default_factory=dict)
     requires: dict[str, list[str]] = field(default_factory=dict)
 
+    def downstream(self, labels: Iterable[str]) -> set[str]:
+        """Those labels, and all that require one of them, directly or through others."""
+        required_by = self.required_by()
+        found = set(labels)
+        new = list(found)
+        while new:
+            for label in required_by.get(new.pop(), ()):
+                if label not in found:
+                    found.add(label)
+                    new.append(label)
+        return found
+
     def required_by(self) -> dict[str, list[str]]:
         """The labels that directly require each label; those that none requires are left out."""
         found: defaultdict[str, list[str]] = defaultdict(list)

@@ -162,6 +162,9 @@ class ORMTask(TaskBase):
     #: Whether :meth:`done` was called in the run under way.
     run_done = False
 
+    #: Whether a run does nothing but record what it was built on, so that it may be repeated.
+    only_bundles = False
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         clearing.task_classes.add(cls)
@@ -273,15 +276,11 @@ class ORMWrapperTask(ORMTask):
     """A task that only bundles others: it is complete when its marker is there and all that it requires is complete."""
 
     creates = ()
+    only_bundles = True
     diagram_style = ("dotted",)
 
-    def _route_run(self) -> None:
-        if type(self).run is not ORMWrapperTask.run:
-            super()._route_run()
-
     def run(self) -> Any:
-        """Mark the task complete: being required by it is what its requirements needed to run."""
-        self.mark_complete()
+        """Do nothing: being required by this task is what its requirements needed to run."""
 
     @by_marker
     def complete(self) -> bool:

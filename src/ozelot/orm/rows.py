@@ -6,14 +6,16 @@ deleted is first worked out (:class:`Rows`), which changes nothing and can be as
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy import orm
 
+from ozelot.errors import RowsChanged
 from ozelot.orm.base import Base, parents_first
+from ozelot.orm.run import TaskOwned, being_cleared
 
 _CHUNK = 500
 
@@ -37,10 +39,19 @@ class Rows:
         models: the models whose rows are to go. Rows of a derived model go from its tables and those of its bases;
             rows of a base model do not include those of derived models that are not named.
         columns: nullable columns to be set to NULL in all rows of their tables.
+        made_by: of models with ``TaskOwned``, only rows of these runs are meant; by default of those that
+            :func:`ozelot.orm.run.mark_clearing` singled out.
     """
 
-    def __init__(self, models: Iterable[type[Base] | sa.Table], columns: Iterable[Column] = ()) -> None:
+    def __init__(
+        self,
+        models: Iterable[type[Base] | sa.Table],
+        columns: Iterable[Column] = (),
+        *,
+        made_by: sa.Select[int] | Collection[int] = being_cleared,
+    ) -> None:
         models = list(models)
+        self._made_by = made_by
         self._mappers = {sa.inspect(model) for model in models if not isinstance(model, sa.Table)}
         self.resets: dict[sa.Table, list[Column]] = {}
         for column in columns:
@@ -49,7 +60,8 @@ class Rows:
         self.tables: dict[sa.Table, Condition | None] = {t: None for t in models if isinstance(t, sa.Table)}
         own = {m.local_table for m in self._mappers if isinstance(m.local_table, sa.Table)}
         self._named = [*self.tables, *sorted(own, key=lambda table: table.name)]
-        self._captured: list[tuple[sa.Table, sa.Table]] = []  # (base table, derived table), where no column tells
+        #: Base tables whose rows only those of a derived table tell, which are deleted before: (base, derived, which).
+        self._captured: list[tuple[sa.Table, sa.Table, Condition | None]] = []
         for mapper in sorted(self._mappers, key=lambda mapper: mapper.class_.__name__):
             for table in _chain(mapper):
                 if table not in self.tables:
@@ -61,12 +73,20 @@ class Rows:
     def _condition(self, table: sa.Table) -> Condition | None:
         storing = {m for m in _all_mappers() if table in _chain(m)}
         going = storing & self._mappers
+        owned = next((owner for m in going for owner in _chain(m) if "run_id" in owner.c and _is_owned(m)), None)
+        if owned is not None:
+            condition: Condition = owned.c.run_id.in_(self._made_by)
+            if table is owned:
+                return condition
+            if any(m.local_table is owned and table in _chain(m) for m in _all_mappers()):
+                self._captured.append((table, owned, condition))
+            return cast(Condition, _key_of(table).in_(sa.select(*owned.primary_key.columns).where(condition)))
         if going == storing:
             return None
         base = next(iter(going)).base_mapper
         if base.polymorphic_on is not None:
             kind = base.polymorphic_on
-            condition: Condition = kind.in_([m.polymorphic_identity for m in going if m.polymorphic_identity])
+            condition = kind.in_([m.polymorphic_identity for m in going if m.polymorphic_identity])
             if any(m.polymorphic_identity is None for m in going):
                 condition = sa.or_(condition, kind.is_(None))
             home = base.local_table
@@ -78,7 +98,7 @@ class Rows:
             missing = [~_same_key(table, other) for other in staying if isinstance(other, sa.Table)]
             return sa.and_(*missing) if missing else None
         derived = [m.local_table for m in going if isinstance(m.local_table, sa.Table)]
-        self._captured += [(table, other) for other in derived]
+        self._captured += [(table, other, None) for other in derived]
         return sa.or_(*(_same_key(table, other) for other in derived))
 
     def _add_associations(self) -> None:
@@ -95,6 +115,14 @@ class Rows:
                 if conditions:
                     self.tables[table] = sa.or_(*conditions)
                     self.associations.append(table)
+
+    def counts(self, connection: sa.Connection) -> dict[str, int]:
+        """How many rows there are in the own table of each model, and values by ``table.column``."""
+        found = {table.name: _count(connection, table, self.tables[table]) for table in self._named}
+        for columns in self.resets.values():
+            for column in columns:
+                found[f"{column.table.name}.{column.name}"] = connection.scalar(sa.select(sa.func.count(column))) or 0
+        return found
 
     def first_in(self, connection: sa.Connection) -> sa.Table | None:
         """The first of the tables in which there are such rows."""
@@ -115,8 +143,25 @@ class Rows:
                     continue
                 where = sa.and_(stays, _refers(key, self.tables[key.referred_table]))  # type: ignore[arg-type]
                 if _any(connection, table, where):
-                    count = connection.scalar(sa.select(sa.func.count()).select_from(table).where(where)) or 0
-                    found.append(Blocked(table, key.referred_table, count))
+                    found.append(Blocked(table, key.referred_table, _count(connection, table, where)))
+        return found + self._blocked_by_strangers(connection)
+
+    def _blocked_by_strangers(self, connection: sa.Connection) -> list[Blocked]:
+        """The same for tables that are there but no models; ON DELETE rules could change them unseen."""
+        found = []
+        names = {table.name: table for table in self.tables}
+        for (_, holder), keys in sa.inspect(connection).get_multi_foreign_keys().items() if names else []:
+            for key in keys if holder not in Base.metadata.tables else []:
+                target = names.get(key["referred_table"])
+                if target is None:
+                    continue
+                stranger = sa.Table(holder, sa.MetaData(), *(sa.Column(name) for name in key["constrained_columns"]))
+                pairs = zip(key["constrained_columns"], key["referred_columns"], strict=True)
+                same = [stranger.c[own] == target.c[other] for own, other in pairs]
+                refers = sa.exists().select_from(target).where(*same)
+                refers = _where(refers, self.tables[target]).correlate(stranger)
+                if _any(connection, stranger, refers):
+                    found.append(Blocked(stranger, target, _count(connection, stranger, refers)))
         return found
 
     def _stays(self, table: sa.Table) -> Condition | None:
@@ -130,10 +175,10 @@ class Rows:
         """Reset the columns and delete the rows, those that refer before those that they refer to."""
         for table, columns in self.resets.items():
             connection.execute(sa.update(table).values({column: sa.null() for column in columns}))
-        captured = {
-            (base, derived): connection.execute(sa.select(*derived.primary_key.columns)).all()
-            for base, derived in self._captured
-        }
+        captured: dict[sa.Table, list[sa.Row[Any]]] = {}
+        for base, derived, which in self._captured:
+            keys = connection.execute(_where(sa.select(*derived.primary_key.columns), which)).all()
+            captured.setdefault(base, []).extend(keys)
         order, circular = parents_first(self.tables)
         for key in circular:
             where = self.tables[key.table]
@@ -141,12 +186,23 @@ class Rows:
             if nullable:
                 connection.execute(_where(sa.update(key.table).values(nullable), where))
         for table in reversed(order):
-            ids = [row for (base, _), rows in captured.items() if base is table for row in rows]
-            if ids or any(base is table for base, _ in captured):
-                for some in _chunks(ids):
+            where = self.tables[table]
+            if table in captured:
+                for some in _chunks(captured[table]):
                     connection.execute(sa.delete(table).where(_key_of(table).in_(some)))
-            else:
-                connection.execute(_where(sa.delete(table), self.tables[table]))
+                continue
+            expected = _count(connection, table, where)
+            deleted = connection.execute(_where(sa.delete(table), where)).rowcount if expected else 0
+            if deleted != expected:
+                raise RowsChanged(f"{deleted} rows of {table.name} were deleted where {expected} were to be")
+
+
+def _count(connection: sa.Connection, table: sa.Table, where: Condition | None) -> int:
+    return connection.scalar(_where(sa.select(sa.func.count()).select_from(table), where)) or 0
+
+
+def _is_owned(mapper: orm.Mapper[Any]) -> bool:
+    return issubclass(mapper.class_, TaskOwned)
 
 
 def _all_mappers() -> list[orm.Mapper[Any]]:

@@ -16,12 +16,12 @@ from weakref import WeakSet
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ozelot import transaction
 from ozelot.errors import TransactionError
 from ozelot.orm.base import Base
+from ozelot.orm.run import LONG_TEXT, run_edge, runs, utc_now
 
 log = logging.getLogger(__name__)
 
@@ -32,19 +32,13 @@ _WIDEN = {
     "mariadb": "MODIFY {} MEDIUMTEXT",
 }
 _FEW = 500  # keys to ask for by name; for more, reading all keys is quicker
-_LONG = sa.String().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
-
-
-def utc_now() -> datetime.datetime:
-    """The time in UTC, without a time zone, as all times that ozelot stores."""
-    return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
 
 
 class ORMTargetMarker(Base):
     """One row a completed task."""
 
-    name: Mapped[str | None] = mapped_column(_LONG)
-    params: Mapped[str | None] = mapped_column(_LONG)
+    name: Mapped[str | None] = mapped_column(LONG_TEXT)
+    params: Mapped[str | None] = mapped_column(LONG_TEXT)
     created: Mapped[datetime.datetime | None] = mapped_column(default=utc_now)
     #: None only where ozelot 0.2 wrote the row.
     key: Mapped[str | None] = mapped_column(sa.String(64))
@@ -128,13 +122,15 @@ _current: WeakSet[sa.Engine] = WeakSet()
 
 
 @event.listens_for(_markers, "after_drop")
+@event.listens_for(runs, "after_drop")
+@event.listens_for(run_edge, "after_drop")
 def _dropped(_table: sa.Table, connection: sa.Connection, **_kwargs: Any) -> None:
     _current.discard(connection.engine)
 
 
 def _is_current(connection: sa.Connection) -> bool:
     inspector = sa.inspect(connection)
-    if not inspector.has_table(_markers.name):
+    if not all(inspector.has_table(table.name) for table in (_markers, runs, run_edge)):
         return False
     # The index comes last when a table of 0.2 is brought up to date.
     if not _has_index(inspector):
@@ -161,7 +157,7 @@ def _legacy_keys(connection: sa.Connection) -> set[str]:
 
 
 def prepare(engine: sa.Engine) -> None:
-    """Create the table of markers where it is missing, and bring one of ozelot 0.2 up to date.
+    """Create the tables of markers and runs where they are missing, and bring one of ozelot 0.2 up to date.
 
     Raises:
         TransactionError: inside an open transaction on MariaDB, which would commit that transaction half-way.
@@ -189,6 +185,8 @@ def prepare(engine: sa.Engine) -> None:
 
 
 def _bring_up_to_date(connection: sa.Connection) -> None:
+    for table in (runs, run_edge):
+        table.create(connection, checkfirst=True)
     inspector = sa.inspect(connection)
     if not inspector.has_table(_markers.name):
         _markers.create(connection)

@@ -1,0 +1,196 @@
+"""Runs: one row for each execution of a task, what it was built on, and rows that know the run that made them.
+
+::
+
+    class Flight(TaskOwned, Base):
+        year: Mapped[int]
+
+    select(Flight, Run.name, Run.params, Run.finished).join(Run, Flight.run_id == Run.id)
+
+Tasks that create rows of one model (or one task with several parameter values) share its table so: each row carries
+its ``run_id``, set by the package, and clearing a task deletes exactly its own rows.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import socket
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+from sqlalchemy.dialects import mysql
+from sqlalchemy.orm import Mapped, mapped_column
+
+from ozelot import transaction
+from ozelot.errors import NoRun
+from ozelot.orm.base import Base, table_of
+
+#: Text of any length, on every database.
+LONG_TEXT = sa.String().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
+
+RUNNING, DONE, FAILED, ABORTED, CLEARING, CLEARED = "running", "done", "failed", "aborted", "clearing", "cleared"
+
+_MANY = 500  # keys or ids in one statement
+_LONGEST_ERROR = 10_000  # characters that are kept
+
+
+def utc_now() -> datetime.datetime:
+    """The time in UTC, without a time zone, as all times that ozelot stores."""
+    return datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+
+
+class Run(Base):
+    """One execution of a task.
+
+    Attributes:
+        key: the key of the task's marker.
+        state: ``running``, ``done``, ``failed``, ``aborted`` (its runner died) or ``cleared``.
+        rows: JSON: how many rows of each table it made, and ``table.column``: how many values it set.
+        host: where it ran, with the process number in ``process``.
+    """
+
+    __tablename__ = "ozelot_run"
+
+    key: Mapped[str] = mapped_column(sa.String(64), index=True)
+    name: Mapped[str] = mapped_column(LONG_TEXT)
+    params: Mapped[str] = mapped_column(LONG_TEXT)
+    state: Mapped[str] = mapped_column(sa.String(16), index=True)
+    started: Mapped[datetime.datetime] = mapped_column()
+    finished: Mapped[datetime.datetime | None] = mapped_column()
+    rows: Mapped[str | None] = mapped_column(LONG_TEXT)
+    error: Mapped[str | None] = mapped_column(LONG_TEXT)
+    host: Mapped[str] = mapped_column(sa.String(255))
+    process: Mapped[int] = mapped_column()
+
+    __table_args__ = ({"mysql_charset": "utf8mb4"},)
+
+    @property
+    def row_counts(self) -> dict[str, int]:
+        """``rows``, read."""
+        return dict(json.loads(self.rows or "{}"))
+
+
+#: Which runs a run was built on: its requirements as they were then.
+run_edge = sa.Table(
+    "ozelot_run_edge",
+    Base.metadata,
+    sa.Column("run_id", sa.ForeignKey("ozelot_run.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("built_on_id", sa.ForeignKey("ozelot_run.id", ondelete="CASCADE"), primary_key=True),
+)
+
+runs = table_of(Run)
+
+
+def current_run_id() -> int:
+    """The run under way in this context.
+
+    Raises:
+        NoRun: there is none.
+    """
+    run_id = transaction.current_run_id()
+    if run_id is None:
+        raise NoRun("Rows of a model with TaskOwned belong to a task: add them inside its run()")
+    return run_id
+
+
+class TaskOwned:
+    """Mixin for a model that several tasks fill: each row knows the run that made it.
+
+    Attributes:
+        run_id: the run, set for ORM adds, bulk inserts and ``INSERT ... SELECT`` alike. Raw SQL and ``to_sql`` must
+            set it themselves, to :func:`current_run_id`; the database refuses rows without.
+    """
+
+    @orm.declared_attr
+    def run_id(cls) -> Mapped[int]:  # noqa: N805 - SQLAlchemy hands in the class
+        """The run that made the row."""
+        return mapped_column(sa.ForeignKey("ozelot_run.id"), default=current_run_id, index=True)
+
+
+def begin(connection: sa.Connection, key: str, name: str, params: str) -> int:
+    """Record that a task starts; its runs that never ended are aborted, as whoever holds its claim can tell."""
+    connection.execute(
+        sa.update(runs).where(runs.c.key == key, runs.c.state == RUNNING).values(state=ABORTED, finished=utc_now())
+    )
+    values = {
+        "key": key,
+        "name": name,
+        "params": params,
+        "state": RUNNING,
+        "started": utc_now(),
+        "host": socket.gethostname(),
+        "process": os.getpid(),
+    }
+    primary_key: Any = connection.execute(sa.insert(runs), values).inserted_primary_key
+    return int(primary_key[0])
+
+
+def finish(connection: sa.Connection, run_id: int, rows: Mapping[str, int], built_on: Collection[int]) -> None:
+    """Record that a task ended well, in the transaction of its rows and its marker."""
+    connection.execute(
+        sa.update(runs)
+        .where(runs.c.id == run_id)
+        .values(state=DONE, finished=utc_now(), rows=json.dumps(dict(rows), sort_keys=True))
+    )
+    if built_on:
+        connection.execute(sa.insert(run_edge), [{"run_id": run_id, "built_on_id": other} for other in built_on])
+
+
+def fail(connection: sa.Connection, run_id: int, error: str) -> None:
+    """Record that a task failed, after all that it did was rolled back."""
+    connection.execute(
+        sa.update(runs)
+        .where(runs.c.id == run_id)
+        .values(state=FAILED, finished=utc_now(), error=error[:_LONGEST_ERROR])
+    )
+
+
+def forget(connection: sa.Connection, run_id: int) -> None:
+    """Delete a run that came to nothing: it waits for a requirement, or another runner was faster."""
+    connection.execute(sa.delete(runs).where(runs.c.id == run_id))
+
+
+def latest(connection: sa.Connection, keys: Iterable[str]) -> dict[str, int]:
+    """The last run of each task that is complete, by its key."""
+    found: dict[str, int] = {}
+    for some in chunks(list(keys)):
+        query = sa.select(runs.c.key, sa.func.max(runs.c.id)).where(runs.c.key.in_(some), runs.c.state == DONE)
+        found.update({key: run_id for key, run_id in connection.execute(query.group_by(runs.c.key))})  # noqa: C416
+    return found
+
+
+def last_runs(keys: list[str]) -> sa.Select[Run]:
+    """The query for the last run of each task, whatever became of it; of more tasks than asked for, where many are."""
+    ids = sa.select(sa.func.max(runs.c.id)).group_by(runs.c.key)
+    if len(keys) <= _MANY:
+        ids = ids.where(runs.c.key.in_(keys))
+    return sa.select(Run).where(Run.id.in_(ids))
+
+
+def mark_clearing(connection: sa.Connection, keys: Iterable[str]) -> int:
+    """Single out the runs whose rows are to be deleted (:data:`being_cleared`); returns how many there are."""
+    count = 0
+    for some in chunks(list(keys)):
+        those = sa.and_(runs.c.key.in_(some), runs.c.state == DONE)
+        # Asking first costs little, and on SQLite an update would lock the database even where it changes nothing.
+        if connection.execute(sa.select(runs.c.id).where(those).limit(1)).first() is not None:
+            count += connection.execute(sa.update(runs).where(those).values(state=CLEARING)).rowcount
+    return count
+
+
+def mark_cleared(connection: sa.Connection) -> None:
+    """Their rows are deleted."""
+    connection.execute(sa.update(runs).where(runs.c.state == CLEARING).values(state=CLEARED))
+
+
+#: The runs singled out by :func:`mark_clearing`. A state of the table, so that their number does not matter.
+being_cleared = sa.select(runs.c.id).where(runs.c.state == CLEARING)
+
+
+def chunks(values: list[str]) -> Iterable[list[str]]:
+    """Lists short enough for one statement."""
+    return (values[start : start + _MANY] for start in range(0, len(values), _MANY))

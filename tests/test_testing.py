@@ -1,0 +1,142 @@
+"""What users need to test their own pipelines holds what it promises, and fails where it should."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import luigi
+import pytest
+import sqlalchemy as sa
+
+from ozelot import config
+from ozelot.client import Client
+from ozelot.errors import GraphError
+from ozelot.etl import tasks
+from ozelot.etl.completion import clear_plan
+from ozelot.orm.base import Base
+from ozelot.testing import assert_clear_restores, assert_idempotent
+from tests.etl import heroes, staff
+from tests.etl.heroes import build
+from tests.orm.test_runs import Flight, LoadFerries, LoadJourneys, LoadMonth, LoadYear
+from tests.test_superheroes import WIKI, filled_cache, pipeline
+
+__all__ = ["filled_cache"]
+
+
+@pytest.fixture(autouse=True)
+def tables(db: Client) -> None:
+    Base.create_all(db)
+    Path("cpi.csv").write_text("year,cpi\n")
+    Path("ratings.csv").write_text("id,rating\n")
+
+
+GOOD: list[luigi.Task] = [
+    staff.LoadUnits(),
+    staff.LoadEmployees(),
+    heroes.InflationAdjustMovieBudgets(),
+    heroes.LoadMovieAppearances(),
+    LoadMonth(month=1),
+    LoadJourneys(n=1),
+    LoadFerries(n=1),
+]
+
+
+@pytest.mark.parametrize("check", [assert_clear_restores, assert_idempotent], ids=["restores", "idempotent"])
+@pytest.mark.parametrize("task", GOOD, ids=lambda task: str(task.task_family))
+def test_good_tasks_pass(db: Client, task: Any, check: Any) -> None:
+    check(task)
+
+
+@pytest.mark.parametrize("check", [assert_clear_restores, assert_idempotent], ids=["restores", "idempotent"])
+@pytest.mark.parametrize(
+    "task",
+    [
+        pipeline.LoadUniverses,
+        pipeline.LoadCharacters,
+        pipeline.LoadMovies,
+        pipeline.LoadMovieAppearances,
+        pipeline.InflationAdjustMovieBudgets,
+    ],
+)
+def test_every_task_of_superheroes_passes(
+    db: Client, task: Any, check: Any, filled_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"WIKI_URL": WIKI, "UNIVERSES": None, "RATE_LIMIT": None, "REQUEST_CACHE_PATH": str(filled_cache)}
+    for name, value in settings.items():
+        monkeypatch.setitem(vars(config), name, value)
+    check(task())
+
+
+class ClearsTooLittle(tasks.ORMTask):
+    def run(self) -> None:
+        self.session.add(staff.Unit(name="left behind"))
+
+    def clear(self) -> None:
+        self.mark_incomplete()
+
+
+class ClearsTooMuch(tasks.ORMTask):
+    def requires(self) -> Any:
+        return [staff.LoadUnits()]
+
+    def run(self) -> None:
+        self.session.add(staff.Unit(name="mine"))
+
+    def clear(self) -> None:
+        self.mark_incomplete()
+        self.session.query(staff.Unit).delete()
+        self.close_session()
+
+
+class Counts(tasks.ORMTask):
+    """Gives other rows each time."""
+
+    creates: Collection[Any] = [Flight]
+    times = 0
+
+    def run(self) -> None:
+        type(self).times += 1
+        self.session.add(Flight(month=self.times, carrier="x"))
+
+
+@pytest.mark.parametrize("task", [ClearsTooLittle, ClearsTooMuch])
+def test_a_clear_that_does_not_restore_is_found(db: Client, task: type[tasks.ORMTask]) -> None:
+    with pytest.raises(AssertionError, match=rf"clearing {task.__name__} {{}} changed unit"):
+        assert_clear_restores(task())
+
+
+def test_a_task_that_is_not_idempotent_is_found(db: Client) -> None:
+    with pytest.raises(AssertionError, match=r"clearing and running Counts {} changed flight"):
+        assert_idempotent(Counts())
+
+
+def test_a_plan_says_how_many_rows_each_step_will_delete_and_changes_nothing(db: Client) -> None:
+    assert build(heroes.LoadEverything(), LoadYear())
+    plan = clear_plan(heroes.LoadEverything(), [heroes.LoadMovies()])
+    assert plan.count() == {
+        "LoadEverything {}": {},
+        "InflationAdjustMovieBudgets {}": {"hmovie.budget_inflation_adjusted": 5},
+        "LoadMovieAppearances {}": {"hmovieappearance": 50},
+        "LoadMovies {}": {"hmovie": 5},
+    }
+    assert tasks.check_completion(heroes.LoadEverything())
+    plan.apply()
+    assert set(clear_plan(heroes.LoadEverything()).steps) == set(plan.steps)
+    assert clear_plan(LoadYear(), [LoadMonth(month=2)]).count() == {
+        "LoadYear {}": {},
+        "LoadMonth {'month': '2'}": {"flight": 5},
+    }
+    with pytest.raises(GraphError, match=r"LoadUnits {} is not in the graph of LoadYear {}"):
+        clear_plan(LoadYear(), [staff.LoadUnits()])
+
+
+def test_a_plan_of_an_empty_database_has_nothing_to_delete(db: Client) -> None:
+    Base.drop_all(db)
+    assert clear_plan(staff.LoadStaff()).count() == {
+        "LoadStaff {}": {},
+        "LoadEmployees {}": {"employee": 0},
+        "LoadUnits {}": {"unit": 0},
+    }
+    assert sa.inspect(db.engine).get_table_names() == []
