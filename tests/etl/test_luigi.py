@@ -173,3 +173,20 @@ def test_a_wrapper_that_got_a_new_requirement_is_incomplete_for_luigi(db: Client
     assert not Many().complete()
     _, stats = tasks.check_completion(Many(), return_stats=True)
     assert stats == {"Complete tasks": 19, "Incomplete tasks": 2}
+
+
+def test_a_parameter_that_a_class_gets_later_counts(db: Client) -> None:
+    class Growing(tasks.ORMTask):
+        creates = ()
+
+    class Grown(Growing):
+        pass
+
+    assert Grown().get_param_string() == "{}"
+    late: Any = luigi.Parameter(default="x")
+    late.__set_name__(Growing, "late")
+    Growing.late = late
+    assert Grown().get_param_string() == "{'late': 'x'}"
+    assert Grown(late="y").get_param_string() == "{'late': 'y'}"  # type: ignore[call-arg]
+    del Growing.late  # type: ignore[attr-defined]
+    assert Grown().get_param_string() == "{}"

@@ -201,12 +201,14 @@ def _clear_leftovers(task: Any, connection: sa.Connection, key: str) -> None:
         LeftoverRows: there are others, in a table that this task declares in ``creates``.
     """
     models = created_models(task)
-    ran_before = run.mark_clearing(connection, [key])
+    ran_before = run.ran_before(connection, key)
+    if ran_before:
+        run.mark_clearing(connection, [key])
     if models:
         owned = [model for model in models if isinstance(model, type) and issubclass(model, run.TaskOwned)]
         if owned and ran_before:
             delete_rows(Rows(owned), {key}, connection)
-        _refuse_leftovers(task, [model for model in models if model not in owned], connection, ran_before > 0)
+        _refuse_leftovers(task, [model for model in models if model not in owned], connection, ran_before)
     if ran_before:
         run.mark_cleared(connection)
 

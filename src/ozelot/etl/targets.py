@@ -29,6 +29,7 @@ class ORMTarget(luigi.Target):
         self.name = name
         self.params = params
         self._legacy = (name, params)
+        self._keys: tuple[str, str] | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name} {self.params})"
@@ -45,7 +46,9 @@ class ORMTarget(luigi.Target):
     @property
     def keys(self) -> tuple[str, str]:
         """The key of this marker, and the one that it has where ozelot 0.2 wrote it."""
-        return marker.marker_key(self.name, self.params), marker.legacy_key(*self._legacy)
+        if self._keys is None:
+            self._keys = marker.marker_key(self.name, self.params), marker.legacy_key(*self._legacy)
+        return self._keys
 
     def exists(self) -> bool:
         """Whether the task is complete."""

@@ -22,8 +22,10 @@ import types
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import luigi
+import luigi.task_register
 from luigi.task import flatten
 from sqlalchemy import Table, orm
 from sqlalchemy.orm import InstrumentedAttribute
@@ -92,8 +94,30 @@ def _derived(method: _M) -> _M:
     return method
 
 
-class TaskBase(luigi.Task):
+class _TaskMeta(luigi.task_register.Register):
+    """Lets a class of tasks answer for its parameters once, until it (or a base class) is changed."""
+
+    params_of: WeakKeyDictionary[type, Any] = WeakKeyDictionary()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        _TaskMeta.params_of.clear()
+        super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        _TaskMeta.params_of.clear()
+        super().__delattr__(name)
+
+
+class TaskBase(luigi.Task, metaclass=_TaskMeta):
     """What all tasks of ozelot have in common."""
+
+    @classmethod
+    def get_params(cls) -> Any:
+        """The parameters of the class, as ``(name, parameter)``; Luigi looks for them four times a task."""
+        found = _TaskMeta.params_of.get(cls)
+        if found is None:
+            found = _TaskMeta.params_of[cls] = super().get_params()  # type: ignore[no-untyped-call]
+        return found
 
     #: Graphviz styles of the task's box in the pipeline diagram.
     diagram_style: Sequence[str] = ()

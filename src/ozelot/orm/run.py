@@ -111,31 +111,49 @@ class TaskOwned:
         return mapped_column(sa.ForeignKey("ozelot_run.id"), default=current_run_id, index=True)
 
 
+# Built once: building a statement takes longer than SQLite takes to execute it.
+_EARLIER = sa.select(runs.c.state).where(runs.c.key == sa.bindparam("key"), runs.c.state == RUNNING).limit(1)
+_ABORT = (
+    sa.update(runs)
+    .where(runs.c.key == sa.bindparam("the_key"), runs.c.state == RUNNING)
+    .values(state=ABORTED, finished=sa.bindparam("now"))
+)
+_BEGIN = sa.insert(runs)
+_FINISH = (
+    sa.update(runs)
+    .where(runs.c.id == sa.bindparam("run_id"))
+    .values(state=DONE, finished=sa.bindparam("now"), rows=sa.bindparam("counts"))
+)
+_DONE_BEFORE = sa.select(runs.c.id).where(runs.c.key == sa.bindparam("key"), runs.c.state == DONE).limit(1)
+_HOST = socket.gethostname()
+
+
 def begin(connection: sa.Connection, key: str, name: str, params: str) -> int:
     """Record that a task starts; its runs that never ended are aborted, as whoever holds its claim can tell."""
-    connection.execute(
-        sa.update(runs).where(runs.c.key == key, runs.c.state == RUNNING).values(state=ABORTED, finished=utc_now())
-    )
+    if connection.execute(_EARLIER, {"key": key}).first() is not None:
+        connection.execute(_ABORT, {"the_key": key, "now": utc_now()})
     values = {
         "key": key,
         "name": name,
         "params": params,
         "state": RUNNING,
         "started": utc_now(),
-        "host": socket.gethostname(),
+        "host": _HOST,
         "process": os.getpid(),
     }
-    primary_key: Any = connection.execute(sa.insert(runs), values).inserted_primary_key
+    primary_key: Any = connection.execute(_BEGIN, values).inserted_primary_key
     return int(primary_key[0])
+
+
+def ran_before(connection: sa.Connection, key: str) -> bool:
+    """Whether the task has a run that ended well and was not cleared."""
+    return connection.execute(_DONE_BEFORE, {"key": key}).first() is not None
 
 
 def finish(connection: sa.Connection, run_id: int, rows: Mapping[str, int], built_on: Collection[int]) -> None:
     """Record that a task ended well, in the transaction of its rows and its marker."""
-    connection.execute(
-        sa.update(runs)
-        .where(runs.c.id == run_id)
-        .values(state=DONE, finished=utc_now(), rows=json.dumps(dict(rows), sort_keys=True))
-    )
+    counts = json.dumps(dict(rows), sort_keys=True)
+    connection.execute(_FINISH, {"run_id": run_id, "now": utc_now(), "counts": counts})
     if built_on:
         connection.execute(sa.insert(run_edge), [{"run_id": run_id, "built_on_id": other} for other in built_on])
 
