@@ -384,3 +384,19 @@ def test_a_parameter_clash_between_tasks_of_one_model_is_not_cleared_in_part(db:
         LoadYear(year=1).clear()
     assert count(db, Shop) == [2]
     assert LoadYear(year=1).complete()
+
+
+def test_a_column_that_cannot_be_reset_is_refused_and_keeps_its_values(db: Client) -> None:
+    assert build(staff.LoadUnits())
+
+    class Rename(tasks.ORMTask):
+        updates = [staff.Unit.name]
+
+        def run(self) -> None:
+            for unit in self.session.scalars(sa.select(staff.Unit)):
+                unit.name = "renamed"
+
+    with pytest.raises(NotClearable, match=r"Rename updates unit\.name, which cannot be reset"):
+        Rename().run()
+    with db.create_session() as session:
+        assert "renamed" not in session.scalars(sa.select(staff.Unit.name)).all()

@@ -7,7 +7,6 @@ from collections.abc import Collection
 from typing import Any
 
 import luigi
-import pytest
 import sqlalchemy as sa
 
 from ozelot.client import Client
@@ -115,8 +114,3 @@ def test_files_that_are_missing_are_told_so(db: Client) -> None:
         input_file = "nowhere.csv"
 
     assert told(File()) == {"File {}": (State.INCOMPLETE, "its output is not there")}
-
-
-@pytest.mark.parametrize("state", list(State))
-def test_states_are_words(state: State) -> None:
-    assert str(state).replace(" ", "").isalpha()

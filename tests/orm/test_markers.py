@@ -185,7 +185,7 @@ def test_eight_runners_bring_one_table_of_0_2_up_to_date(db: Client, tmp_path: P
     from tests.etl import staff
     from tests.etl.test_atomicity import THREE, start, units
 
-    legacy_table(db, *[("LoadUnits", "{}")] * 0, *[("Other", "{}")] * 3)
+    legacy_table(db, *[("Other", "{}")] * 3)
     Base.metadata.create_all(db.engine, tables=[Base.metadata.tables["unit"]])
     gate = tmp_path / "gate"
     processes = [start(db, "LoadUnits", gate) for _ in range(8)]

@@ -71,7 +71,14 @@ def rows_of(tasks: Iterable[Any], *, run_id: int | None = None) -> Rows:
     columns: list[sa.Column[Any]] = []
     for task in tasks:
         models += created_models(task)
-        columns += [column for attribute in task.updates or () for column in attribute.property.columns]
+        for attribute in task.updates or ():
+            for column in attribute.property.columns:
+                if not column.nullable or column.default is not None or column.server_default is not None:
+                    raise NotClearable(
+                        f"{task.get_name()} updates {column.table.name}.{column.name}, which cannot be reset to what "
+                        "it was: a column in 'updates' must be nullable and have no default"
+                    )
+                columns.append(column)
     made_by = run.being_cleared if run_id is None else [run_id]
     return Rows(dict.fromkeys(models), dict.fromkeys(columns), made_by=made_by)
 
@@ -276,7 +283,7 @@ def delete_rows(rows: Rows, keys: Collection[str], connection: sa.Connection) ->
 
 
 def _created_by(connection: sa.Connection, table: sa.Table) -> str:
-    names = {cls.get_name() for cls in task_classes if table in rows_of([cls]).tables}
+    names = {cls.get_name() for cls in task_classes if table in Rows(created_models(cls)).tables}
     labels = marker.names_complete(connection, names, limit=5) or sorted(names)
     return f" (created by {', '.join(labels)})" if labels else ""
 
