@@ -15,6 +15,7 @@ from ozelot.client import Client
 from ozelot.errors import GraphError
 from ozelot.etl import tasks
 from ozelot.etl.completion import clear_plan
+from ozelot.etl.plan import ClearPlan
 from ozelot.orm.base import Base
 from ozelot.testing import assert_clear_restores, assert_idempotent
 from tests.etl import heroes, staff
@@ -112,10 +113,14 @@ def test_a_task_that_is_not_idempotent_is_found(db: Client) -> None:
         assert_idempotent(Counts())
 
 
+def counted(plan: ClearPlan) -> dict[str, dict[str, int]]:
+    return {step.label: step.deletes | step.resets for step in plan.steps}
+
+
 def test_a_plan_says_how_many_rows_each_step_will_delete_and_changes_nothing(db: Client) -> None:
     assert build(heroes.LoadEverything(), LoadYear())
     plan = clear_plan(heroes.LoadEverything(), [heroes.LoadMovies()])
-    assert plan.count() == {
+    assert counted(plan) == {
         "LoadEverything {}": {},
         "InflationAdjustMovieBudgets {}": {"hmovie.budget_inflation_adjusted": 5},
         "LoadMovieAppearances {}": {"hmovieappearance": 50},
@@ -123,8 +128,8 @@ def test_a_plan_says_how_many_rows_each_step_will_delete_and_changes_nothing(db:
     }
     assert tasks.check_completion(heroes.LoadEverything())
     plan.apply()
-    assert set(clear_plan(heroes.LoadEverything()).steps) == set(plan.steps)
-    assert clear_plan(LoadYear(), [LoadMonth(month=2)]).count() == {
+    assert set(counted(clear_plan(heroes.LoadEverything()))) == set(counted(plan))
+    assert counted(clear_plan(LoadYear(), [LoadMonth(month=2)])) == {
         "LoadYear {}": {},
         "LoadMonth {'month': '2'}": {"flight": 5},
     }
@@ -134,9 +139,5 @@ def test_a_plan_says_how_many_rows_each_step_will_delete_and_changes_nothing(db:
 
 def test_a_plan_of_an_empty_database_has_nothing_to_delete(db: Client) -> None:
     Base.drop_all(db)
-    assert clear_plan(staff.LoadStaff()).count() == {
-        "LoadStaff {}": {},
-        "LoadEmployees {}": {"employee": 0},
-        "LoadUnits {}": {"unit": 0},
-    }
+    assert counted(clear_plan(staff.LoadStaff())) == {"LoadStaff {}": {}, "LoadEmployees {}": {}, "LoadUnits {}": {}}
     assert sa.inspect(db.engine).get_table_names() == []

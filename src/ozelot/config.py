@@ -13,6 +13,7 @@ setting                   meaning                                     default
 ``LOG_LEVEL``             level of the ``ozelot`` logger              ``INFO``
 ``REQUEST_CACHE_PATH``    file of the web request cache               ``ozelot_web_cache.db``
 ``DOT_EXECUTABLE``        the ``dot`` program of Graphviz             looked for on the ``PATH``
+``STRICT_WRITES``         undeclared writes of tasks are errors       True
 ========================  ==========================================  ==============================
 
 ``DEFAULT_DB_PARAMS`` has the keys ``driver``, ``host``, ``port``, ``user``, ``password`` and ``database``, all
@@ -53,6 +54,7 @@ _DEFAULTS: dict[str, Any] = {
     "LOG_LEVEL": logging.INFO,
     "REQUEST_CACHE_PATH": "ozelot_web_cache.db",
     "DOT_EXECUTABLE": None,
+    "STRICT_WRITES": True,
 }
 
 #: Settings that are text, and so can come from the environment.
@@ -127,6 +129,19 @@ def database() -> str | URL | dict[str, Any]:
     if not isinstance(params, dict):
         raise ConfigError("DEFAULT_DB_PARAMS must be a dictionary with 'driver' and 'database'")
     return params
+
+
+def flag(name: str) -> bool:
+    """A setting that is on or off, also as text from the environment.
+
+    Raises:
+        ConfigError: it is neither.
+    """
+    value = getattr(sys.modules[__name__], name)
+    found = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if (text := str(value).lower()) not in found:
+        raise ConfigError(f"{name} is {value!r}: use True or False")
+    return found[text]
 
 
 _showing = threading.Lock()

@@ -9,6 +9,7 @@
     ├── MarkerNotFound        a marker that was to be removed is not there
     ├── GraphError            requirements that run in a circle
     ├── LeftoverRows          a task was about to run on top of rows of an earlier run
+    ├── UndeclaredWrite       a task wrote to a table that it does not declare
     ├── NoRun                 a row that belongs to a task was added outside of its run()
     ├── NotClearable          a task neither says what it creates nor how to clear it
     ├── ClearRefused          clearing would break rows that are not to be cleared
@@ -70,6 +71,10 @@ class GraphError(OzelotError, RuntimeError):
 
 class LeftoverRows(OzelotError, RuntimeError):
     """A task was about to run although rows of an earlier run of it are still there."""
+
+
+class UndeclaredWrite(OzelotError, RuntimeError):
+    """A task wrote to a table that neither its ``creates`` nor its ``updates`` names; all was rolled back."""
 
 
 class NoRun(OzelotError, RuntimeError):

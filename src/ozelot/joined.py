@@ -42,7 +42,7 @@ class JoinedConnection(PoolProxiedConnection):
         self._is_mariadb = opened.engine.dialect.name in ("mysql", "mariadb")
         self._cursors: WeakSet[_KeepingCursor] = _cursors_of(opened)
 
-    def announce(self, statement: str) -> str:
+    def announce(self, statement: str, context: Any) -> str:
         """What must happen before a statement; returns the statement, with its savepoints named apart."""
         if _ENDS_TRANSACTION.match(statement):
             raise TransactionError(
@@ -59,6 +59,8 @@ class JoinedConnection(PoolProxiedConnection):
             for cursor in list(self._cursors):
                 cursor.keep()
         self.transaction.before_statement(self.scope, reads=reads)
+        if not reads and self.transaction.watch is not None:
+            self.transaction.watch.statement(context)
         if (own := _OWN_SAVEPOINT.match(statement)) is not None:
             # Sessions name their savepoints alike, as if each had a connection to itself.
             verb, name = own[1], f"{own[2]}_{id(self)}"
@@ -75,8 +77,8 @@ class JoinedConnection(PoolProxiedConnection):
                 "A session that began inside a task's run() is used after run() ended, or in another thread: what it "
                 "reads or writes belongs to no transaction. Close sessions at the end of run(), or use self.session"
             )
-        if not self.expects_statement:  # somebody goes past SQLAlchemy: what they do cannot be seen from here
-            self.transaction.before_statement(self.scope, reads=False)
+        if not self.expects_statement:
+            self._before_the_unseen()
         self.expects_statement = False
         if self._is_sqlite:
             cursor: Any = self._real.cursor(_KeepingCursor)
@@ -85,6 +87,12 @@ class JoinedConnection(PoolProxiedConnection):
         if self._is_mariadb:
             return self._real.cursor()  # never a streaming one: the next statement would cut it short
         return self._real.cursor(*args, **kwargs)
+
+    def _before_the_unseen(self) -> None:
+        """Somebody goes past SQLAlchemy: what they do cannot be seen from here."""
+        self.transaction.before_statement(self.scope, reads=False)
+        if self.transaction.watch is not None:
+            self.transaction.watch.ask_database()
 
     def commit(self) -> None:
         if self.transaction.active:
@@ -126,7 +134,7 @@ class JoinedConnection(PoolProxiedConnection):
 
     @property
     def driver_connection(self) -> Any:  # type: ignore[override]
-        self.transaction.before_statement(self.scope, reads=False)
+        self._before_the_unseen()
         return self._real.driver_connection
 
     @property
@@ -216,10 +224,10 @@ def set_up(engine: Engine) -> None:
 
     @event.listens_for(engine, "before_cursor_execute", retval=True)
     def _before(
-        conn: Connection, _cursor: object, statement: str, parameters: Any, _context: object, _many: bool
+        conn: Connection, _cursor: object, statement: str, parameters: Any, context: object, _many: bool
     ) -> tuple[str, Any]:
         if isinstance(joined := conn.connection, JoinedConnection):
-            return joined.announce(statement), parameters
+            return joined.announce(statement, context), parameters
         if not sqlite.reads(statement):
             _check_outside_write(conn)
         return statement, parameters

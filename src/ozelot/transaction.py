@@ -16,6 +16,7 @@ import threading
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
+from typing import Any, Protocol
 from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, text
@@ -43,6 +44,17 @@ class Scope:
         self.inner: dict[str, tuple[int, int]] = {}  # both counts at the session's own savepoints, begin_nested()
 
 
+class Watch(Protocol):
+    """What looks at all that is written."""
+
+    def statement(self, context: Any) -> None: ...
+    def ask_database(self) -> None: ...
+    def finish(self) -> None: ...
+    def pause(self) -> None: ...
+    def stop(self) -> None: ...
+    def resume(self) -> None: ...
+
+
 class OpenTransaction:
     """A transaction under way.
 
@@ -51,6 +63,7 @@ class OpenTransaction:
         owner: the task whose ``run()`` is under way.
         run_id: the id of that run.
         reserved: keys of the markers that are written when that ``run()`` ends.
+        watch: what holds what is written against what was declared (:mod:`ozelot.writes`).
         warned: whether somebody was told of threads that do not join.
     """
 
@@ -60,6 +73,7 @@ class OpenTransaction:
         self.owner: object = None
         self.run_id: int | None = None
         self.reserved: frozenset[str] = frozenset()
+        self.watch: Watch | None = None
         self.warned = False
         self.outer = _innermost.get()
         self.open = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from pathlib import Path
 from typing import Any
 
@@ -174,7 +174,7 @@ def test_subclass_that_returns_or_yields_from_a_generator_loads_once(db: Client)
             return super().run()
 
     class Delegating(staff.LoadUnitsByGenerator):
-        creates = ()
+        creates: Collection[Any] = [staff.Unit]
 
         def run(self) -> Generator[Any, Any, None]:
             yield from super().run()
@@ -221,7 +221,7 @@ def test_a_task_that_fails_inside_another_leaves_nothing_behind(db: Client) -> N
             raise ValueError
 
     class Outer(tasks.ORMTask):
-        creates = ()
+        creates: Collection[Any] = [staff.Unit]
 
         def run(self) -> None:
             with pytest.raises(ValueError):
@@ -235,6 +235,7 @@ def test_a_task_that_fails_inside_another_leaves_nothing_behind(db: Client) -> N
 def run_once(body: Any) -> None:
     class Once(tasks.ORMTask):
         creates = ()
+        strict_writes = False
 
         def run(self) -> None:
             body(self)

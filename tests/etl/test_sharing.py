@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from pathlib import Path
 from typing import Any
 
@@ -199,7 +199,7 @@ class Decorated(staff.LoadUnits):
 
 
 class ByPartial(tasks.ORMTask):
-    creates = ()
+    creates: Collection[Any] = [staff.Unit]
 
     def fill(self, name: str) -> None:
         add(self.session, name)
@@ -213,7 +213,7 @@ class RunMixin:
 
 
 class First(RunMixin, tasks.ORMTask):
-    creates = ()
+    creates: Collection[Any] = [staff.Unit]
 
 
 class SecondMixin(RunMixin):
@@ -257,7 +257,7 @@ class Unchecked(luigi.Task):
 
 def test_what_a_generator_does_at_its_end_is_rolled_back_with_the_rest(db: Client) -> None:
     class Tidy(tasks.ORMTask):
-        creates = ()
+        creates: Collection[Any] = [staff.Unit]
 
         def run(self) -> Generator[Any, Any, None]:
             try:

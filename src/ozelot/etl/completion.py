@@ -11,9 +11,11 @@ import luigi
 
 from ozelot import client, config
 from ozelot.errors import ClearRefused, GraphError
-from ozelot.etl.clearing import ClearPlan, is_orm_task, plan_of, remove_markers, rows_of
+from ozelot.etl.clearing import remove_markers
+from ozelot.etl.declared import is_orm_task, rows_of
 from ozelot.etl.graph import Graph, walk
 from ozelot.etl.identity import task_label
+from ozelot.etl.plan import ClearPlan, make_plan
 from ozelot.etl.targets import ORMTarget, judged_by_marker
 from ozelot.orm import target as marker
 from ozelot.orm.base import Base, table_of, tables_referring_to
@@ -63,25 +65,32 @@ def pending(graph: Graph, done: set[str]) -> set[str]:
     return found
 
 
-def clear_plan(root: luigi.Task, tasks: Iterable[luigi.Task] | None = None) -> ClearPlan:
+def clear_plan(
+    root: luigi.Task | Iterable[luigi.Task],
+    tasks: Iterable[luigi.Task] | None = None,
+    *,
+    downstream: bool = True,
+) -> ClearPlan:
     """What clearing would do, in order: data to look at; only its ``apply()`` acts.
 
     Args:
-        root: the task whose graph is looked at.
+        root: the task (or tasks) whose graph is looked at.
         tasks: tasks in that graph, to be cleared with everything downstream of them; by default all that is pending.
+        downstream: False: the tasks only, not what is downstream of them.
 
     Raises:
         GraphError: a task is not in the graph.
         NotClearable: a task does not say how to clear it.
+        ClearRefused: a task outside the graph was built on these, but it is not known any more what its rows are.
     """
     graph = walk(root)
     if tasks is None:
-        return plan_of(graph, pending(graph, complete(graph)))
+        return make_plan(graph, pending(graph, complete(graph)), downstream=downstream)
     labels = [task_label(task) for task in tasks]
     for label in labels:
         if label not in graph.tasks:
-            raise GraphError(f"{label} is not in the graph of {task_label(root)}")
-    return plan_of(graph, graph.downstream(labels))
+            raise GraphError(f"{label} is not in the graph of {', '.join(graph.roots)}")
+    return make_plan(graph, graph.downstream(labels) if downstream else labels, downstream=downstream)
 
 
 @overload
@@ -149,13 +158,13 @@ def _mark_incomplete(graph: Graph, labels: Iterable[str]) -> int:
 
 
 def _clear(graph: Graph, labels: set[str]) -> int:
-    plan = plan_of(graph, labels)
+    plan = make_plan(graph, labels)
     try:
         plan.apply()
     except ClearRefused as exc:
         raise ClearRefused(f"Nothing was cleared: {exc}. Clear from a task that requires those, too") from exc
-    for label in plan.steps:
-        log.info("Cleared task: %s", label)
+    for step in plan.steps:
+        log.info("Cleared task: %s", step.label)
     for label in plan.left_out:
         log.info("Cannot clear task, not an ORMTask: %s", label)
     return len(plan.steps)
@@ -180,7 +189,7 @@ def rebuild(root: luigi.Task, model: type[Base]) -> list[str]:
     for label, task in graph.tasks.items():
         if is_orm_task(task):
             rows = rows_of([task])
-            if not rebuilt.isdisjoint(rows.tables) or not rebuilt.isdisjoint(rows.resets):
+            if not rebuilt.isdisjoint([*rows.tables, *(column.table for column in rows.columns)]):
                 touched.append(label)
     database = client.get_client()
     # MariaDB commits with every CREATE and DROP: there the markers go first, so that at no time do they claim too much.

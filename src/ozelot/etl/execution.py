@@ -20,16 +20,26 @@ import sqlalchemy as sa
 from luigi.task import DynamicRequirements, flatten
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from ozelot import client, transaction
+from ozelot import client, transaction, writes
 from ozelot.claim import claimed
-from ozelot.errors import LeftoverRows, TableMissing
-from ozelot.etl.clearing import created_models, creator_names, delete_rows, rows_of, task_classes
+from ozelot.errors import LeftoverRows, NoRun, TableMissing
+from ozelot.etl.clearing import delete_rows
+from ozelot.etl.declared import (
+    created_models,
+    creator_names,
+    keys_of,
+    rows_of,
+    task_classes,
+    updated_columns,
+    updater_names,
+    writable,
+)
 from ozelot.etl.identity import task_label
 from ozelot.etl.targets import ORMTarget
 from ozelot.orm import run
 from ozelot.orm import target as marker
 from ozelot.orm.base import Base
-from ozelot.orm.rows import Rows
+from ozelot.orm.rows import Rows, exists, is_owned, owners
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +119,7 @@ def _one_run(task: Any, waited_for: list[luigi.Task] | None = None) -> Iterator[
                 stack.enter_context(claimed(connection, key))
         else:
             connection = outer.connection
+            stack.enter_context(writes.unwatched(outer))
         there = marker.existing(connection, {key for target in targets for key in target.keys})
         missing = [target for target in targets if there.isdisjoint(target.keys)]
         if targets and not missing and not task.only_bundles:
@@ -129,10 +140,11 @@ def _one_run(task: Any, waited_for: list[luigi.Task] | None = None) -> Iterator[
                 opened.reserved |= {target.keys[0] for target in targets}
                 task.run_done = False
                 try:
-                    yield True
-                    if not task.run_done:
-                        task.done()
-                    task.close_session()
+                    with writes.watched(opened, writable(task)):
+                        yield True
+                        if not task.run_done:
+                            task.done()
+                        task.close_session()
                 finally:
                     opened.owner, opened.run_id, opened.reserved = around
                 if dropped := opened.settle(but=before):
@@ -150,6 +162,7 @@ def _one_run(task: Any, waited_for: list[luigi.Task] | None = None) -> Iterator[
                     connection.commit()
             if isinstance(exc, DBAPIError):
                 _explain_missing_tables(task, engine, str(exc.orig))
+            _explain_missing_run(task, exc)
             raise
         finally:
             task.close_session(commit=False)
@@ -174,6 +187,16 @@ def _explain_missing_tables(task: Any, engine: sa.Engine, reason: str) -> None:
         )
 
 
+def _explain_missing_run(task: Any, exc: BaseException) -> None:
+    said = str(exc.orig if isinstance(exc, DBAPIError) else exc)
+    owned = [model.__name__ for model in created_models(task) if is_owned(model)]
+    if owned and "run_id" in said and re.search(r"not[ -]null|cannot be null|default value", said, re.I):
+        raise NoRun(
+            f"{task_label(task)} added rows of {', '.join(owned)} without their run. In raw SQL and to_sql, set column "
+            "'run_id' to current_run_id(), from ozelot.orm.run: frame.assign(run_id=current_run_id()).to_sql(...)"
+        ) from exc
+
+
 def _mark_complete(target: ORMTarget, connection: sa.Connection) -> None:
     try:
         if type(target).create is ORMTarget.create:
@@ -195,22 +218,38 @@ def _refuse_half(task: Any, others: list[Any]) -> None:
 
 
 def _clear_leftovers(task: Any, connection: sa.Connection, key: str) -> None:
-    """Deal with rows of an earlier run whose marker was removed: rows that know their run are deleted.
+    """Deal with what is left of an earlier run whose marker was removed.
+
+    Rows that know their run are deleted, and columns that only this task fills are reset.
 
     Raises:
-        LeftoverRows: there are others, in a table that this task declares in ``creates``.
+        LeftoverRows: there are others, in a table or column that this task declares.
     """
-    models = created_models(task)
+    models, columns = created_models(task), updated_columns(task)
+    owned = [model for model in models if is_owned(model)]
+    # Where another task that fills a column is complete, it cannot be told whose the values are.
+    mine = [c for c in columns if marker.first_other(connection, updater_names(c), keys_of(task)) is None]
     ran_before = run.ran_before(connection, key)
     if ran_before:
-        run.mark_clearing(connection, [key])
+        run.mark_clearing(connection, [key], owners(owned))
+        if owned or mine:
+            delete_rows(Rows(owned, mine), {key}, connection)
+    else:
+        for column in mine:
+            _refuse_values(task, column, connection)
     if models:
-        owned = [model for model in models if isinstance(model, type) and issubclass(model, run.TaskOwned)]
-        if owned and ran_before:
-            delete_rows(Rows(owned), {key}, connection)
         _refuse_leftovers(task, [model for model in models if model not in owned], connection, ran_before)
     if ran_before:
         run.mark_cleared(connection)
+
+
+def _refuse_values(task: Any, column: sa.Column[Any], connection: sa.Connection) -> None:
+    if exists(connection, column.table, column.is_not(None)):
+        raise LeftoverRows(
+            f"{task_label(task)} is not complete, but there are values in {column.table.name}.{column.name}, which it "
+            "fills and clearing would reset: the marker of an earlier run was removed, or another task set them. Clear "
+            f"them with {type(task).__name__}(...).clear(), or leave the column to this task alone"
+        )
 
 
 def _refuse_leftovers(task: Any, models: list[Any], connection: sa.Connection, ran_before: bool) -> None:

@@ -25,6 +25,12 @@ class Graph:
     tasks: dict[str, luigi.Task] = field(default_factory=dict)
     requires: dict[str, list[str]] = field(default_factory=dict)
 
+    @property
+    def roots(self) -> list[str]:
+        """The labels that no other one requires."""
+        required = self.required_by()
+        return [label for label in self.tasks if label not in required]
+
     def downstream(self, labels: Iterable[str]) -> set[str]:
         """Those labels, and all that require one of them, directly or through others."""
         required_by = self.required_by()

@@ -6,6 +6,8 @@ a hidden one (a password, say) is never stored.
 
 from __future__ import annotations
 
+import ast
+
 import luigi
 
 
@@ -23,6 +25,17 @@ def task_params(task: luigi.Task) -> str:
     values = task.to_str_params(only_significant=True, only_public=True)
     pairs = [f"'{name}': '{_escaped(values[name])}'" for name in sorted(values)]
     return "{" + ", ".join(pairs) + "}"
+
+
+def params_of(text: str) -> dict[str, str] | None:
+    """The parameters that a string of :func:`task_params` tells; None where it is no such string."""
+    try:
+        found = ast.literal_eval(text.replace("\n", "\\n").replace("\r", "\\r"))
+    except (ValueError, SyntaxError):
+        return None
+    if not isinstance(found, dict) or not all(isinstance(part, str) for pair in found.items() for part in pair):
+        return None
+    return found
 
 
 def task_label(task: luigi.Task) -> str:

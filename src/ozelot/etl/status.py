@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from ozelot import client
 from ozelot.claim import is_held
-from ozelot.etl.clearing import is_orm_task, task_classes
 from ozelot.etl.completion import complete, pending
+from ozelot.etl.declared import is_orm_task, task_classes
 from ozelot.etl.graph import Graph, walk
 from ozelot.etl.identity import task_name, task_params
 from ozelot.etl.targets import ORMTarget

@@ -32,7 +32,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from ozelot import client
 from ozelot.errors import ConfigError, MarkerNotFound, NotClearable
-from ozelot.etl import clearing, completion, execution
+from ozelot.etl import clearing, completion, declared, execution
 from ozelot.etl.completion import check_completion as check_completion
 from ozelot.etl.identity import task_label
 from ozelot.etl.identity import task_name as get_task_name
@@ -54,7 +54,6 @@ __all__ = [
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
-_M = TypeVar("_M", bound=Callable[..., Any])
 
 log = logging.getLogger(__name__)
 
@@ -86,12 +85,6 @@ class _on_either:  # noqa: N801 - a decorator
 
     def __get__(self, task: object, cls: type) -> Any:
         return types.MethodType(self.function, cls if task is None else task)
-
-
-def _derived(method: _M) -> _M:
-    """Say of ``clear()`` or ``mark_incomplete()`` that what it does follows from what the task declares."""
-    method.derived = True  # type: ignore[attr-defined]
-    return method
 
 
 class _TaskMeta(luigi.task_register.Register):
@@ -172,12 +165,15 @@ class ORMTask(TaskBase):
         updates: columns (``Model.column``, nullable, no default) that this task fills in rows of other tasks.
         object_classes: what ``creates`` was called in 0.2; a task that starts while such rows exist is warned about
             instead of refused.
+        strict_writes: whether writing to a table that is not declared is an error, or a warning; by default what the
+            setting ``STRICT_WRITES`` says.
         target_class: the class of the marker.
     """
 
     creates: Collection[type[Base] | Table] | None = None
     updates: Collection[InstrumentedAttribute[Any]] | None = None
     object_classes: Collection[type[Base]] | None = None
+    strict_writes: bool | None = None
     target_class: type[ORMTarget] = ORMTarget
     diagram_style: Sequence[str] = ("bold",)
 
@@ -191,7 +187,7 @@ class ORMTask(TaskBase):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        clearing.task_classes.add(cls)
+        declared.task_classes[cls] = None
         for base in cls.__mro__:  # plain mixins included
             for name in ("clear", "mark_incomplete"):
                 if inspect.isfunction(method := vars(base).get(name)):
@@ -260,7 +256,7 @@ class ORMTask(TaskBase):
                 target.create()
 
     @on_class_or_task
-    @_derived
+    @declared.derived
     def mark_incomplete(self) -> None:
         """Remove the marker, if there is one; the rows stay. Within the task's own ``run()`` this does nothing."""
         for target in flatten(self.output()):
@@ -272,7 +268,7 @@ class ORMTask(TaskBase):
         """Fill the database; for the derived class to define."""
 
     @on_class_or_task
-    @_derived
+    @declared.derived
     def clear(self) -> None:
         """Delete the rows and reset the columns that this task declares, and remove its marker, in one transaction.
 

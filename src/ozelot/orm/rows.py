@@ -1,51 +1,45 @@
-"""Which rows belong to models, and deleting them in an order that foreign keys accept.
+"""Which rows belong to models: in which tables they lie, by which condition, and how many there are.
 
-A model's rows may lie in several tables (inheritance), and association tables may refer to them. What is to be
-deleted is first worked out (:class:`Rows`), which changes nothing and can be asked what stands in the way.
+A model's rows may lie in several tables (inheritance), know the run that made them (``TaskOwned``), and have
+association tables that refer to them. Nothing here changes anything; :mod:`ozelot.orm.removal` does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from ozelot.errors import RowsChanged
-from ozelot.orm.base import Base, parents_first
-from ozelot.orm.run import TaskOwned, being_cleared
-
-_CHUNK = 500
+from ozelot.orm.base import Base
+from ozelot.orm.run import TaskOwned, being_cleared, few, runs
 
 Column = sa.Column[Any]
 Condition = sa.ColumnElement[bool]
-
-
-@dataclass(frozen=True)
-class Blocked:
-    """Rows that stay but refer to rows that are to be deleted."""
-
-    table: sa.Table  # where they are
-    refers_to: sa.Table
-    count: int
+Model = type[Base] | sa.Table
 
 
 class Rows:
-    """All rows of some models, and columns to be set back to NULL.
+    """All rows of some models, and columns that are filled in rows of others.
 
     Args:
-        models: the models whose rows are to go. Rows of a derived model go from its tables and those of its bases;
+        models: the models, or plain tables. Rows of a derived model lie in its tables and in those of its bases;
             rows of a base model do not include those of derived models that are not named.
-        columns: nullable columns to be set to NULL in all rows of their tables.
+        columns: the columns.
         made_by: of models with ``TaskOwned``, only rows of these runs are meant; by default of those that
             :func:`ozelot.orm.run.mark_clearing` singled out.
+
+    Attributes:
+        tables: which rows of each table are meant; None: all.
+        associations: those of the tables that are here only because they associate these rows with others.
+        columns: the columns.
+        told_by_derived: base tables whose rows only those of a derived table tell: (base, derived, which of these).
     """
 
     def __init__(
         self,
-        models: Iterable[type[Base] | sa.Table],
+        models: Iterable[Model],
         columns: Iterable[Column] = (),
         *,
         made_by: sa.Select[int] | Collection[int] = being_cleared,
@@ -53,34 +47,31 @@ class Rows:
         models = list(models)
         self._made_by = made_by
         self._mappers = {sa.inspect(model) for model in models if not isinstance(model, sa.Table)}
-        self.resets: dict[sa.Table, list[Column]] = {}
-        for column in columns:
-            self.resets.setdefault(column.table, []).append(column)
-        #: Which rows go from each table; None: all.
+        self.columns = list(columns)
         self.tables: dict[sa.Table, Condition | None] = {t: None for t in models if isinstance(t, sa.Table)}
-        own = {m.local_table for m in self._mappers if isinstance(m.local_table, sa.Table)}
-        self._named = [*self.tables, *sorted(own, key=lambda table: table.name)]
-        #: Base tables whose rows only those of a derived table tell, which are deleted before: (base, derived, which).
-        self._captured: list[tuple[sa.Table, sa.Table, Condition | None]] = []
+        self.told_by_derived: list[tuple[sa.Table, sa.Table, Condition | None]] = []
         for mapper in sorted(self._mappers, key=lambda mapper: mapper.class_.__name__):
-            for table in _chain(mapper):
+            for table in chain(mapper):
                 if table not in self.tables:
                     self.tables[table] = self._condition(table)
-        #: Tables that go along because they associate these rows with others.
         self.associations: list[sa.Table] = []
-        self._add_associations()
+        for table, keys in association_tables(self._mappers):
+            if table not in self.tables:
+                conditions = [refers(key, self.tables[key.referred_table]) for key in keys]
+                self.tables[table] = sa.or_(*conditions)
+                self.associations.append(table)
 
     def _condition(self, table: sa.Table) -> Condition | None:
-        storing = {m for m in _all_mappers() if table in _chain(m)}
+        storing = {m for m in _all_mappers() if table in chain(m)}
         going = storing & self._mappers
-        owned = next((owner for m in going for owner in _chain(m) if "run_id" in owner.c and _is_owned(m)), None)
-        if owned is not None:
-            condition: Condition = owned.c.run_id.in_(self._made_by)
-            if table is owned:
+        owner = next((found for m in going if (found := owner_of(m)) is not None), None)
+        if owner is not None:
+            condition: Condition = owner.c.run_id.in_(self._made_by)
+            if table is owner:
                 return condition
-            if any(m.local_table is owned and table in _chain(m) for m in _all_mappers()):
-                self._captured.append((table, owned, condition))
-            return cast(Condition, _key_of(table).in_(sa.select(*owned.primary_key.columns).where(condition)))
+            if any(m.local_table is owner and table in chain(m) for m in _all_mappers()):
+                self.told_by_derived.append((table, owner, condition))
+            return cast(Condition, key_of(table).in_(sa.select(*owner.primary_key.columns).where(condition)))
         if going == storing:
             return None
         base = next(iter(going)).base_mapper
@@ -92,124 +83,105 @@ class Rows:
             home = base.local_table
             if table is home or not isinstance(home, sa.Table):
                 return condition
-            return cast(Condition, _key_of(table).in_(sa.select(*home.primary_key.columns).where(condition)))
+            return cast(Condition, key_of(table).in_(sa.select(*home.primary_key.columns).where(condition)))
         staying = [m.local_table for m in storing - going if m.local_table is not table]
         if any(m.local_table is table for m in going):  # the base model itself goes, some derived ones stay
             missing = [~_same_key(table, other) for other in staying if isinstance(other, sa.Table)]
             return sa.and_(*missing) if missing else None
         derived = [m.local_table for m in going if isinstance(m.local_table, sa.Table)]
-        self._captured += [(table, other, None) for other in derived]
+        self.told_by_derived += [(table, other, None) for other in derived]
         return sa.or_(*(_same_key(table, other) for other in derived))
 
-    def _add_associations(self) -> None:
-        for mapper in _all_mappers():
-            for relationship in mapper.relationships:
-                table = relationship.secondary
-                if not isinstance(table, sa.Table) or table in self.tables:
-                    continue
-                conditions = [
-                    _refers(key, self.tables[key.referred_table])
-                    for key in table.foreign_key_constraints
-                    if key.referred_table in self.tables
-                ]
-                if conditions:
-                    self.tables[table] = sa.or_(*conditions)
-                    self.associations.append(table)
-
     def counts(self, connection: sa.Connection) -> dict[str, int]:
-        """How many rows there are in the own table of each model, and values by ``table.column``."""
-        found = {table.name: _count(connection, table, self.tables[table]) for table in self._named}
-        for columns in self.resets.values():
-            for column in columns:
-                found[f"{column.table.name}.{column.name}"] = connection.scalar(sa.select(sa.func.count(column))) or 0
-        return found
+        """How many rows there are by table, association tables left out, and how many values by ``table.column``."""
+        found = {
+            table.name: count(connection, table, where)
+            for table, where in self.tables.items()
+            if table not in self.associations
+        }
+        return found | {f"{column.table.name}.{column.name}": values(connection, column) for column in self.columns}
 
     def first_in(self, connection: sa.Connection) -> sa.Table | None:
         """The first of the tables in which there are such rows."""
-        for table in self._named:
-            if _any(connection, table, self.tables[table]):
+        for table, where in self.tables.items():
+            if table not in self.associations and exists(connection, table, where):
                 return table
         return None
 
-    def blocked_by(self, connection: sa.Connection) -> list[Blocked]:
-        """Rows that would be left without the row that they refer to, a table each."""
-        found = []
-        for table in sorted(Base.metadata.tables.values(), key=lambda table: table.name) if self.tables else []:
-            stays = self._stays(table)
-            for key in table.foreign_key_constraints if stays is not None else []:
-                if key.referred_table not in self.tables or set(key.columns) & set(self.resets.get(table, [])):
-                    continue
-                if _is_inheritance(key):
-                    continue
-                where = sa.and_(stays, _refers(key, self.tables[key.referred_table]))  # type: ignore[arg-type]
-                if _any(connection, table, where):
-                    found.append(Blocked(table, key.referred_table, _count(connection, table, where)))
-        return found + self._blocked_by_strangers(connection)
-
-    def _blocked_by_strangers(self, connection: sa.Connection) -> list[Blocked]:
-        """The same for tables that are there but no models; ON DELETE rules could change them unseen."""
-        found = []
-        names = {table.name: table for table in self.tables}
-        for (_, holder), keys in sa.inspect(connection).get_multi_foreign_keys().items() if names else []:
-            for key in keys if holder not in Base.metadata.tables else []:
-                target = names.get(key["referred_table"])
-                if target is None:
-                    continue
-                stranger = sa.Table(holder, sa.MetaData(), *(sa.Column(name) for name in key["constrained_columns"]))
-                pairs = zip(key["constrained_columns"], key["referred_columns"], strict=True)
-                same = [stranger.c[own] == target.c[other] for own, other in pairs]
-                refers = sa.exists().select_from(target).where(*same)
-                refers = _where(refers, self.tables[target]).correlate(stranger)
-                if _any(connection, stranger, refers):
-                    found.append(Blocked(stranger, target, _count(connection, stranger, refers)))
-        return found
-
-    def _stays(self, table: sa.Table) -> Condition | None:
-        """Which rows of a table stay; None: not one."""
+    def stays(self, table: sa.Table) -> Condition | None:
+        """Which rows of a table are not meant; None: not one."""
         if table not in self.tables:
             return sa.true()
         condition = self.tables[table]
         return None if condition is None else sa.not_(condition)
 
-    def delete(self, connection: sa.Connection) -> None:
-        """Reset the columns and delete the rows, those that refer before those that they refer to."""
-        for table, columns in self.resets.items():
-            connection.execute(sa.update(table).values({column: sa.null() for column in columns}))
-        captured: dict[sa.Table, list[sa.Row[Any]]] = {}
-        for base, derived, which in self._captured:
-            keys = connection.execute(_where(sa.select(*derived.primary_key.columns), which)).all()
-            captured.setdefault(base, []).extend(keys)
-        order, circular = parents_first(self.tables)
-        for key in circular:
-            where = self.tables[key.table]
-            nullable = {column: sa.null() for column in key.columns if column.nullable}
-            if nullable:
-                connection.execute(_where(sa.update(key.table).values(nullable), where))
-        for table in reversed(order):
-            where = self.tables[table]
-            if table in captured:
-                for some in _chunks(captured[table]):
-                    connection.execute(sa.delete(table).where(_key_of(table).in_(some)))
-                continue
-            expected = _count(connection, table, where)
-            deleted = connection.execute(_where(sa.delete(table), where)).rowcount if expected else 0
-            if deleted != expected:
-                raise RowsChanged(f"{deleted} rows of {table.name} were deleted where {expected} were to be")
+
+def counts_by_task(connection: sa.Connection, model: type[Base], keys: Collection[str]) -> dict[str, dict[str, int]]:
+    """Of a model with ``TaskOwned``: the rows of each of its tables by the key of the task that made them.
+
+    Of more tasks than asked for, where many are.
+    """
+    found = {}
+    for table, owned in _owned_tables(model):
+        query = sa.select(runs.c.key, sa.func.count()).select_from(owned).group_by(runs.c.key)
+        if few(keys):
+            query = query.where(runs.c.key.in_(keys))
+        found[table.name] = {key: number for key, number in connection.execute(query)}  # noqa: C416 - rows, not pairs
+    return found
 
 
-def _count(connection: sa.Connection, table: sa.Table, where: Condition | None) -> int:
-    return connection.scalar(_where(sa.select(sa.func.count()).select_from(table), where)) or 0
+def counts_by_run(connection: sa.Connection, model: type[Base]) -> dict[str, dict[int, int]]:
+    """Of a model with ``TaskOwned``: the rows of each of its tables by the run that made them."""
+    found = {}
+    for table, owned in _owned_tables(model):
+        query = sa.select(runs.c.id, sa.func.count()).select_from(owned).group_by(runs.c.id)
+        found[table.name] = {run_id: number for run_id, number in connection.execute(query)}  # noqa: C416
+    return found
 
 
-def _is_owned(mapper: orm.Mapper[Any]) -> bool:
-    return issubclass(mapper.class_, TaskOwned)
+def _owned_tables(model: type[Base]) -> Iterator[tuple[sa.Table, sa.FromClause]]:
+    """Each table of a model, and it joined to the runs that made its rows."""
+    mapper = sa.inspect(model)
+    owner = owner_of(mapper)
+    if owner is None:
+        raise TypeError(f"{model.__name__} does not use TaskOwned")
+    for table in chain(mapper):
+        joined: Any = table
+        if table is not owner:
+            pairs = zip(table.primary_key.columns, owner.primary_key.columns, strict=True)
+            joined = table.join(owner, sa.and_(*(a == b for a, b in pairs)))
+        yield table, joined.join(runs, owner.c.run_id == runs.c.id)
 
 
-def _all_mappers() -> list[orm.Mapper[Any]]:
-    return sorted(Base.registry.mappers, key=lambda mapper: mapper.class_.__name__)
+def owner_of(mapper: orm.Mapper[Any]) -> sa.Table | None:
+    """The table whose ``run_id`` says which run made a row of a model, if it uses ``TaskOwned``."""
+    if not issubclass(mapper.class_, TaskOwned):
+        return None
+    return next((table for table in chain(mapper) if "run_id" in table.c), None)
 
 
-def _chain(mapper: orm.Mapper[Any]) -> list[sa.Table]:
+def owners(models: Iterable[Model]) -> set[sa.Table]:
+    """The tables whose ``run_id`` says which run made rows of these models."""
+    mappers = [sa.inspect(model) for model in models if is_owned(model)]
+    return {owner for mapper in mappers if (owner := owner_of(mapper)) is not None}
+
+
+def is_owned(model: Model) -> TypeGuard[type[Base]]:
+    """Whether rows of a model know the run that made them."""
+    return isinstance(model, type) and issubclass(model, TaskOwned)
+
+
+def models_in(names: Iterable[str]) -> dict[str, list[type[Base]]]:
+    """The models whose own table has one of these names, by name."""
+    found: dict[str, list[type[Base]]] = {name: [] for name in names}
+    for mapper in _all_mappers():
+        table = mapper.local_table
+        if isinstance(table, sa.Table) and table.name in found:
+            found[table.name].append(mapper.class_)
+    return found
+
+
+def chain(mapper: orm.Mapper[Any]) -> list[sa.Table]:
     """The tables that hold a row of a model: its own, then those of its base models."""
     found: list[sa.Table] = []
     current: orm.Mapper[Any] | None = mapper
@@ -220,17 +192,44 @@ def _chain(mapper: orm.Mapper[Any]) -> list[sa.Table]:
     return found
 
 
-def _key_of(table: sa.Table) -> Any:
-    columns = list(table.primary_key.columns)
-    return columns[0] if len(columns) == 1 else sa.tuple_(*columns)
+def association_tables(
+    mappers: Collection[orm.Mapper[Any]],
+) -> Iterator[tuple[sa.Table, list[sa.ForeignKeyConstraint]]]:
+    """The association tables (``secondary``) that refer to the tables of models, and by which keys."""
+    tables = {table for mapper in mappers for table in chain(mapper)}
+    seen = set()
+    for mapper in _all_mappers() if tables else []:
+        for relationship in mapper.relationships:
+            table = relationship.secondary
+            if isinstance(table, sa.Table) and table not in seen:
+                seen.add(table)
+                if keys := [key for key in table.foreign_key_constraints if key.referred_table in tables]:
+                    yield table, keys
 
 
-def _same_key(table: sa.Table, other: sa.Table) -> Condition:
-    pairs = zip(table.primary_key.columns, other.primary_key.columns, strict=True)
-    return sa.exists().where(*(a == b for a, b in pairs)).select_from(other)
+def tables_of(models: Iterable[Model]) -> set[sa.Table]:
+    """All tables in which rows of models may lie, association tables included."""
+    models = list(models)
+    mappers = [sa.inspect(model) for model in models if not isinstance(model, sa.Table)]
+    found = {model for model in models if isinstance(model, sa.Table)}
+    found |= {table for mapper in mappers for table in chain(mapper)}
+    return found | {table for table, _ in association_tables(mappers)}
 
 
-def _is_inheritance(key: sa.ForeignKeyConstraint) -> bool:
+def refers(key: sa.ForeignKeyConstraint, condition: Condition | None) -> Condition:
+    """Whether a row refers, by this key, to one of the rows that meet the condition."""
+    given = sa.and_(*(column.is_not(None) for column in key.columns))
+    if condition is None:
+        return given
+    # Asked from the rows referred to, so that an index on the key answers for them alone.
+    target = key.referred_table.alias()
+    replaced = sa.sql.visitors.replacement_traverse(condition, {}, _onto(key.referred_table, target))
+    wanted = sa.select(*(target.c[element.column.key] for element in key.elements)).where(replaced)
+    own = [element.parent for element in key.elements]
+    return sa.and_(given, own[0].in_(wanted) if len(own) == 1 else sa.tuple_(*own).in_(wanted))
+
+
+def is_inheritance(key: sa.ForeignKeyConstraint) -> bool:
     """Whether a foreign key ties a derived model's row to the base model's row."""
     return any(
         mapper.local_table is key.table
@@ -242,15 +241,40 @@ def _is_inheritance(key: sa.ForeignKeyConstraint) -> bool:
     )
 
 
-def _refers(key: sa.ForeignKeyConstraint, condition: Condition | None) -> Condition:
-    """Whether a row refers, by this key, to one of the rows that meet the condition."""
-    given = sa.and_(*(column.is_not(None) for column in key.columns))
-    if condition is None:
-        return given
-    target = key.referred_table.alias()
-    replaced = sa.sql.visitors.replacement_traverse(condition, {}, _onto(key.referred_table, target))
-    same = [element.parent == target.c[element.column.key] for element in key.elements]
-    return sa.and_(given, sa.exists().where(*same, replaced).select_from(target).correlate(key.table))
+def count(connection: sa.Connection, table: sa.FromClause, where: Condition | None) -> int:
+    """How many rows of a table meet a condition."""
+    return connection.scalar(restrict(sa.select(sa.func.count()).select_from(table), where)) or 0
+
+
+def values(connection: sa.Connection, column: Column) -> int:
+    """How many values other than NULL there are in a column."""
+    return connection.scalar(sa.select(sa.func.count(column))) or 0
+
+
+def exists(connection: sa.Connection, table: sa.FromClause, where: Condition | None) -> bool:
+    """Whether a row of a table meets a condition."""
+    query = restrict(sa.select(sa.literal(1)).select_from(table), where).limit(1)
+    return connection.execute(query).first() is not None
+
+
+def restrict(statement: Any, condition: Condition | None) -> Any:
+    """A statement, with the condition added if there is one."""
+    return statement if condition is None else statement.where(condition)
+
+
+def key_of(table: sa.Table) -> Any:
+    """The primary key of a table as one expression."""
+    columns = list(table.primary_key.columns)
+    return columns[0] if len(columns) == 1 else sa.tuple_(*columns)
+
+
+def _all_mappers() -> list[orm.Mapper[Any]]:
+    return sorted(Base.registry.mappers, key=lambda mapper: mapper.class_.__name__)
+
+
+def _same_key(table: sa.Table, other: sa.Table) -> Condition:
+    pairs = zip(table.primary_key.columns, other.primary_key.columns, strict=True)
+    return sa.exists().where(*(a == b for a, b in pairs)).select_from(other)
 
 
 def _onto(table: sa.Table, alias: sa.FromClause) -> Any:
@@ -258,16 +282,3 @@ def _onto(table: sa.Table, alias: sa.FromClause) -> Any:
         return alias.c[element.key] if isinstance(element, sa.Column) and element.table is table else None
 
     return replace
-
-
-def _any(connection: sa.Connection, table: sa.Table, where: Condition | None) -> bool:
-    return connection.execute(_where(sa.select(sa.literal(1)).select_from(table), where).limit(1)).first() is not None
-
-
-def _where(statement: Any, condition: Condition | None) -> Any:
-    return statement if condition is None else statement.where(condition)
-
-
-def _chunks(ids: list[sa.Row[Any]]) -> Iterator[list[Any]]:
-    for start in range(0, len(ids), _CHUNK):
-        yield [row[0] if len(row) == 1 else tuple(row) for row in ids[start : start + _CHUNK]]

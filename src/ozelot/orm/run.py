@@ -18,7 +18,7 @@ import json
 import os
 import socket
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import orm
@@ -28,6 +28,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from ozelot import transaction
 from ozelot.errors import NoRun
 from ozelot.orm.base import Base, table_of
+
+_T = TypeVar("_T")
 
 #: Text of any length, on every database.
 LONG_TEXT = sa.String().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
@@ -181,23 +183,32 @@ def latest(connection: sa.Connection, keys: Iterable[str]) -> dict[str, int]:
     return found
 
 
-def last_runs(keys: list[str]) -> sa.Select[Run]:
+def last_runs(keys: Collection[str]) -> sa.Select[Run]:
     """The query for the last run of each task, whatever became of it; of more tasks than asked for, where many are."""
     ids = sa.select(sa.func.max(runs.c.id)).group_by(runs.c.key)
-    if len(keys) <= _MANY:
+    if few(keys):
         ids = ids.where(runs.c.key.in_(keys))
     return sa.select(Run).where(Run.id.in_(ids))
 
 
-def mark_clearing(connection: sa.Connection, keys: Iterable[str]) -> int:
-    """Single out the runs whose rows are to be deleted (:data:`being_cleared`); returns how many there are."""
-    count = 0
+def mark_clearing(connection: sa.Connection, keys: Iterable[str], tables: Iterable[sa.Table] = ()) -> int:
+    """Single out the runs whose rows are to be deleted (:data:`being_cleared`); returns how many there are.
+
+    Args:
+        connection: in an open transaction.
+        keys: of the tasks.
+        tables: tables with a ``run_id``. Runs that ended otherwise are singled out, too, where somebody put rows there
+            in their name.
+    """
+    having = [sa.exists().where(table.c.run_id == runs.c.id) for table in tables]
+    over = sa.and_(runs.c.state.in_((FAILED, ABORTED, CLEARED)), sa.or_(*having)) if having else sa.false()
+    number = 0
     for some in chunks(list(keys)):
-        those = sa.and_(runs.c.key.in_(some), runs.c.state == DONE)
+        those = sa.and_(runs.c.key.in_(some), sa.or_(runs.c.state == DONE, over))
         # Asking first costs little, and on SQLite an update would lock the database even where it changes nothing.
         if connection.execute(sa.select(runs.c.id).where(those).limit(1)).first() is not None:
-            count += connection.execute(sa.update(runs).where(those).values(state=CLEARING)).rowcount
-    return count
+            number += connection.execute(sa.update(runs).where(those).values(state=CLEARING)).rowcount
+    return number
 
 
 def mark_cleared(connection: sa.Connection) -> None:
@@ -209,6 +220,11 @@ def mark_cleared(connection: sa.Connection) -> None:
 being_cleared = sa.select(runs.c.id).where(runs.c.state == CLEARING)
 
 
-def chunks(values: list[str]) -> Iterable[list[str]]:
+def few(keys: Collection[str]) -> bool:
+    """Whether to ask for these keys by name; of more, reading all is quicker."""
+    return len(keys) <= _MANY
+
+
+def chunks(values: list[_T]) -> Iterable[list[_T]]:
     """Lists short enough for one statement."""
     return (values[start : start + _MANY] for start in range(0, len(values), _MANY))

@@ -49,7 +49,7 @@ class ORMTargetMarker(Base):
         return f"{self.name} {self.params} {self.created}"
 
 
-_markers = cast(sa.Table, ORMTargetMarker.__table__)
+markers = cast(sa.Table, ORMTargetMarker.__table__)
 
 
 def marker_key(name: str, params: str) -> str:
@@ -66,11 +66,16 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def is_ready(connection: sa.Connection) -> bool:
+    """Whether the tables of markers and runs are there, and as they should be; changes nothing."""
+    return connection.engine in _current or _is_current(connection)
+
+
 def existing(connection: sa.Connection, keys: Collection[str]) -> set[str]:
     """Those of ``keys`` that have a marker, by one query; changes nothing, works on tables of 0.2 and on none."""
     if not keys:
         return set()
-    if connection.engine not in _current and not _is_current(connection):
+    if not is_ready(connection):
         return _legacy_keys(connection).intersection(keys)
     query = sa.select(ORMTargetMarker.key)
     if len(keys) <= _FEW:
@@ -87,7 +92,7 @@ def insert(connection: sa.Connection, name: str, params: str) -> None:
     connection.execute(_INSERT, {"name": name, "params": params, "key": marker_key(name, params)})
 
 
-_INSERT = sa.insert(_markers)
+_INSERT = sa.insert(markers)
 
 
 def delete(connection: sa.Connection, keys: Iterable[str]) -> int:
@@ -96,21 +101,21 @@ def delete(connection: sa.Connection, keys: Iterable[str]) -> int:
     deleted = 0
     for start in range(0, len(wanted), _FEW):
         some = wanted[start : start + _FEW]
-        deleted += connection.execute(sa.delete(_markers).where(_markers.c.key.in_(some))).rowcount
+        deleted += connection.execute(sa.delete(markers).where(markers.c.key.in_(some))).rowcount
     return deleted
 
 
 def names_complete(connection: sa.Connection, names: Iterable[str], *, limit: int) -> list[str]:
     """Labels of complete tasks with these names, at most ``limit``."""
-    if not sa.inspect(connection).has_table(_markers.name):
+    if not sa.inspect(connection).has_table(markers.name):
         return []
-    query = sa.select(_markers.c.name, _markers.c.params).where(_markers.c.name.in_(list(names))).limit(limit)
+    query = sa.select(markers.c.name, markers.c.params).where(markers.c.name.in_(list(names))).limit(limit)
     return [f"{name} {params}" for name, params in connection.execute(query)]
 
 
 def first_other(connection: sa.Connection, names: Iterable[str], keys: Collection[str]) -> str | None:
     """The label of a complete task with one of these names, but none of these keys; the table must be ready."""
-    query = sa.select(_markers.c.key, _markers.c.name, _markers.c.params).where(_markers.c.name.in_(list(names)))
+    query = sa.select(markers.c.key, markers.c.name, markers.c.params).where(markers.c.name.in_(list(names)))
     for key, name, params in connection.execute(query):
         if key not in keys:
             return f"{name} {params}"
@@ -121,7 +126,7 @@ def first_other(connection: sa.Connection, names: Iterable[str], keys: Collectio
 _current: WeakSet[sa.Engine] = WeakSet()
 
 
-@event.listens_for(_markers, "after_drop")
+@event.listens_for(markers, "after_drop")
 @event.listens_for(runs, "after_drop")
 @event.listens_for(run_edge, "after_drop")
 def _dropped(_table: sa.Table, connection: sa.Connection, **_kwargs: Any) -> None:
@@ -130,13 +135,13 @@ def _dropped(_table: sa.Table, connection: sa.Connection, **_kwargs: Any) -> Non
 
 def _is_current(connection: sa.Connection) -> bool:
     inspector = sa.inspect(connection)
-    if not all(inspector.has_table(table.name) for table in (_markers, runs, run_edge)):
+    if not all(inspector.has_table(table.name) for table in (markers, runs, run_edge)):
         return False
     # The index comes last when a table of 0.2 is brought up to date.
     if not _has_index(inspector):
         return False
     # A colleague's 0.2 may go on writing rows without a key.
-    if connection.execute(sa.select(_markers.c.id).where(_markers.c.key.is_(None)).limit(1)).first() is not None:
+    if connection.execute(sa.select(markers.c.id).where(markers.c.key.is_(None)).limit(1)).first() is not None:
         return False
     if transaction.current(connection.engine) is None:
         _current.add(connection.engine)  # else it may yet be rolled back
@@ -144,15 +149,15 @@ def _is_current(connection: sa.Connection) -> bool:
 
 
 def _has_index(inspector: sa.Inspector) -> bool:
-    return any(index["unique"] and index["column_names"] == ["key"] for index in inspector.get_indexes(_markers.name))
+    return any(index["unique"] and index["column_names"] == ["key"] for index in inspector.get_indexes(markers.name))
 
 
 def _legacy_keys(connection: sa.Connection) -> set[str]:
     inspector = sa.inspect(connection)
-    if not inspector.has_table(_markers.name):
+    if not inspector.has_table(markers.name):
         return set()
-    keyed = any(column["name"] == "key" for column in inspector.get_columns(_markers.name))
-    columns = [_markers.c.name, _markers.c.params, _markers.c.key if keyed else sa.null()]
+    keyed = any(column["name"] == "key" for column in inspector.get_columns(markers.name))
+    columns = [markers.c.name, markers.c.params, markers.c.key if keyed else sa.null()]
     return {key or legacy_key(name, params) for name, params, key in connection.execute(sa.select(*columns))}
 
 
@@ -188,12 +193,12 @@ def _bring_up_to_date(connection: sa.Connection) -> None:
     for table in (runs, run_edge):
         table.create(connection, checkfirst=True)
     inspector = sa.inspect(connection)
-    if not inspector.has_table(_markers.name):
-        _markers.create(connection)
+    if not inspector.has_table(markers.name):
+        markers.create(connection)
         return
     quote = connection.dialect.identifier_preparer.quote
-    alter = f"ALTER TABLE {quote(_markers.name)}"
-    columns = {column["name"]: column["type"] for column in inspector.get_columns(_markers.name)}
+    alter = f"ALTER TABLE {quote(markers.name)}"
+    columns = {column["name"]: column["type"] for column in inspector.get_columns(markers.name)}
     if "key" not in columns:
         connection.execute(sa.text(f"{alter} ADD COLUMN {quote('key')} VARCHAR(64)"))
     for name in ("name", "params"):
@@ -202,7 +207,7 @@ def _bring_up_to_date(connection: sa.Connection) -> None:
     seen: set[str] = set()
     folded: list[int] = []
     keyed: list[dict[str, Any]] = []
-    rows = sa.select(_markers.c.id, _markers.c.name, _markers.c.params, _markers.c.key).order_by(_markers.c.id)
+    rows = sa.select(markers.c.id, markers.c.name, markers.c.params, markers.c.key).order_by(markers.c.id)
     for row_id, name, params, key in connection.execute(rows).all():
         new = key or legacy_key(name, params)
         if new in seen:
@@ -211,13 +216,13 @@ def _bring_up_to_date(connection: sa.Connection) -> None:
             keyed.append({"row_id": row_id, "new": new})
         seen.add(new)
     for start in range(0, len(folded), _FEW):
-        connection.execute(sa.delete(_markers).where(_markers.c.id.in_(folded[start : start + _FEW])))
+        connection.execute(sa.delete(markers).where(markers.c.id.in_(folded[start : start + _FEW])))
     if keyed:
-        update = sa.update(_markers).where(_markers.c.id == sa.bindparam("row_id")).values(key=sa.bindparam("new"))
+        update = sa.update(markers).where(markers.c.id == sa.bindparam("row_id")).values(key=sa.bindparam("new"))
         connection.execute(update, keyed)
     if not _has_index(inspector):
-        index = next(index for index in _markers.indexes if index.name == _INDEX)
-        if any(other["name"] == _INDEX for other in inspector.get_indexes(_markers.name)):
+        index = next(index for index in markers.indexes if index.name == _INDEX)
+        if any(other["name"] == _INDEX for other in inspector.get_indexes(markers.name)):
             index.drop(connection)  # of that name, but not what it has to be
         index.create(connection)
     log.info("Brought the table of markers up to date: %d markers, %d duplicates folded", len(seen), len(folded))

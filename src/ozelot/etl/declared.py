@@ -1,0 +1,256 @@
+"""What tasks say that they create and update, and how they are cleared."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from typing import Any, Protocol, TypeGuard, TypeVar
+from weakref import WeakKeyDictionary
+
+import luigi
+import sqlalchemy as sa
+from sqlalchemy.orm import InstrumentedAttribute
+
+from ozelot import client, config
+from ozelot.errors import NotClearable
+from ozelot.etl.identity import params_of, task_label
+from ozelot.etl.targets import ORMTarget, judged_by_marker
+from ozelot.orm import run
+from ozelot.orm import target as marker
+from ozelot.orm.base import Base
+from ozelot.orm.rows import Model, Rows, models_in, tables_of
+from ozelot.writes import Undeclared, Writable
+
+_M = TypeVar("_M", bound=Callable[..., Any])
+
+
+class ClearableTask(Protocol):
+    """What an ORM task has, as far as clearing is concerned."""
+
+    creates: Collection[Model] | None
+    object_classes: Collection[type[Base]] | None
+    updates: Collection[InstrumentedAttribute[Any]] | None
+
+    def mark_incomplete(self) -> None: ...
+    def clear(self) -> None: ...
+    def close_session(self, commit: bool = True) -> None: ...
+
+
+#: All classes of ORM tasks, in the order in which they were defined.
+task_classes: WeakKeyDictionary[Any, None] = WeakKeyDictionary()
+
+
+def derived(method: _M) -> _M:
+    """Say of ``clear()`` or ``mark_incomplete()`` that what it does follows from what the task declares."""
+    method.derived = True  # type: ignore[attr-defined]
+    return method
+
+
+def is_orm_task(task: object) -> TypeGuard[ClearableTask]:
+    """Whether the task has a marker and can be cleared."""
+    return type(task) in task_classes or isinstance(task, GoneTask)
+
+
+def task_of(name: str, params: str) -> luigi.Task | None:
+    """The task of that name and parameter string; None where no such class is known, or it has other parameters."""
+    values = params_of(params)
+    if values is None:
+        return None
+    for cls in reversed(list(task_classes)):
+        if cls.get_name() == name:
+            with suppress(Exception):  # whatever a parameter's parser may raise: then it is no such task
+                task: luigi.Task = cls.from_str_params(values)
+                if task_label(task) == f"{name} {params}":
+                    return task
+    return None
+
+
+def created_models(task: Any) -> list[Model]:
+    """The models (or plain tables) whose rows a task, or a class of tasks, says that it creates."""
+    return list(dict.fromkeys([*(task.creates or ()), *(task.object_classes or ())]))
+
+
+def updated_columns(task: Any) -> list[sa.Column[Any]]:
+    """The columns that a task, or a class of tasks, says that it fills in rows of others.
+
+    Raises:
+        NotClearable: one of them could not be reset to what it was.
+    """
+    found = _named_columns(task)
+    for column in found:
+        if not column.nullable or column.default is not None or column.server_default is not None:
+            raise NotClearable(
+                f"{task.get_name()} updates {column.table.name}.{column.name}, which cannot be reset to what it was: a "
+                "column in 'updates' must be nullable and have no default"
+            )
+    return found
+
+
+def _named_columns(task: Any) -> list[sa.Column[Any]]:
+    return list(dict.fromkeys(c for attribute in task.updates or () for c in attribute.property.columns))
+
+
+def declares_nothing(task: Any) -> bool:
+    """Whether a task, or a class of tasks, says neither what it creates nor what it updates."""
+    return task.creates is None and task.object_classes is None and task.updates is None
+
+
+def writable(task: Any) -> Writable:
+    """Where a task, or a class of tasks, says that it writes."""
+    by_column: dict[sa.Table, set[str]] = {}
+    for column in _named_columns(task):
+        by_column.setdefault(column.table, set()).add(column.name)
+    strict = config.flag("STRICT_WRITES") if task.strict_writes is None else task.strict_writes
+    return Writable(
+        owner=task.get_name(),
+        tables=tables_of(created_models(task)),
+        columns=by_column,
+        strict=strict and not only_as_in_0_2(task),
+        advice=functools.partial(_lines_to_add, task),
+    )
+
+
+def _lines_to_add(task: Any, found: Mapping[str, Undeclared]) -> str:
+    models = [model.name if isinstance(model, sa.Table) else model.__name__ for model in created_models(task)]
+    columns = [f"{attribute.class_.__name__}.{attribute.key}" for attribute in task.updates or ()]
+    lines = []
+    known = models_in(found)
+    for table, undeclared in found.items():
+        mapper = sa.inspect(known[table][0]) if known[table] else None
+        names = [mapper.class_.__name__] if mapper is not None else [f"<the table {table}>"]
+        changed = [a for a in mapper.column_attrs if a.columns[0].name in undeclared.columns] if mapper else []
+        if undeclared.kinds == {"update"} and changed and all(a.columns[0].nullable for a in changed):
+            columns += [f"{names[0]}.{attribute.key}" for attribute in changed]
+        else:
+            models += names
+    if len(models) > len(created_models(task)):
+        lines.append(f"'creates = [{', '.join(models)}]'")
+    if len(columns) > len(task.updates or ()):
+        lines.append(f"'updates = [{', '.join(columns)}]'")
+    return f"add {' and '.join(lines)} to class {task.get_name().rpartition('.')[2]}"
+
+
+def only_as_in_0_2(task: Any) -> bool:
+    """Whether a task, or a class of tasks, declares nothing but what 0.2 knew."""
+    return task.creates is None and task.updates is None
+
+
+def creator_names(models: Iterable[Model]) -> set[str]:
+    """The names of all tasks that say that they create rows of one of these models."""
+    wanted = set(models)
+    return {cls.get_name() for cls in list(task_classes) if not wanted.isdisjoint(created_models(cls))}
+
+
+def updater_names(column: sa.Column[Any]) -> set[str]:
+    """The names of all tasks that say that they fill this column."""
+    return {cls.get_name() for cls in list(task_classes) if column in _named_columns(cls)}
+
+
+def rows_of(tasks: Iterable[Any], *, run_id: int | None = None) -> Rows:
+    """What tasks say that they create and update; of rows that know their run, those of one run, if it is given."""
+    tasks = list(tasks)
+    models = [model for task in tasks for model in created_models(task)]
+    columns = [column for task in tasks for column in updated_columns(task)]
+    made_by = run.being_cleared if run_id is None else [run_id]
+    return Rows(dict.fromkeys(models), dict.fromkeys(columns), made_by=made_by)
+
+
+def clears_itself(task: object) -> bool:
+    """Whether the task's class has a ``clear()`` of its own, in place of the one derived from what it declares."""
+    return not _is_derived(task, "clear")
+
+
+def keys_of(task: Any) -> tuple[str, str]:
+    """The key of a task's marker, and the one that it has where ozelot 0.2 wrote it."""
+    return task.keys if isinstance(task, GoneTask) else ORMTarget.from_task(task).keys
+
+
+def label_of(task: Any) -> str:
+    """Name and parameters of an ORM task."""
+    return f"{task.get_name()} {task.get_param_string()}"
+
+
+class GoneTask:
+    """A task whose class is not known (any more), as its last run recorded it.
+
+    Args:
+        name: the name of the task.
+        params: its parameter string.
+        rows: how many rows and values its run recorded, by table and ``table.column``.
+
+    Attributes:
+        unknown_tables: where it has rows, but no model is known.
+    """
+
+    object_classes = None
+    strict_writes = None
+
+    def __init__(self, name: str, params: str, rows: Mapping[str, int]) -> None:
+        self._name, self._params = name, params
+        self.keys = marker.marker_key(name, params), marker.legacy_key(name, params)
+        filled = [what for what, number in rows.items() if number]
+        self.creates: list[Model] = []
+        self.updates: list[InstrumentedAttribute[Any]] = []
+        self.unknown_tables: list[str] = []
+        for table, models in models_in(what for what in filled if "." not in what).items():
+            if not models and table not in Base.metadata.tables:
+                self.unknown_tables.append(table)
+            self.creates += models or [Base.metadata.tables[name] for name in [table] if name in Base.metadata.tables]
+        for table, column in (what.split(".") for what in filled if "." in what):
+            found = [
+                attribute.class_attribute
+                for model in models_in([table])[table]
+                for attribute in sa.inspect(model).column_attrs
+                if getattr(attribute.columns[0].table, "name", "") == table and attribute.columns[0].name == column
+            ]
+            self.updates += found[:1]
+            if not found:
+                self.unknown_tables.append(table)
+
+    def get_name(self) -> str:
+        """The name of the task."""
+        return self._name
+
+    def get_param_string(self) -> str:
+        """Its parameter string."""
+        return self._params
+
+    def mark_incomplete(self) -> None:
+        """Remove the marker."""
+        with client.get_client().engine.begin() as connection:
+            marker.delete(connection, self.keys)
+
+    def close_session(self, commit: bool = True) -> None:
+        """It has none."""
+
+    @derived
+    def clear(self) -> None:
+        """Only in a plan."""
+        raise NotClearable(f"{self._name} is not known here: clear it by a plan of what it was built on")
+
+
+def check_clearable(task: Any) -> None:
+    """Make sure that it is known how to clear a task.
+
+    Raises:
+        NotClearable: it is not.
+    """
+    if declares_nothing(task) and not clears_itself(task):
+        name = type(task).__name__
+        raise NotClearable(
+            f"{name} does not say how to clear it: declare 'creates = [Model, ...]' or 'updates = [Model.column, ...]' "
+            f"in class {name}, or define clear()"
+        )
+    updated_columns(task)
+
+
+def removes_marker_only(task: Any) -> bool:
+    """Whether nothing about ``mark_incomplete()`` was overridden, so that the key says all."""
+    return _is_derived(task, "mark_incomplete") and judged_by_marker(task)
+
+
+def _is_derived(task: object, name: str) -> bool:
+    method = inspect.getattr_static(type(task), name)
+    return getattr(getattr(method, "function", method), "derived", False)

@@ -1,0 +1,186 @@
+"""What the recorded runs tell: who was built on what, what ran when, and forgetting what is long past."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+
+from ozelot.claim import is_held
+from ozelot.orm import run
+from ozelot.orm import target as marker
+from ozelot.orm.base import Base
+from ozelot.orm.run import Run, chunks, few, run_edge
+from ozelot.orm.run import runs as _runs
+
+_ROUNDS = 10  # steps downstream that are asked one by one; beyond them, reading all is quicker
+
+_base = _runs.alias("base")
+_EDGES = run_edge.join(_runs, run_edge.c.run_id == _runs.c.id).join(_base, run_edge.c.built_on_id == _base.c.id)
+#: What was built on what, where the former is done and was not cleared.
+_BUILT = (
+    sa.select(_base.c.key, _runs.c.key, _runs.c.name, _runs.c.params)
+    .select_from(_EDGES)
+    .where(_runs.c.state == run.DONE)
+)
+
+
+@dataclass(frozen=True)
+class BuiltOn:
+    """What was built on some tasks.
+
+    Attributes:
+        identities: name and parameter string of each of these, by key.
+        built_on: the keys of what each of these was built on, as far as it is one of those asked about, or of these.
+    """
+
+    identities: dict[str, tuple[str, str]] = field(default_factory=dict)
+    built_on: dict[str, set[str]] = field(default_factory=dict)
+
+
+def downstream(connection: sa.Connection, keys: Collection[str]) -> BuiltOn:
+    """Which tasks were built on runs of these tasks, directly or through others, and have rows of that still.
+
+    Knows of requirements that turned up while a task ran, of other roots, and of tasks that are no more.
+    """
+    found = BuiltOn()
+    if not keys or not marker.is_ready(connection):
+        return found
+    new = set(keys)
+    for _ in range(_ROUNDS):
+        if not few(new):
+            break
+        rows = connection.execute(_BUILT.where(_base.c.key.in_(new))).all()
+        new = {key for _, key, _, _ in rows} - found.identities.keys()
+        for below, key, name, params in rows:
+            found.identities[key] = name, params
+            found.built_on.setdefault(key, set()).add(below)
+        if not new:
+            return found
+    above: dict[str, list[tuple[str, str, str]]] = {}
+    for below, *identity in connection.execute(_BUILT):
+        above.setdefault(below, []).append(tuple(identity))
+    todo = {*keys, *found.identities}
+    seen = set(todo)
+    while todo:
+        below = todo.pop()
+        for key, name, params in above.get(below, ()):
+            found.identities[key] = name, params
+            found.built_on.setdefault(key, set()).add(below)
+            if key not in seen:
+                seen.add(key)
+                todo.add(key)
+    return found
+
+
+def recorded_rows(connection: sa.Connection, key: str) -> dict[str, int]:
+    """How many rows and values the last run of a task recorded, if it is done and was not cleared."""
+    query = sa.select(_runs.c.rows).where(_runs.c.key == key, _runs.c.state == run.DONE).order_by(_runs.c.id.desc())
+    return dict(json.loads(connection.scalar(query.limit(1)) or "{}"))
+
+
+def other_with_rows(connection: sa.Connection, table: str, keys: Collection[str]) -> str | None:
+    """The label of a complete task with none of these keys whose run recorded rows in a table."""
+    named = _runs.c.rows.contains(f'"{table}": ', autoescape=True)
+    query = sa.select(_runs.c.key, _runs.c.name, _runs.c.params, _runs.c.rows).where(_runs.c.state == run.DONE, named)
+    for key, name, params, rows in connection.execute(query):
+        if key not in keys and json.loads(rows).get(table):
+            return f"{name} {params}"
+    return None
+
+
+def on_incomplete(connection: sa.Connection) -> dict[str, str]:
+    """Complete runs that were built on a task that is incomplete by now: its label, by the key of the former."""
+    if not marker.is_ready(connection):
+        return {}
+    there = sa.exists().where(marker.markers.c.key == _base.c.key)
+    query = sa.select(_runs.c.key, _base.c.name, _base.c.params).select_from(_EDGES)
+    rows = connection.execute(query.where(_runs.c.state == run.DONE, ~there)).all()
+    # A colleague's 0.2 may have completed it since.
+    legacy = marker.existing(connection, {marker.legacy_key(name, params) for _, name, params in rows})
+    return {key: f"{name} {params}" for key, name, params in rows if marker.legacy_key(name, params) not in legacy}
+
+
+def runs(
+    session: orm.Session, *, name: str | None = None, params: str | None = None, last: int | None = None
+) -> list[Run]:
+    """Recorded runs, newest first; those whose runner died are told as aborted, which the database is not.
+
+    Args:
+        session: on the database; may be read-only.
+        name: only runs of tasks of that name.
+        params: only runs of tasks with that parameter string.
+        last: at most so many.
+    """
+    if not sa.inspect(session.connection()).has_table(Run.__tablename__):
+        return []
+    query = sa.select(Run).order_by(Run.id.desc()).limit(last)
+    if name is not None:
+        query = query.where(Run.name == name)
+    if params is not None:
+        query = query.where(Run.params == params)
+    return told(session, session.scalars(query).all())
+
+
+def told(session: orm.Session, found: Collection[Run]) -> list[Run]:
+    """Runs as they are to be shown, apart from the session: those whose runner died as aborted."""
+    session.expunge_all()
+    for entry in found:
+        if entry.state == run.RUNNING and not is_held(session.connection(), entry.key):
+            entry.state = run.ABORTED
+    return list(found)
+
+
+def prunable(connection: sa.Connection, keep: int) -> dict[str, int]:
+    """How many runs :func:`prune` would forget, by state."""
+    if not marker.is_ready(connection):
+        return {}
+    past = _past(connection, keep)
+    query = sa.select(_runs.c.state, sa.func.count()).where(_runs.c.id.in_(past)).group_by(_runs.c.state)
+    return {state: number for state, number in connection.execute(query.order_by(_runs.c.state))}  # noqa: C416
+
+
+def prune(connection: sa.Connection, keep: int) -> int:
+    """Forget runs that failed, were aborted or cleared, but for the last ones of each task.
+
+    Runs of complete tasks, and those that they were built on, are kept whatever their age: rows refer to them.
+
+    Args:
+        connection: the caller commits.
+        keep: how many runs of each task to keep.
+
+    Returns:
+        How many were forgotten.
+    """
+    if not marker.is_ready(connection):
+        return 0
+    ids = list(connection.scalars(_past(connection, keep)))
+    return sum(
+        connection.execute(sa.delete(_runs).where(_runs.c.id.in_(list(map(int, some))))).rowcount
+        for some in chunks(ids)
+    )
+
+
+def _past(connection: sa.Connection, keep: int) -> sa.Select[int]:
+    there = set(sa.inspect(connection).get_table_names())
+    rank = sa.func.row_number().over(partition_by=_runs.c.key, order_by=_runs.c.id.desc())
+    ranked = sa.select(_runs.c.id, _runs.c.state, rank.label("rank")).subquery()
+    child = _runs.alias("child")
+    built = run_edge.join(child, run_edge.c.run_id == child.c.id)
+    needed = sa.exists().where(run_edge.c.built_on_id == ranked.c.id, child.c.state == run.DONE).select_from(built)
+    holders = [
+        column
+        for table in Base.metadata.tables.values()
+        for column in table.columns
+        if table is not run_edge and table.name in there and column.references(_runs.c.id)
+    ]
+    held = [sa.exists().where(column == ranked.c.id) for column in holders]
+    return sa.select(ranked.c.id).where(
+        ranked.c.rank > keep,
+        ranked.c.state.in_((run.FAILED, run.ABORTED, run.CLEARED)),
+        ~needed,
+        *(~exists for exists in held),
+    )
