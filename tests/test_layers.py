@@ -14,7 +14,6 @@ SOURCE = Path(__file__).parents[1] / "src"
 
 #: Each module may import those above it, and no others.
 LAYERS = [
-    "ozelot",
     "ozelot.errors",
     "ozelot.config",
     "ozelot.url",
@@ -30,6 +29,7 @@ LAYERS = [
     "ozelot.orm.base",
     "ozelot.orm.run",
     "ozelot.orm.rows",
+    "ozelot.orm.references",
     "ozelot.orm.removal",
     "ozelot.orm.target",
     "ozelot.orm.history",
@@ -43,10 +43,12 @@ LAYERS = [
     "ozelot.etl.plan",
     "ozelot.etl.completion",
     "ozelot.etl.status",
+    "ozelot.etl.verify",
     "ozelot.etl.execution",
     "ozelot.etl.tasks",
     "ozelot.etl.util",
     "ozelot.testing",
+    "ozelot",
 ]
 
 #: What code written for 0.2 imports.

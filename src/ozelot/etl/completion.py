@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import nullcontext
 from typing import Literal, overload
 
@@ -12,11 +12,12 @@ import luigi
 from ozelot import client, config
 from ozelot.errors import ClearRefused, GraphError
 from ozelot.etl.clearing import remove_markers
-from ozelot.etl.declared import is_orm_task, rows_of
+from ozelot.etl.declared import is_orm_task, keys_of, rows_of
 from ozelot.etl.graph import Graph, walk
 from ozelot.etl.identity import task_label
 from ozelot.etl.plan import ClearPlan, make_plan
 from ozelot.etl.targets import ORMTarget, judged_by_marker
+from ozelot.orm import history
 from ozelot.orm import target as marker
 from ozelot.orm.base import Base, table_of, tables_referring_to
 
@@ -56,12 +57,27 @@ def all_complete(wrapper: luigi.Task) -> bool:
     return len(complete(Graph(seen))) == len(seen)
 
 
-def pending(graph: Graph, done: set[str]) -> set[str]:
-    """The labels of tasks that are incomplete themselves, or have something incomplete upstream."""
-    found: set[str] = set()
-    for label in graph.tasks:  # requirements come first
-        if label not in done or not found.isdisjoint(graph.requires[label]):
-            found.add(label)
+def pending(graph: Graph, done: set[str]) -> dict[str, str]:
+    """What is incomplete itself, or has something incomplete upstream; requirements come first.
+
+    Upstream is what ``requires()`` says, and what the last run of a task was built on, such as a requirement that
+    turned up while it ran.
+
+    Returns:
+        By label why a task that is complete itself is pending all the same; of others the empty text.
+    """
+    keys = {keys_of(task)[0]: label for label, task in graph.tasks.items() if is_orm_task(task)}
+    with client.get_client().engine.connect() as connection:
+        built_on = history.on_incomplete(connection) if keys else {}
+    recorded = {keys[key]: other for key, other in built_on.items() if key in keys}
+    found: dict[str, str] = {}
+    for label in graph.tasks:
+        if label not in done:
+            found[label] = ""
+        elif (first := next((other for other in graph.requires[label] if other in found), None)) is not None:
+            found[label] = f"requires {first}, which is not complete"
+        elif label in recorded:
+            found[label] = f"was built on {recorded[label]}, which is not complete"
     return found
 
 
@@ -157,7 +173,7 @@ def _mark_incomplete(graph: Graph, labels: Iterable[str]) -> int:
     return len(marked)
 
 
-def _clear(graph: Graph, labels: set[str]) -> int:
+def _clear(graph: Graph, labels: Collection[str]) -> int:
     plan = make_plan(graph, labels)
     try:
         plan.apply()

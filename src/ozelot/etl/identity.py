@@ -43,6 +43,14 @@ def task_label(task: luigi.Task) -> str:
     return f"{task_name(task)} {task_params(task)}"
 
 
+def task_argument(name: str, params: str) -> str:
+    """A task as it is named on a command line: ``LoadMovies`` or ``LoadYear(year=2010)``."""
+    values = params_of(params)
+    if not values:
+        return name
+    return f"{name}({', '.join(f'{key}={value}' for key, value in values.items())})"
+
+
 def legacy_identity(task: luigi.Task) -> tuple[str, str]:
     """Name and parameter string as ozelot 0.2 spelled them: no namespace, all parameters, nothing escaped."""
     values = task.to_str_params()

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import luigi
 import sqlalchemy as sa
 
 from ozelot import client
-from ozelot.claim import is_held
 from ozelot.etl.completion import complete, pending
-from ozelot.etl.declared import is_orm_task, task_classes
+from ozelot.etl.declared import is_orm_task, keys_of
 from ozelot.etl.graph import Graph, walk
 from ozelot.etl.identity import task_name, task_params
-from ozelot.etl.targets import ORMTarget
-from ozelot.orm import run
+from ozelot.orm import history, run
+from ozelot.orm import target as marker
 from ozelot.orm.run import Run
 
 
@@ -33,32 +32,29 @@ class TaskStatus:
     """The state of one task.
 
     Attributes:
-        task: the task.
-        label: its name and parameters.
+        name: the name of the task.
+        params: its parameter string.
         state: whether it is complete, and so is all upstream.
         why: the reason in words, where it is not; empty where it is.
+        task: the task; None where only the database was asked.
         when: when its last run ended, in UTC; None where no run is recorded.
         seconds: how long that run took.
         rows: how many rows of each table it made, and ``table.column``: how many values it set.
     """
 
-    task: luigi.Task
-    label: str
+    name: str
+    params: str
     state: State
     why: str
+    task: luigi.Task | None = None
     when: datetime.datetime | None = None
     seconds: float | None = None
     rows: dict[str, int] = field(default_factory=dict)
 
     @property
-    def name(self) -> str:
-        """The name of the task."""
-        return task_name(self.task)
-
-    @property
-    def params(self) -> str:
-        """Its parameter string."""
-        return task_params(self.task)
+    def label(self) -> str:
+        """Name and parameters."""
+        return f"{self.name} {self.params}"
 
 
 def status(root: luigi.Task) -> list[TaskStatus]:
@@ -76,34 +72,56 @@ def status(root: luigi.Task) -> list[TaskStatus]:
         if label not in open_tasks:
             state, why = State.COMPLETE, ""
         elif label in done:
-            first = next(requirement for requirement in graph.requires[label] if requirement in open_tasks)
-            state, why = State.ON_INCOMPLETE, f"requires {first}, which is not complete"
+            state, why = State.ON_INCOMPLETE, open_tasks[label]
         else:
             state, why = State.INCOMPLETE, _why_incomplete(recorded, is_orm_task(task))
-        if recorded is None:
-            found.append(TaskStatus(task, label, state, why))
-            continue
-        took = (recorded.finished - recorded.started).total_seconds() if recorded.finished else None
-        rows = recorded.row_counts if label in done else {}
-        found.append(TaskStatus(task, label, state, why, recorded.finished, took, rows))
+        found.append(_told(task_name(task), task_params(task), state, why, recorded, task))
     return found
 
 
-def _last_runs(graph: Graph) -> dict[str, Run]:
-    orm_tasks = {label: task for label, task in graph.tasks.items() if type(task) in task_classes}
-    keys = {ORMTarget.from_task(task).keys[0]: label for label, task in orm_tasks.items()}
+def recorded() -> list[TaskStatus]:
+    """The state of every task that the database knows of, in the order of their runs; changes nothing.
+
+    Needs no code of the pipeline, and so knows nothing of tasks that never ran. Also for a database of ozelot 0.2.
+    """
     database = client.get_client()
     with database.create_session() as session:
-        if not keys or not sa.inspect(session.connection()).has_table(Run.__tablename__):
+        connection = session.connection()
+        markers = {row.key: row for row in marker.every(connection)}
+        on = history.on_incomplete(connection)
+        last = {}
+        if sa.inspect(connection).has_table(Run.__tablename__):
+            last = {entry.key: entry for entry in history.told(session, session.scalars(run.last_runs(None)).all())}
+    found = []
+    for row in sorted(markers.values(), key=lambda row: last[row.key].id if row.key in last else 0):
+        state = State.ON_INCOMPLETE if row.key in on else State.COMPLETE
+        why = f"was built on {on[row.key]}, which is not complete" if row.key in on else ""
+        told = _told(row.name, row.params, state, why, last.get(row.key))
+        found.append(told if told.when or not row.created else replace(told, when=row.created))
+    for key, entry in last.items():
+        if key not in markers and marker.legacy_key(entry.name, entry.params) not in markers:
+            found.append(_told(entry.name, entry.params, State.INCOMPLETE, _why_incomplete(entry, is_orm=True), entry))
+    return found
+
+
+def _told(
+    name: str, params: str, state: State, why: str, entry: Run | None, task: luigi.Task | None = None
+) -> TaskStatus:
+    if entry is None:
+        return TaskStatus(name, params, state, why, task)
+    took = (entry.finished - entry.started).total_seconds() if entry.finished else None
+    rows = {} if state is State.INCOMPLETE else entry.row_counts
+    return TaskStatus(name, params, state, why, task, entry.finished, took, rows)
+
+
+def _last_runs(graph: Graph) -> dict[str, Run]:
+    labels = {keys_of(task)[0]: label for label, task in graph.tasks.items() if is_orm_task(task)}
+    database = client.get_client()
+    with database.create_session() as session:
+        if not labels or not sa.inspect(session.connection()).has_table(Run.__tablename__):
             return {}
-        found = {}
-        for recorded in session.scalars(run.last_runs(list(keys))):
-            if recorded.key in keys:
-                if recorded.state == run.RUNNING and not is_held(session.connection(), recorded.key):
-                    recorded.state = run.ABORTED
-                found[keys[recorded.key]] = recorded
-        session.expunge_all()  # what was said of aborted runs is not for the database
-        return found
+        found = [entry for entry in session.scalars(run.last_runs(labels.keys())).all() if entry.key in labels]
+        return {labels[entry.key]: entry for entry in history.told(session, found)}
 
 
 def _why_incomplete(recorded: Run | None, is_orm: bool) -> str:

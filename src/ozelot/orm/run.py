@@ -183,10 +183,14 @@ def latest(connection: sa.Connection, keys: Iterable[str]) -> dict[str, int]:
     return found
 
 
-def last_runs(keys: Collection[str]) -> sa.Select[Run]:
-    """The query for the last run of each task, whatever became of it; of more tasks than asked for, where many are."""
+def last_runs(keys: Collection[str] | None) -> sa.Select[Run]:
+    """The query for the last run of each task, whatever became of it.
+
+    Args:
+        keys: of the tasks; None: all. Of many, the query tells of more than were asked for.
+    """
     ids = sa.select(sa.func.max(runs.c.id)).group_by(runs.c.key)
-    if few(keys):
+    if keys is not None and few(keys):
         ids = ids.where(runs.c.key.in_(keys))
     return sa.select(Run).where(Run.id.in_(ids))
 

@@ -11,7 +11,7 @@ import datetime
 import hashlib
 import logging
 from collections.abc import Collection, Iterable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from weakref import WeakSet
 
 import sqlalchemy as sa
@@ -76,7 +76,7 @@ def existing(connection: sa.Connection, keys: Collection[str]) -> set[str]:
     if not keys:
         return set()
     if not is_ready(connection):
-        return _legacy_keys(connection).intersection(keys)
+        return {row.key for row in every(connection)}.intersection(keys)
     query = sa.select(ORMTargetMarker.key)
     if len(keys) <= _FEW:
         query = query.where(ORMTargetMarker.key.in_(keys))
@@ -152,13 +152,27 @@ def _has_index(inspector: sa.Inspector) -> bool:
     return any(index["unique"] and index["column_names"] == ["key"] for index in inspector.get_indexes(markers.name))
 
 
-def _legacy_keys(connection: sa.Connection) -> set[str]:
+class MarkerRow(NamedTuple):
+    """A marker as it is in the database; its key is made up where ozelot 0.2 wrote the row."""
+
+    name: str
+    params: str
+    key: str
+    created: datetime.datetime | None
+
+
+def every(connection: sa.Connection) -> list[MarkerRow]:
+    """All markers, also of a table of 0.2, and of none; changes nothing."""
     inspector = sa.inspect(connection)
     if not inspector.has_table(markers.name):
-        return set()
+        return []
     keyed = any(column["name"] == "key" for column in inspector.get_columns(markers.name))
-    columns = [markers.c.name, markers.c.params, markers.c.key if keyed else sa.null()]
-    return {key or legacy_key(name, params) for name, params, key in connection.execute(sa.select(*columns))}
+    columns = [markers.c.name, markers.c.params, markers.c.key if keyed else sa.null(), markers.c.created]
+    rows = connection.execute(sa.select(*columns).order_by(markers.c.id))
+    return [
+        MarkerRow(name or "", params or "", key or legacy_key(name, params), created)
+        for name, params, key, created in rows
+    ]
 
 
 def prepare(engine: sa.Engine) -> None:
