@@ -79,6 +79,7 @@ class OpenTransaction:
         self.open = True
         self._process_and_thread = os.getpid(), threading.get_ident()
         self._scopes: list[Scope] = []  # those with a savepoint, oldest first
+        self._error: type[Exception] = self.engine.dialect.loaded_dbapi.Error
         self._savepoints = 0
         self._turns = 0  # how often the writer changed
         self._writer: Scope | None = None
@@ -108,7 +109,13 @@ class OpenTransaction:
             return
         # Releasing a savepoint releases all later ones with it, so one below others is left to the final commit.
         if self._scopes[-1] is scope:
-            self._execute(f"RELEASE SAVEPOINT {scope.savepoint}")
+            try:
+                self._execute(f"RELEASE SAVEPOINT {scope.savepoint}")
+            except self._error:
+                if not scope.failed:
+                    raise
+                self._back_to(scope)  # as PostgreSQL itself, which rolls back where a failed transaction is committed
+                return
         self._forget(scope)
 
     def undo(self, scope: Scope) -> None:

@@ -90,15 +90,12 @@ class Watch:
             if not context.isddl:
                 self.ask_database()
             return
-        statement = compiled.statement
         if kind == "delete":
             self.ask_database()  # of rules that it sets off
-        table = statement.table
+        table = compiled.statement.table
         if not isinstance(table, sa.Table) or table.fullname in self._tables or "TEMPORARY" in table._prefixes:
             return
-        given = {*(compiled.column_keys or ()), *(column.key for column in statement._values or ())}
-        columns = {column.name for column in table.columns if column.key in given} if kind == "update" else set()
-        self._see(table.fullname, kind, columns)
+        self._see(table.fullname, kind, _set_by(compiled, table) if kind == "update" else set())
         if self._found and self._writable.strict:
             self._tell()
 
@@ -184,6 +181,13 @@ class Watch:
         if owner not in _warned:
             _warned.add(owner)
             log.warning("%s", message)
+
+
+def _set_by(compiled: Any, table: sa.Table) -> set[str]:
+    """The names of the columns that an ``UPDATE`` sets."""
+    values = compiled.compile_state._dict_parameters or {}
+    given = {*(compiled.column_keys or ()), *(getattr(column, "key", column) for column in values)}
+    return {column.name for column in table.columns if column.key in given}
 
 
 def _named(table: str, columns: set[str]) -> str:

@@ -1,0 +1,339 @@
+"""What a task writes and does not declare is caught: by SQLAlchemy, or, where it does not see it, by the database."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection
+from typing import Any
+
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from ozelot import config
+from ozelot.client import Client
+from ozelot.errors import ConfigError, NoRun, UndeclaredWrite
+from ozelot.etl import tasks
+from ozelot.etl.completion import clear_plan
+from ozelot.orm.base import Base, table_of
+from ozelot.orm.run import current_run_id
+from tests.etl import staff
+from tests.etl.heroes import build
+from tests.orm.test_runs import Flight
+
+
+class Plot(Base):
+    name: Mapped[str | None] = mapped_column(String(50))
+    area: Mapped[int | None]
+    note: Mapped[str | None] = mapped_column(String(50))
+    trees: Mapped[list[Tree]] = relationship(cascade="all, delete-orphan")
+
+
+class Tree(Base):
+    plot_id: Mapped[int | None] = mapped_column(ForeignKey("plot.id", ondelete="CASCADE"))
+
+
+@pytest.fixture(autouse=True)
+def tables(db: Client) -> None:
+    Base.create_all(db)
+
+
+def task(body: Callable[[tasks.ORMTask], Any], **attributes: Any) -> tasks.ORMTask:
+    """A task of a class of its own."""
+    made = type("Writer", (tasks.ORMTask,), {"run": lambda self: body(self) and None, **attributes})
+    found: tasks.ORMTask = made()
+    return found
+
+
+def count(db: Client, model: Any) -> int:
+    with db.engine.connect() as connection:
+        return connection.scalar(sa.select(sa.func.count()).select_from(model)) or 0
+
+
+def by_flush(self: tasks.ORMTask) -> None:
+    self.session.add(Plot(name="new"))
+
+
+def by_core(self: tasks.ORMTask) -> None:
+    self.session.execute(sa.insert(Plot), [{"name": "new"}, {"name": "newer"}])
+
+
+def by_select(self: tasks.ORMTask) -> None:
+    with self.client.engine.begin() as connection:
+        connection.execute(sa.insert(Plot).from_select(["name"], sa.select(sa.literal("new"))))
+
+
+def by_bulk(self: tasks.ORMTask) -> None:
+    self.session.bulk_insert_mappings(sa.inspect(Plot), [{"name": "new"}])
+
+
+def by_pandas(self: tasks.ORMTask) -> None:
+    pd.DataFrame({"name": ["new"]}).to_sql("plot", self.client.engine, if_exists="append", index=False)
+
+
+def by_text(self: tasks.ORMTask) -> None:
+    self.session.execute(sa.text("INSERT INTO plot (name) VALUES ('new')"))
+
+
+def by_driver_sql(self: tasks.ORMTask) -> None:
+    self.session.connection().exec_driver_sql("INSERT INTO plot (name) VALUES ('new')")
+
+
+def by_cursor(self: tasks.ORMTask) -> None:
+    raw = self.client.engine.raw_connection()
+    raw.cursor().execute("INSERT INTO plot (name) VALUES ('new')")
+    raw.commit()
+
+
+def by_the_driver_itself(self: tasks.ORMTask) -> None:
+    driver: Any = self.session.connection().connection.driver_connection
+    driver.cursor().execute("INSERT INTO plot (name) VALUES ('new')")
+
+
+SEEN_EVERYWHERE = [by_flush, by_core, by_select, by_bulk, by_pandas]
+SEEN_BY_THE_DATABASE = [by_text, by_driver_sql, by_cursor, by_the_driver_itself]
+
+
+@pytest.mark.parametrize("body", [*SEEN_EVERYWHERE, *SEEN_BY_THE_DATABASE], ids=lambda body: str(body.__name__))
+def test_an_insert_into_a_table_that_is_not_declared_fails_and_leaves_nothing(db: Client, body: Any) -> None:
+    writer = task(body, creates=[staff.Unit])
+    if db.engine.dialect.name == "mysql" and body in SEEN_BY_THE_DATABASE:
+        writer.run()  # MariaDB does not tell; the documentation says so
+        return
+    with pytest.raises(
+        UndeclaredWrite,
+        match=r"Writer inserts into plot, which it does not declare: add 'creates = \[Unit, Plot\]' to class Writer",
+    ):
+        writer.run()
+    assert count(db, Plot) == 0
+    assert not writer.complete()
+
+
+@pytest.mark.parametrize("body", [*SEEN_EVERYWHERE, *SEEN_BY_THE_DATABASE], ids=lambda body: str(body.__name__))
+def test_a_declared_insert_passes_however_it_is_made(db: Client, body: Any) -> None:
+    writer = task(body, creates=[Plot])
+    writer.run()
+    assert writer.complete()
+    assert count(db, Plot) >= 1
+
+
+def test_copy_is_seen_by_postgresql(db: Client) -> None:
+    if db.engine.dialect.name != "postgresql":
+        return
+
+    def copy(self: tasks.ORMTask) -> None:
+        driver: Any = self.session.connection().connection.driver_connection
+        with driver.cursor().copy("COPY plot (name) FROM STDIN") as into:
+            into.write_row(["new"])
+
+    with pytest.raises(UndeclaredWrite, match="Writer inserts into plot"):
+        task(copy, creates=[staff.Unit]).run()
+    task(copy, creates=[Plot]).run()
+    assert count(db, Plot) == 1
+
+
+def filled(db: Client) -> None:
+    with db.transaction() as session:
+        session.add_all([Plot(name="a", trees=[Tree(), Tree()]), Plot(name="b", trees=[Tree()])])
+
+
+def test_only_the_columns_in_updates_may_be_updated(db: Client) -> None:
+    filled(db)
+
+    def measure(self: tasks.ORMTask) -> None:
+        for plot in self.session.scalars(sa.select(Plot)):
+            plot.area = (plot.area or 0) + 5
+
+    def annotate(self: tasks.ORMTask) -> None:
+        self.session.execute(sa.update(Plot).values(note="x", area=1))
+
+    task(measure, updates=[Plot.area]).run()
+    with pytest.raises(
+        UndeclaredWrite,
+        match=r"Writer updates plot\.note, which .* 'updates = \[Plot\.area, Plot\.note\]' to class Writer",
+    ):
+        task(annotate, updates=[Plot.area], task_namespace="other").run()
+    with pytest.raises(UndeclaredWrite, match=r"updates plot\.area"):
+        task(measure, creates=[staff.Unit], task_namespace="third").run()
+
+
+def test_raw_updates_are_seen_with_their_columns_on_sqlite(sqlite_db: Client) -> None:
+    Base.create_all(sqlite_db)
+    filled(sqlite_db)
+
+    def annotate(self: tasks.ORMTask) -> None:
+        self.session.execute(sa.text("UPDATE plot SET area = 1"))
+        self.session.execute(sa.text("UPDATE plot SET note = 'x'"))
+
+    with pytest.raises(UndeclaredWrite, match=r"Writer updates plot\.note"):
+        task(annotate, updates=[Plot.area]).run()
+
+
+def test_deletes_and_the_rows_they_take_along_are_seen(db: Client) -> None:
+    filled(db)
+
+    def delete(self: tasks.ORMTask) -> None:
+        self.session.execute(sa.delete(Plot).where(Plot.name == "a"))
+
+    with pytest.raises(UndeclaredWrite, match="Writer deletes from plot"):
+        task(delete, creates=[staff.Unit]).run()
+    if db.engine.dialect.name != "mysql":
+        with pytest.raises(UndeclaredWrite, match="Writer deletes from tree"):
+            on_own_plots(delete)
+    assert (count(db, Plot), count(db, Tree)) == (2, 3)
+
+
+def on_own_plots(body: Any) -> None:
+    """Run a task on top of rows that it may change."""
+    task(body, object_classes=[Plot], creates=(), task_namespace="own").run()
+
+
+def test_an_orm_cascade_into_another_table_is_seen(db: Client) -> None:
+    filled(db)
+
+    def delete(self: tasks.ORMTask) -> None:
+        self.session.delete(self.session.scalars(sa.select(Plot).where(Plot.name == "b")).one())
+
+    with pytest.raises(UndeclaredWrite, match="Writer deletes from tree"):
+        on_own_plots(delete)
+    assert (count(db, Plot), count(db, Tree)) == (2, 3)
+
+
+def test_a_statement_that_was_prepared_for_another_task_is_seen_again(db: Client) -> None:
+    task(by_text, creates=[Plot]).run()
+    if db.engine.dialect.name != "mysql":
+        with pytest.raises(UndeclaredWrite):
+            task(by_text, creates=(), task_namespace="second").run()
+    assert count(db, Plot) == 1
+
+
+def test_temporary_tables_may_be_written(db: Client) -> None:
+    def scratch(self: tasks.ORMTask) -> None:
+        self.session.execute(sa.text("CREATE TEMPORARY TABLE scratch (n INTEGER)"))
+        self.session.execute(sa.text("INSERT INTO scratch VALUES (1)"))
+        self.session.execute(sa.text("DROP TABLE scratch" if db.engine.dialect.name != "mysql" else "SELECT 1"))
+
+    task(scratch, creates=()).run()
+
+
+@pytest.mark.parametrize("how", ["class", "setting", "environment"])
+def test_it_can_be_a_warning(
+    db: Client, how: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.WARNING)
+    name = f"{how}_{db.engine.dialect.name}"
+    attributes: dict[str, Any] = {"creates": (), "task_namespace": name}
+    if how == "class":
+        attributes["strict_writes"] = False
+    elif how == "setting":
+        monkeypatch.setitem(vars(config), "STRICT_WRITES", False)
+    else:
+        monkeypatch.setenv("OZELOT_STRICT_WRITES", "no")
+    writer = task(by_flush, **attributes)
+    writer.run()
+    assert count(db, Plot) == 1
+    assert f"{name}.Writer inserts into plot, which it does not declare: add 'creates = [Plot]'" in caplog.text
+
+
+def test_a_setting_that_is_neither_on_nor_off_says_so(db: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OZELOT_STRICT_WRITES", "maybe")
+    with pytest.raises(ConfigError, match="STRICT_WRITES is 'maybe': use True or False"):
+        task(by_flush, creates=[Plot]).run()
+
+
+@pytest.mark.parametrize("declared", [{}, {"object_classes": [staff.Unit]}], ids=["nothing", "as in 0.2"])
+def test_classes_written_for_0_2_are_warned_about_once(
+    db: Client, declared: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    namespace = f"old{len(declared)}_{db.engine.dialect.name}"
+    task(by_flush, task_namespace=namespace, **declared).run()
+    task(by_core, task_namespace=namespace, **declared, priority=1).mark_incomplete()
+    task(by_core, task_namespace=namespace, **declared).run()
+    assert caplog.text.count(f"{namespace}.Writer inserts into plot, which it does not declare") == 1
+    assert count(db, Plot) == 3
+
+
+def test_a_task_that_runs_another_answers_only_for_its_own_writes(db: Client) -> None:
+    def outer(self: tasks.ORMTask) -> None:
+        self.session.execute(sa.text("INSERT INTO plot (name) VALUES ('mine')"))
+        self.session.commit()
+        staff.LoadUnits().run()
+        self.session.execute(sa.text("INSERT INTO plot (name) VALUES ('mine, too')"))
+
+    task(outer, creates=[Plot]).run()
+    assert (count(db, Plot), count(db, staff.Unit)) == (2, 3)
+
+    def worse(self: tasks.ORMTask) -> None:
+        outer(self)
+        self.session.execute(sa.text("INSERT INTO unit (name) VALUES ('not mine')"))
+
+    with db.transaction() as session:
+        session.execute(sa.delete(staff.Unit))
+    staff.LoadUnits.mark_incomplete()
+    if db.engine.dialect.name != "mysql":
+        with pytest.raises(UndeclaredWrite, match="inserts into unit"):
+            on_own_plots(worse)
+        assert (count(db, Plot), count(db, staff.Unit)) == (2, 0)
+
+
+def test_a_task_that_clears_another_answers_only_for_its_own_writes(db: Client) -> None:
+    assert build(staff.LoadStaff())
+
+    def clearing(self: tasks.ORMTask) -> None:
+        self.session.execute(sa.text("INSERT INTO plot (name) VALUES ('mine')"))
+        self.session.commit()
+        staff.LoadEmployees().clear()
+
+    task(clearing, creates=[Plot]).run()
+    assert (count(db, Plot), count(db, staff.Employee)) == (1, 0)
+
+
+def test_a_clear_of_the_users_own_may_delete_only_what_the_task_declares(db: Client) -> None:
+    filled(db)
+
+    class Owner(tasks.ORMTask):
+        creates: Collection[Any] = [Tree]
+
+        def requires(self) -> Any:
+            return ()
+
+        def run(self) -> None: ...
+
+        def clear(self) -> None:
+            self.mark_incomplete()
+            self.session.execute(sa.delete(Plot))
+
+    Owner().mark_complete()
+    root = type("AboveOwner", (tasks.ORMWrapperTask,), {"requires": lambda self: [Owner()]})()
+    with pytest.raises(UndeclaredWrite, match="Owner deletes from plot"):
+        clear_plan(root, [Owner()]).apply()
+    assert (count(db, Plot), count(db, Tree)) == (2, 3)
+    assert Owner().complete()
+
+
+@pytest.mark.parametrize("way", ["text", "pandas", "cursor"])
+def test_rows_that_must_know_their_run_and_do_not_say_what_to_add(db: Client, way: str) -> None:
+    def load(self: tasks.ORMTask) -> None:
+        if way == "text":
+            self.session.execute(sa.text("INSERT INTO flight (month, carrier) VALUES (1, 'raw')"))
+        elif way == "cursor":
+            by = self.client.engine.raw_connection().cursor()
+            by.execute("INSERT INTO flight (month, carrier) VALUES (1, 'raw')")
+        else:
+            frame = pd.DataFrame({"month": [1], "carrier": ["raw"]})
+            frame.to_sql("flight", self.client.engine, if_exists="append", index=False)
+
+    with pytest.raises(NoRun, match=r"Writer {} added rows of Flight without their run.*current_run_id\(\)"):
+        task(load, creates=[Flight]).run()
+
+
+def test_to_sql_with_the_run_passes(db: Client) -> None:
+    def load(self: tasks.ORMTask) -> None:
+        frame = pd.DataFrame({"month": [1], "carrier": ["raw"]}).assign(run_id=current_run_id())
+        frame.to_sql("flight", self.client.engine, if_exists="append", index=False)
+
+    task(load, creates=[Flight]).run()
+    assert count(db, table_of(Flight)) == 1
