@@ -69,7 +69,7 @@ def pending(graph: Graph, done: set[str]) -> dict[str, str]:
     keys = {keys_of(task)[0]: label for label, task in graph.tasks.items() if is_orm_task(task)}
     with client.get_client().engine.connect() as connection:
         built_on = history.on_incomplete(connection) if keys else {}
-    recorded = {keys[key]: other for key, other in built_on.items() if key in keys}
+    recorded = {keys[key]: reason for key, reason in built_on.items() if key in keys}
     found: dict[str, str] = {}
     for label in graph.tasks:
         if label not in done:
@@ -77,7 +77,7 @@ def pending(graph: Graph, done: set[str]) -> dict[str, str]:
         elif (first := next((other for other in graph.requires[label] if other in found), None)) is not None:
             found[label] = f"requires {first}, which is not complete"
         elif label in recorded:
-            found[label] = f"was built on {recorded[label]}, which is not complete"
+            found[label] = recorded[label]
     return found
 
 

@@ -95,8 +95,7 @@ def recorded() -> list[TaskStatus]:
     found = []
     for row in sorted(markers.values(), key=lambda row: last[row.key].id if row.key in last else 0):
         state = State.ON_INCOMPLETE if row.key in on else State.COMPLETE
-        why = f"was built on {on[row.key]}, which is not complete" if row.key in on else ""
-        told = _told(row.name, row.params, state, why, last.get(row.key))
+        told = _told(row.name, row.params, state, on.get(row.key, ""), last.get(row.key))
         found.append(told if told.when or not row.created else replace(told, when=row.created))
     for key, entry in last.items():
         if key not in markers and marker.legacy_key(entry.name, entry.params) not in markers:

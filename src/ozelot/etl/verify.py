@@ -17,8 +17,8 @@ import luigi
 import sqlalchemy as sa
 
 from ozelot import client, transaction
-from ozelot.etl.declared import created_models, task_classes, updated_columns
-from ozelot.etl.graph import walk
+from ozelot.etl.declared import created_models, is_orm_task, task_classes, updated_columns
+from ozelot.etl.graph import Graph, walk
 from ozelot.etl.identity import task_argument
 from ozelot.orm import run
 from ozelot.orm import target as marker
@@ -66,9 +66,9 @@ def verify(root: luigi.Task | Iterable[luigi.Task]) -> list[Finding]:
     Args:
         root: the pipeline, one task or several.
     """
-    walk(root)  # whatever it imports is known from here on
+    graph = walk(root)
     with _snapshot(client.get_client().engine) as connection:
-        return list(_State(connection).findings())
+        return list(_State(connection, graph).findings())
 
 
 @contextmanager
@@ -87,12 +87,14 @@ def _snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
 class _State:
     """What the database says, read once."""
 
-    def __init__(self, connection: sa.Connection) -> None:
+    def __init__(self, connection: sa.Connection, graph: Graph) -> None:
         self.connection = connection
         self.there = set(sa.inspect(connection).get_table_names())
         self.markers = marker.every(connection)
         self.marked = {row.key for row in self.markers}
         self.classes = {cls.get_name(): cls for cls in task_classes}
+        # Where two modules use one name, that of the pipeline counts.
+        self.classes |= {task.get_name(): type(task) for task in graph.tasks.values() if is_orm_task(task)}
         self.runs: list[Run] = []
         if Run.__tablename__ in self.there:
             with client.get_client().session_maker(bind=connection) as session:

@@ -19,6 +19,7 @@ may refer to reads all of those others.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, cast
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ozelot.client import Client
+
+_LONGEST_NAME = 63  # characters; what PostgreSQL takes
 
 #: All models by class name.
 model_registry: dict[str, type[Base]] = {}
@@ -152,7 +155,13 @@ def _index_foreign_keys(table: sa.Table, metadata: sa.MetaData) -> None:
         covered = [[column.name for column in key.columns][: len(names)] for key in [*keys, *table.indexes]]
         if names in covered or any(column.index is not None or column.unique for column in columns):
             continue
-        sa.Index(None, *columns)
+        sa.Index(_index_name(table.name, names) if len(names) > 1 else None, *columns)
+
+
+def _index_name(table: str, columns: list[str]) -> str:
+    """A name for an index of several columns; the default names the first of them only, as it may for another index."""
+    name = f"ix_{table}_{'_'.join(columns)}"
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 9]}_{zlib.crc32(name.encode()):08x}"
 
 
 def table_of(model: type[Base]) -> sa.Table:

@@ -93,15 +93,27 @@ def other_with_rows(connection: sa.Connection, table: str, keys: Collection[str]
 
 
 def on_incomplete(connection: sa.Connection) -> dict[str, str]:
-    """Complete runs that were built on a task that is incomplete by now: its label, by the key of the former."""
+    """The complete tasks that were built on something incomplete, directly or through others.
+
+    Returns:
+        The reason in words, by key.
+    """
     if not marker.is_ready(connection):
         return {}
     there = sa.exists().where(marker.markers.c.key == _base.c.key)
-    query = sa.select(_runs.c.key, _base.c.name, _base.c.params).select_from(_EDGES)
-    rows = connection.execute(query.where(_runs.c.state == run.DONE, ~there)).all()
+    rows = connection.execute(_BUILT.add_columns(_base.c.name, _base.c.params).where(~there)).all()
     # A colleague's 0.2 may have completed it since.
-    legacy = marker.existing(connection, {marker.legacy_key(name, params) for _, name, params in rows})
-    return {key: f"{name} {params}" for key, name, params in rows if marker.legacy_key(name, params) not in legacy}
+    legacy = marker.existing(connection, {marker.legacy_key(*row[-2:]) for row in rows})
+    rows = [row for row in rows if marker.legacy_key(*row[-2:]) not in legacy]
+    found = {key: f"was built on {name} {params}, which is not complete" for _, key, _, _, name, params in rows}
+    labels = {key: f"{name} {params}" for _, key, name, params, _, _ in rows}
+    above = downstream(connection, found.keys())
+    for key, (name, params) in above.identities.items():
+        labels[key] = f"{name} {params}"
+    for key in above.identities:
+        if key not in found:
+            found[key] = f"was built on {labels[min(above.built_on[key])]}, which stands on something incomplete"
+    return found
 
 
 def runs(

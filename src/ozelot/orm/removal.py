@@ -11,12 +11,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from typing import Any
 
 import sqlalchemy as sa
 
-from ozelot.errors import RowsChanged
-from ozelot.orm.base import Base, parents_first
+from ozelot.errors import ClearRefused, RowsChanged
+from ozelot.orm.base import Base
 from ozelot.orm.rows import Condition, Rows, count, exists, is_inheritance, key_of, refers, restrict, values
 from ozelot.orm.run import runs
 
@@ -125,10 +127,10 @@ def remove(rows: Rows, connection: sa.Connection) -> None:
     for base, derived, which in rows.told_by_derived:
         keys = connection.execute(restrict(sa.select(*derived.primary_key.columns), which)).all()
         told.setdefault(base, []).extend(keys)
-    order, circular = parents_first(rows.tables)
+    order, circular = _order(rows, connection)
     for key in circular:
-        _break_circle(key, rows.tables[key.table], connection, changed)
-    for table in reversed(order):
+        _free(key, rows.tables[key.table], connection, changed)
+    for table in order:
         if table in told:
             for some in _chunks(told[table]):
                 _hit(table, connection, sa.delete(table).where(key_of(table).in_(some)), len(some), changed, "deleted")
@@ -140,7 +142,39 @@ def remove(rows: Rows, connection: sa.Connection) -> None:
     witness.check(changed)
 
 
-def _break_circle(
+def _order(rows: Rows, connection: sa.Connection) -> tuple[list[sa.Table], list[sa.ForeignKeyConstraint]]:
+    """Tables in order of deletion, and the keys to be set to NULL first, because no order satisfies them.
+
+    Raises:
+        ClearRefused: there are rows that refer to each other in a circle by columns that may not be NULL.
+    """
+    tables = sorted(rows.tables, key=lambda table: table.name)
+    keys = [key for table in tables for key in table.foreign_key_constraints if key.referred_table in rows.tables]
+    broken = [key for key in keys if key.referred_table is key.table]
+    between = [key for key in keys if key.referred_table is not key.table]
+    while True:
+        sorter: TopologicalSorter[sa.Table] = TopologicalSorter(dict.fromkeys(tables, ()))
+        for key in between:
+            sorter.add(key.referred_table, key.table)
+        try:
+            return list(sorter.static_order()), broken
+        except CycleError as exc:
+            circle: list[sa.Table] = exc.args[1]
+        steps = [key for key in between if (key.table, key.referred_table) in pairwise(circle)]
+        chosen = next((key for key in steps if any(column.nullable for column in key.columns)), None)
+        if chosen is None:
+            chosen = steps[0]
+            if all(exists(connection, table, rows.tables[table]) for table in circle):
+                names = " and ".join(sorted({table.name for table in circle}))
+                raise ClearRefused(
+                    f"{names} refer to each other by columns that may not be NULL, so that no order of deleting "
+                    "satisfies them: make one of these columns nullable"
+                )
+        between.remove(chosen)
+        broken.append(chosen)
+
+
+def _free(
     key: sa.ForeignKeyConstraint, where: Condition | None, connection: sa.Connection, changed: dict[str, int]
 ) -> None:
     """Set references to NULL that no order of deleting could satisfy."""
