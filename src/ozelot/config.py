@@ -14,6 +14,8 @@ setting                   meaning                                     default
 ``REQUEST_CACHE_PATH``    file of the web request cache               ``ozelot_web_cache.db``
 ``DOT_EXECUTABLE``        the ``dot`` program of Graphviz             looked for on the ``PATH``
 ``STRICT_WRITES``         undeclared writes of tasks are errors       True
+``PIPELINE``              ``module:Class``, the root for ``ozelot``   none
+``MODELS``                modules that hold models for ``ozelot``     what the pipeline imports
 ========================  ==========================================  ==============================
 
 ``DEFAULT_DB_PARAMS`` has the keys ``driver``, ``host``, ``port``, ``user``, ``password`` and ``database``, all
@@ -55,6 +57,8 @@ _DEFAULTS: dict[str, Any] = {
     "REQUEST_CACHE_PATH": "ozelot_web_cache.db",
     "DOT_EXECUTABLE": None,
     "STRICT_WRITES": True,
+    "PIPELINE": None,
+    "MODELS": None,
 }
 
 #: Settings that are text, and so can come from the environment.

@@ -16,6 +16,8 @@
     ├── RowsChanged           clearing met other rows than it had counted
     ├── TableMissing          a task uses a table that was not created
     ├── TableReferenced       a table cannot be dropped while others refer to it
+    ├── TaskNotFound          a command was given a name that means no task, or several
+    ├── NotConfirmed          a command that deletes was not told to go ahead
     └── FetchError            a web request failed
 
 Each also derives from what ozelot 0.2 raised in its place (mostly ``RuntimeError``), so that code written
@@ -101,6 +103,16 @@ class TableMissing(OzelotError, RuntimeError):
 
 class TableReferenced(OzelotError, RuntimeError):
     """A table cannot be dropped while other tables refer to it."""
+
+
+class TaskNotFound(OzelotError, LookupError):
+    """A command was given a name that means no task of the pipeline, or several where it takes one."""
+
+    exit_code = ExitCode.USAGE
+
+
+class NotConfirmed(OzelotError):
+    """A command that deletes was not told to go ahead; nothing was changed."""
 
 
 class FetchError(OzelotError, RuntimeError):
