@@ -49,6 +49,21 @@ LAYERS = [
     "ozelot.etl.util",
     "ozelot.testing",
     "ozelot",
+    "ozelot.cli",
+    "ozelot.cli.output",
+    "ozelot.cli.asking",
+    "ozelot.cli.database",
+    "ozelot.cli.naming",
+    "ozelot.cli.tables",
+    "ozelot.cli.engine",
+    "ozelot.cli.progress",
+    "ozelot.cli.run",
+    "ozelot.cli.state",
+    "ozelot.cli.clearing",
+    "ozelot.cli.history",
+    "ozelot.cli.diagrams",
+    "ozelot.cli.app",
+    "ozelot.__main__",
 ]
 
 #: What code written for 0.2 imports.

@@ -1,0 +1,310 @@
+"""What can be typed: all commands with their options. What they do is imported when it is called for."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, TextIO
+
+import typer
+from typer.core import TyperGroup
+
+import ozelot
+from ozelot import config
+from ozelot.cli.output import prints_to_stderr, visible
+from ozelot.errors import OzelotError
+
+_INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
+_BROKEN_PIPE = 141  # likewise, of one whose output nobody wants any more
+
+_EVERYWHERE = {"--database": True, "--pipeline": True, "--verbose": False}  # and whether a value follows
+
+
+class _OptionsAnywhere(TyperGroup):
+    """Lets the options of ``ozelot`` itself stand behind a command, too: ``ozelot status --database URL``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        first: list[str] = []
+        rest: list[str] = []
+        given = iter(args)
+        for arg in given:
+            if arg == "--":
+                rest += [arg, *given]
+            elif (name := arg.partition("=")[0]) not in _EVERYWHERE:
+                rest.append(arg)
+            else:
+                first.append(arg)
+                if _EVERYWHERE[name] and "=" not in arg:
+                    first += [value for value in [next(given, None)] if value is not None]
+        return super().parse_args(ctx, first + rest)
+
+
+class _ShowsByDefault(TyperGroup):
+    """A group whose first command, ``show``, need not be typed: ``ozelot history LoadMovies``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or args[0] not in {*self.commands, "--help"}:
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
+
+
+_LOOK: dict[str, Any] = {"rich_markup_mode": None, "add_completion": False, "pretty_exceptions_enable": False}
+_EPILOG = "Here, too: --pipeline, --database and --verbose; see ozelot --help."
+
+app = typer.Typer(cls=_OptionsAnywhere, no_args_is_help=True, **_LOOK)
+db = typer.Typer(no_args_is_help=True, help="Create or drop the tables of all models.", **_LOOK)
+history = typer.Typer(cls=_ShowsByDefault, help="Show the runs of the past, or forget old ones.", **_LOOK)
+diagram = typer.Typer(no_args_is_help=True, help="Draw the pipeline or the data model.", **_LOOK)
+app.add_typer(db, name="db")
+
+Task = Annotated[
+    str | None,
+    typer.Argument(metavar="TASK", help="A task of the pipeline: Class or Class(name=value). Default: all."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ozelot {ozelot.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    ctx: typer.Context,
+    pipeline: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:CLASS", help="The pipeline; default: PIPELINE in project_config.py."),
+    ] = None,
+    database: Annotated[
+        str | None, typer.Option(metavar="URL", help="The database; default: DATABASE_URL in project_config.py.")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show all log lines, those of Luigi, too.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Run a pipeline, see what is complete, and clear what is to be loaded again.
+
+    Options of ozelot itself may stand before or behind the command.
+    """
+    ctx.obj = (pipeline, database, verbose)
+
+
+def _begin(ctx: typer.Context, *, tells_little: bool = True) -> None:
+    """Apply the options of ``ozelot`` itself; not before a command runs, so that ``--help`` reads no settings."""
+    pipeline, database, verbose = ctx.obj
+    if "" not in sys.path and os.getcwd() not in sys.path:  # noqa: PTH109 - as Python spells it
+        sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as for 'python -m'
+    if pipeline is not None:
+        config.PIPELINE = pipeline
+    with prints_to_stderr():
+        is_default = config.LOG_LEVEL == logging.INFO
+    if tells_little and not verbose and is_default:
+        logging.getLogger("ozelot").setLevel(logging.WARNING)
+    if database is not None:
+        from ozelot import client
+
+        client.set_client(client.Client(connection_string=database))
+
+
+@app.command(epilog=_EPILOG)
+def run(ctx: typer.Context, task: Task = None) -> None:
+    """Run what is not complete.
+
+    A task, or all of the pipeline, with everything upstream.
+    """
+    _begin(ctx, tells_little=False)
+    from ozelot.cli import run
+
+    raise typer.Exit(run.run(task, verbose=ctx.obj[2]))
+
+
+@app.command(epilog=_EPILOG)
+def status(
+    ctx: typer.Context,
+    task: Task = None,
+    json: Json = False,
+    each: Annotated[bool, typer.Option("--all", help="Show each task of a class that has many.")] = False,
+) -> None:
+    """Show what is complete and what is not, and why.
+
+    With --database and no pipeline: what the database alone can tell.
+    """
+    _begin(ctx)
+    from ozelot.cli import state
+
+    without_pipeline = ctx.obj[1] is not None
+    raise typer.Exit(state.show_status(task, as_json=json, each=each, without_pipeline=without_pipeline))
+
+
+@app.command(epilog=_EPILOG)
+def plan(ctx: typer.Context, task: Task = None, json: Json = False) -> None:
+    """Show what a run would run; changes nothing.
+
+    Also shows what clearing all that is pending would delete.
+    """
+    _begin(ctx)
+    from ozelot.cli import clearing
+
+    raise typer.Exit(clearing.show_plan(task, as_json=json))
+
+
+@app.command(epilog=_EPILOG)
+def clear(
+    ctx: typer.Context,
+    tasks: Annotated[
+        list[str], typer.Argument(metavar="TASK", help="Tasks: Class (all of that class) or Class(name=value).")
+    ],
+    only: Annotated[bool, typer.Option("--only", help="Leave what is downstream of them.")] = False,
+    yes: Yes = False,
+) -> None:
+    """Delete what tasks loaded, to load it again.
+
+    Everything downstream of them goes, too. Shows what would go, and asks.
+    """
+    _begin(ctx)
+    from ozelot.cli import clearing
+
+    raise typer.Exit(clearing.clear(tasks, only=only, yes=yes))
+
+
+@app.command(epilog=_EPILOG)
+def verify(ctx: typer.Context, task: Task = None, json: Json = False) -> None:
+    """Look for what does not fit together: markers, runs and rows."""
+    _begin(ctx)
+    from ozelot.cli import state
+
+    raise typer.Exit(state.show_findings(task, as_json=json))
+
+
+@history.command(epilog=_EPILOG)
+def show(
+    ctx: typer.Context,
+    task: Annotated[
+        str | None, typer.Argument(metavar="TASK", help="Class, Class(name=value), or a task as it is printed.")
+    ] = None,
+    last: Annotated[int | None, typer.Option(min=1, help="So many runs at most.")] = None,
+    json: Json = False,
+) -> None:
+    """Show the runs of the past, newest first; 'show' need not be typed."""
+    _begin(ctx)
+    from ozelot.cli import history
+
+    raise typer.Exit(history.show_runs(task, last=last, as_json=json))
+
+
+@history.command(epilog=_EPILOG)
+def prune(
+    ctx: typer.Context,
+    keep: Annotated[int, typer.Option(min=0, help="How many runs of each task to keep.")],
+    yes: Yes = False,
+) -> None:
+    """Delete the records of old runs; says how many, and asks. What they loaded stays."""
+    _begin(ctx)
+    from ozelot.cli import history
+
+    raise typer.Exit(history.prune(keep, yes=yes))
+
+
+app.add_typer(history, name="history")
+
+
+@db.command(epilog=_EPILOG)
+def init(
+    ctx: typer.Context,
+    drop: Annotated[bool, typer.Option("--drop", help="Drop all tables first; shows them, and asks.")] = False,
+    yes: Yes = False,
+) -> None:
+    """Create the tables of all models, where they are missing."""
+    _begin(ctx)
+    from ozelot.cli import tables
+
+    raise typer.Exit(tables.init(drop_first=drop, yes=yes))
+
+
+@db.command("drop", epilog=_EPILOG)
+def drop_tables(ctx: typer.Context, yes: Yes = False) -> None:
+    """Drop the tables of all models, with all rows; shows them, and asks."""
+    _begin(ctx)
+    from ozelot.cli import tables
+
+    raise typer.Exit(tables.drop(yes=yes))
+
+
+Out = Annotated[Path | None, typer.Option(metavar="BASE", help="Path of the files, without their endings.")]
+
+
+@diagram.command("pipeline", epilog=_EPILOG)
+def draw_pipeline(ctx: typer.Context, out: Out = None) -> None:
+    """Draw the tasks and what they require, with what is complete in green."""
+    _begin(ctx)
+    from ozelot.cli import diagrams
+
+    raise typer.Exit(diagrams.draw_pipeline(out or Path("pipeline")))
+
+
+@diagram.command("schema", epilog=_EPILOG)
+def draw_schema(ctx: typer.Context, out: Out = None) -> None:
+    """Draw the tables of all models and what they refer to."""
+    _begin(ctx)
+    from ozelot.cli import diagrams
+
+    raise typer.Exit(diagrams.draw_schema(out or Path("schema")))
+
+
+app.add_typer(diagram, name="diagram")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command ``ozelot``.
+
+    Args:
+        arguments: what was typed; by default what the shell handed over.
+
+    Raises:
+        SystemExit: always, with one of :class:`ozelot.errors.ExitCode`, 130 after Ctrl-C, or 141 where nobody reads
+            the output any more.
+    """
+    out = sys.stdout
+    try:
+        with _errors_in_one_line():
+            app(None if arguments is None else list(arguments), prog_name="ozelot")
+    except SystemExit as exc:
+        if exc.code == _INTERRUPTED:
+            typer.echo("Interrupted", err=True)
+        if sys.stdout is not out or _is_broken(out):  # Typer puts a wrapper around what nobody reads any more
+            sys.exit(_BROKEN_PIPE)
+        raise
+
+
+def _is_broken(out: TextIO) -> bool:
+    try:
+        out.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())  # else Python complains at its very end
+        return True
+    return False
+
+
+@contextmanager
+def _errors_in_one_line() -> Iterator[None]:
+    """What was raised for users, and what a database said, is one line; anything else is a bug, with a traceback."""
+    try:
+        yield
+    except Exception as exc:
+        error: Exception | None = exc
+        if not isinstance(exc, OzelotError) and "sqlalchemy" in sys.modules:
+            from ozelot.cli import database
+
+            error = database.error_from(exc)
+        if not isinstance(error, OzelotError):
+            raise
+        typer.echo(f"error: {visible(str(error))}", err=True)  # it may quote what is in the database
+        sys.exit(error.exit_code)

@@ -1,0 +1,99 @@
+"""``ozelot plan`` and ``ozelot clear``: what would run and what would go, and having it go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ozelot.cli import engine
+from ozelot.cli.asking import confirm
+from ozelot.cli.database import connected, name_of
+from ozelot.cli.naming import pipeline, task_named, tasks_named
+from ozelot.cli.output import (
+    amounts,
+    how_many,
+    listed,
+    prints_to_stderr,
+    say,
+    show_json,
+    show_table,
+    task_text,
+    visible,
+)
+from ozelot.errors import ClearRefused, ExitCode, NotClearable
+from ozelot.etl.completion import clear_plan
+from ozelot.etl.graph import walk
+from ozelot.etl.plan import ClearPlan, ClearStep
+from ozelot.etl.status import State, status
+
+
+def show_plan(text: str | None, *, as_json: bool) -> ExitCode:
+    """Show what a run of a task (or the root) would run, and what clearing all that is pending would delete."""
+    with prints_to_stderr():
+        root = task_named(pipeline(), text)
+        connected()
+        found = {entry.label: entry for entry in status(root)}
+        done = {label for label, entry in found.items() if entry.state != State.INCOMPLETE}
+        planned = engine.to_run(walk(root), [*found][-1], done)
+        plan, refused = None, ""
+        try:
+            plan = clear_plan(root)
+        except (ClearRefused, NotClearable) as exc:
+            refused = str(exc)
+    if as_json:
+        clear = {"refused": refused} if plan is None else {**_as_data(plan), "refused": None}
+        show_json({"run": planned, "clear": clear})
+        return ExitCode.OK
+    if planned:
+        say(f"A run would run {how_many(len(planned), 'task')}:")
+        show_table(("task", "why"), [(task_text(label), found[label].why) for label in planned])
+    else:
+        say("A run would run nothing")
+    say()
+    if plan is None:
+        say(f"What is pending cannot be cleared: {visible(refused)}")
+    elif touched := [
+        step for step in plan.steps if any(step.deletes.values()) or any(step.resets.values()) or step.own_clear
+    ]:
+        say("Clearing all that is pending would delete:")
+        _show_steps(touched, plan)
+    else:
+        say("Clearing all that is pending would delete no rows")
+    return ExitCode.OK
+
+
+def clear(texts: Sequence[str], *, only: bool, yes: bool) -> ExitCode:
+    """Clear tasks, with everything downstream of them unless ``only`` they are meant; shows the plan, and asks."""
+    root = pipeline()
+    database = connected()
+    tasks = [task for text in texts for task in tasks_named(root, text)]
+    plan = clear_plan(root, tasks, downstream=not only)
+    if not plan.steps:
+        say(f"There is nothing to clear: {listed(plan.left_out)} is no ORM task")
+        return ExitCode.OK
+    say(f"To be cleared in {name_of(database)}:")
+    _show_steps(plan.steps, plan)
+    confirm(f"Clear {how_many(len(plan.steps), 'task')}?", yes=yes)
+    plan.apply()
+    say(f"Cleared {how_many(len(plan.steps), 'task')}. Run them again with: ozelot run")
+    return ExitCode.OK
+
+
+def _show_steps(steps: Sequence[ClearStep], plan: ClearPlan) -> None:
+    rows = []
+    for step in steps:
+        deletes = "known only to its own clear()" if step.own_clear else amounts(step.deletes) or "no rows"
+        rows.append((task_text(step.label), deletes, amounts(step.resets)))
+    show_table(("task", "rows to delete", "values to reset"), rows)
+    if any(plan.along.values()):
+        say(f"Along with these: {amounts(plan.along)}")
+    if plan.left_out:
+        say(f"Left as they are, being no ORM tasks: {listed([task_text(label) for label in plan.left_out])}")
+
+
+def _as_data(plan: ClearPlan) -> dict[str, Any]:
+    steps = [
+        {"task": step.label, "deletes": step.deletes, "resets": step.resets, "own_clear": step.own_clear}
+        for step in plan.steps
+    ]
+    return {"steps": steps, "along": plan.along, "left_out": plan.left_out}

@@ -1,0 +1,49 @@
+"""The database that a command is about."""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import DBAPIError
+
+from ozelot import client, sqlite, url
+from ozelot.client import Client
+from ozelot.errors import DatabaseUnavailable, OzelotError
+
+
+def connected(*, may_create: bool = False) -> Client:
+    """The configured database, after a first look at it.
+
+    Args:
+        may_create: whether an SQLite file that does not exist is to be made. Opening it would make an empty one, and
+            a report on that would only hide that its name was mistyped.
+
+    Raises:
+        DatabaseUnavailable: there is no connection, or no such file.
+    """
+    found = client.get_client()
+    if not may_create and not is_there(found):
+        path = sqlite.file_of(found.url)
+        raise DatabaseUnavailable(
+            f"There is no database file {path}: create it with 'ozelot db init', or name another with --database"
+        )
+    found.check_connection()
+    return found
+
+
+def is_there(database: Client) -> bool:
+    """Whether the database is not just an SQLite file that does not exist."""
+    path = sqlite.file_of(database.url)
+    return path is None or path.exists()
+
+
+def name_of(database: Client) -> str:
+    """How to name the database to a user: its URL, without what is secret in it."""
+    return url.hide_password(database.url)
+
+
+def error_from(exc: Exception) -> OzelotError | None:
+    """What the database said, in one line, where that is what the error is about."""
+    if not isinstance(exc, DBAPIError):
+        return None
+    found = client.get_client()
+    said = str(exc.orig).strip().splitlines() or [type(exc).__name__]
+    return DatabaseUnavailable(f"The database {name_of(found)} says: {url.without_password(found.url, said[0])}")

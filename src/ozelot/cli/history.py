@@ -1,0 +1,95 @@
+"""``ozelot history``: the runs of the past, and forgetting old ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ozelot.cli.asking import confirm
+from ozelot.cli.database import connected, name_of
+from ozelot.cli.naming import identity, nearest
+from ozelot.cli.output import (
+    amounts,
+    duration,
+    how_many,
+    moment,
+    moment_for_json,
+    prints_to_stderr,
+    say,
+    show_json,
+    show_table,
+    task_text,
+)
+from ozelot.errors import ExitCode, TaskNotFound
+from ozelot.orm import history
+from ozelot.orm.run import Run
+
+_HEADINGS = ("started (UTC)", "task", "state", "rows", "took", "where", "error")
+
+
+def show_runs(text: str | None, *, last: int | None, as_json: bool) -> ExitCode:
+    """Show runs, newest first: of all tasks, or of one, or of all of one class."""
+    with prints_to_stderr():
+        database = connected()
+        name, params = identity(text) if text is not None else (None, None)
+        with database.create_session() as session:
+            found = history.runs(session, name=name, params=params, last=last)
+            if text is not None and name is not None and not found:
+                known = {run.name for run in history.runs(session)}
+                raise TaskNotFound(f"No run of '{text}' is recorded.{nearest(name, known)}")
+    if as_json:
+        show_json([_as_data(run) for run in found])
+    elif found:
+        show_table(_HEADINGS, [_row(run) for run in found])
+    else:
+        say(f"No runs are recorded in {name_of(database)}")
+    return ExitCode.OK
+
+
+def _seconds(run: Run) -> float | None:
+    return (run.finished - run.started).total_seconds() if run.finished else None
+
+
+def _row(run: Run) -> list[str]:
+    error = (run.error or "").strip().splitlines()
+    return [
+        moment(run.started),
+        task_text(f"{run.name} {run.params}"),
+        run.state,
+        amounts(run.row_counts),
+        duration(_seconds(run)),
+        f"{run.host}, process {run.process}",
+        error[-1] if error else "",
+    ]
+
+
+def _as_data(run: Run) -> dict[str, Any]:
+    return {
+        "task": f"{run.name} {run.params}",
+        "name": run.name,
+        "params": run.params,
+        "state": run.state,
+        "started": moment_for_json(run.started),
+        "finished": moment_for_json(run.finished),
+        "seconds": _seconds(run),
+        "rows": run.row_counts,
+        "host": run.host,
+        "process": run.process,
+        "error": run.error,
+    }
+
+
+def prune(keep: int, *, yes: bool) -> ExitCode:
+    """Delete the records of old runs, but for the last ``keep`` of each task."""
+    database = connected()
+    with database.engine.connect() as connection:
+        counts = history.prunable(connection, keep)
+    total = sum(counts.values())
+    if not total:
+        say(f"There are no records to delete in {name_of(database)}")
+        return ExitCode.OK
+    say(f"To be deleted in {name_of(database)}: records of {amounts(counts)} runs. What they loaded stays")
+    confirm(f"Delete {how_many(total, 'record')}?", yes=yes)
+    with database.transaction() as session:
+        deleted = history.prune(session.connection(), keep)
+    say(f"Deleted {how_many(deleted, 'record')}")
+    return ExitCode.OK

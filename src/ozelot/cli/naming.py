@@ -1,0 +1,255 @@
+"""Finding the pipeline, and tasks in it, by what a user types.
+
+A pipeline is ``module:Class`` or ``module:Class(name=value)``; a task in its graph is ``Class``,
+``Class(name=value)``, or the label that ozelot prints: ``Class {'name': 'value'}``.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import re
+import sys
+import sysconfig
+import traceback
+from collections.abc import Collection, Iterable
+from types import ModuleType
+from typing import Any
+
+import luigi
+
+from ozelot import config
+from ozelot.cli.output import listed, visible
+from ozelot.errors import ConfigError, TaskNotFound
+from ozelot.etl.graph import walk
+from ozelot.etl.identity import task_label, task_name, task_params
+
+_TASK = re.compile(r"\s*([^\s({]+)\s*(?:\((.*)\)|(\{.*\}))?\s*", re.DOTALL)
+LIST_THEM = " List them with: ozelot status"
+_PAIR = re.compile(r"\s*(\w+)\s*=\s*(.*?)\s*", re.DOTALL)
+
+
+def split_task(text: str) -> tuple[str, dict[str, str]]:
+    """The name and the parameters of a task, as they were typed.
+
+    Raises:
+        TaskNotFound: the text has neither form.
+    """
+    match = _TASK.fullmatch(text)
+    if match is None:
+        raise TaskNotFound(f"'{text}' is no task: write Class or Class(name=value)")
+    name, arguments, printed = match.groups()
+    if printed is not None:
+        return name, _printed_params(text, printed)
+    params = {}
+    for part in _split(arguments or ""):
+        pair = _PAIR.fullmatch(part)
+        if pair is None:
+            raise TaskNotFound(f"'{part.strip()}' in '{text}' is no parameter: write {name}(name=value)")
+        params[pair[1]] = _unquoted(pair[2])
+    return name, params
+
+
+def _printed_params(text: str, printed: str) -> dict[str, str]:
+    try:
+        found = ast.literal_eval(printed)
+    except (SyntaxError, ValueError):
+        raise TaskNotFound(f"'{text}' is no task: write Class or Class(name=value)") from None
+    return {str(name): str(value) for name, value in found.items()} if isinstance(found, dict) else {}
+
+
+def _split(arguments: str) -> Iterable[str]:
+    """The parts between commas, but for commas within quotes or brackets."""
+    if not arguments.strip():
+        return []
+    parts, depth, quote = [""], 0, ""
+    for char in arguments:
+        if char == "," and not depth and not quote:
+            parts.append("")
+            continue
+        parts[-1] += char
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"" and parts[-1].rstrip(char).endswith("="):
+            quote = char
+        else:
+            depth += (char in "([{") - (char in ")]}")
+    return parts
+
+
+def _unquoted(value: str) -> str:
+    return value[1:-1] if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"" else value
+
+
+def pipeline_is_named() -> bool:
+    """Whether there is a pipeline at hand."""
+    return bool(config.PIPELINE)
+
+
+def pipeline() -> luigi.Task:
+    """The root of the pipeline that is configured or named on the command line; imports its models, too.
+
+    Raises:
+        ConfigError: none is, or it cannot be imported.
+        TaskNotFound: its module has no such task.
+    """
+    text = config.PIPELINE
+    if not text:
+        raise ConfigError(
+            "No pipeline is named: set PIPELINE = 'module:Class' in project_config.py, or add --pipeline module:Class"
+        )
+    module_name, colon, rest = str(text).partition(":")
+    if not colon or not module_name.strip() or not rest.strip():
+        raise ConfigError(f"PIPELINE is '{text}', but must be module:Class, as in staff.pipeline:LoadEverything")
+    module = imported(module_name.strip())
+    import_models()
+    name, params = split_task(rest)
+    cls = getattr(module, name, None)
+    if not (isinstance(cls, type) and issubclass(cls, luigi.Task)):
+        known = [other for other, found in vars(module).items() if _is_task_of(found, module)]
+        raise TaskNotFound(f"No task '{name}' in {module.__name__}.{nearest(name, known)}")
+    return _made(cls, params)
+
+
+def _is_task_of(found: object, module: ModuleType) -> bool:
+    return isinstance(found, type) and issubclass(found, luigi.Task) and found.__module__ == module.__name__
+
+
+def _made(cls: type[luigi.Task], params: dict[str, str]) -> luigi.Task:
+    values = {name: _parsed(cls, name, value) for name, value in params.items()}
+    try:
+        return cls(**values)
+    except luigi.parameter.ParameterException as exc:
+        raise TaskNotFound(f"{cls.__name__} cannot be made: {exc}. Write {cls.__name__}(name=value)") from None
+
+
+def _parsed(cls: type[luigi.Task], name: str, value: str) -> Any:
+    known: dict[str, luigi.Parameter[Any]] = dict(cls.get_params())
+    if name not in known:
+        raise TaskNotFound(f"{cls.__name__} has no parameter '{name}'.{nearest(name, list(known))}")
+    try:
+        return known[name].parse(value)
+    except Exception as exc:  # noqa: BLE001 - each class of parameters raises what it likes
+        raise TaskNotFound(f"'{value}' is no value for the parameter '{name}' of {cls.__name__}: {exc}") from None
+
+
+def import_models() -> None:
+    """Import what ``MODELS`` names, and the module of the pipeline, so that all models are known.
+
+    Raises:
+        ConfigError: a module cannot be imported, or neither setting is there.
+    """
+    models = config.MODELS
+    names = re.split(r"[\s,]+", models) if isinstance(models, str) else list(models or [])
+    if config.PIPELINE:
+        names.append(str(config.PIPELINE).partition(":")[0].strip())
+    names = [name for name in names if name]
+    if not names:
+        raise ConfigError(
+            "No models are named: set MODELS = 'module' (or PIPELINE = 'module:Class') in project_config.py, or add "
+            "--pipeline module:Class"
+        )
+    for name in names:
+        imported(name)
+
+
+def imported(name: str) -> ModuleType:
+    """A module of the user.
+
+    Raises:
+        ConfigError: it is not there, or fails to import; names the line of it that matters.
+    """
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as exc:  # whatever a user's module may raise
+        missing = getattr(exc, "name", None) if isinstance(exc, ModuleNotFoundError) else None
+        if missing and f"{name}.".startswith(f"{missing}."):
+            raise ConfigError(
+                f"No module '{name}' in this folder or on the path: call ozelot in the folder of the project"
+            ) from None
+        told = next(iter(str(exc).splitlines()), "")
+        if isinstance(exc, SyntaxError):
+            where, told = f"{exc.filename}, line {exc.lineno}", exc.msg
+        else:
+            where = _user_line(exc)
+        raise ConfigError(f"Cannot import {name}: {where}: {type(exc).__name__}: {told}") from exc
+
+
+def _user_line(exc: BaseException) -> str:
+    """The innermost line that is not of a library."""
+    frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if "<frozen" not in frame.filename]
+    libraries = (sys.prefix, *(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")))
+    own = [frame for frame in frames[1:] if not frame.filename.startswith(libraries)]
+    chosen = (own or frames)[-1]
+    return f"{chosen.filename}, line {chosen.lineno}"
+
+
+def tasks_named(root: luigi.Task, text: str) -> list[luigi.Task]:
+    """All tasks in the graph of ``root`` that the text means, requirements first.
+
+    Raises:
+        TaskNotFound: there is none.
+    """
+    if ":" in text.partition("(")[0].partition("{")[0]:
+        raise TaskNotFound(f"'{text}' is no task of the pipeline. To name another pipeline, write --pipeline {text}")
+    tasks = list(walk(root).tasks.values())
+    labels = {task_label(task): task for task in tasks}
+    if text.strip() in labels:
+        return [labels[text.strip()]]
+    name, params = split_task(text)
+    of_class = [task for task in tasks if name in (task_name(task), type(task).__name__)]
+    if not of_class:
+        known = {task_name(task) for task in tasks}
+        raise TaskNotFound(f"No task '{name}' in {type(root).__module__}.{nearest(name, known, LIST_THEM)}")
+    values = {key: _parsed(type(of_class[0]), key, value) for key, value in params.items()}
+    found = [task for task in of_class if all(getattr(task, key, None) == value for key, value in values.items())]
+    if not found:
+        there = listed([task_label(task) for task in of_class], limit=5)
+        raise TaskNotFound(f"No task {text} in {type(root).__module__}: of {name} there is {there}")
+    return found
+
+
+def task_named(root: luigi.Task, text: str | None) -> luigi.Task:
+    """The one task in the graph of ``root`` that the text means; the root itself without a text.
+
+    Raises:
+        TaskNotFound: it means none, or several.
+    """
+    if text is None:
+        return root
+    found = tasks_named(root, text)
+    if len(found) > 1:
+        name = type(found[0]).__name__
+        raise TaskNotFound(
+            f"{text} means {len(found)} tasks: {listed([task_label(task) for task in found], limit=5)}. "
+            f"Name one, as in '{_typed(name, found[0])}'"
+        )
+    return found[0]
+
+
+def _typed(name: str, task: luigi.Task) -> str:
+    params = task.to_str_params(only_significant=True, only_public=True)
+    return f"{name}({', '.join(f'{key}={params[key]}' for key in sorted(params))})"
+
+
+def identity(text: str) -> tuple[str, str | None]:
+    """Name and parameter string of a task, to look it up in the database; with no parameters typed, no such string.
+
+    The task may be long gone from the pipeline. Only where parameters are typed as ``Class(name=value)`` does the
+    pipeline have to say how they are stored.
+    """
+    name, params = split_task(text)
+    printed = text.strip().removeprefix(name).strip()
+    if not params or printed.startswith("{"):
+        return name, printed or None
+    task = task_named(pipeline(), text)
+    return task_name(task), task_params(task)
+
+
+def nearest(name: str, known: Collection[str], hint: str = "") -> str:
+    """A sentence to put behind an error: what was probably meant, else what there is."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if near:
+        return f" Did you mean {visible(near[0])}?{hint}"
+    return f" There is {listed(sorted(known), limit=5)}" if known else ""

@@ -1,0 +1,129 @@
+"""How commands print: tables, amounts and JSON.
+
+What comes from a database may hold anything. It is never taken for markup, and what would steer a terminal is shown
+as an escape. A terminal gets a table that fits it; a pipe or a file gets plain text of which nothing is cut.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+import typer
+
+_STYLES = {"complete": "green", "incomplete": "red", "complete on incomplete": "yellow"}
+_STYLES |= {"done": "green", "failed": "red", "aborted": "red", "running": "cyan"}
+_LONGEST_CELL = 300  # characters that a terminal is given of one value
+_WIDEST_COLUMN = 60  # characters to which plain columns are filled up
+
+
+def say(text: str = "") -> None:
+    """Print one line (or several)."""
+    typer.echo(text)
+
+
+def visible(text: str) -> str:
+    """``text`` in one line, with escapes for what is no printable character."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
+    )
+
+
+def task_text(label: str) -> str:
+    """A task as one would type it: no braces where it has no parameters."""
+    return label.removesuffix(" {}")
+
+
+def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[str] = ()) -> None:
+    """Print a table; columns of nothing but empty cells are left out.
+
+    Args:
+        headings: of the columns.
+        rows: their cells.
+        right: headings of the columns that are numbers.
+    """
+    kept = [number for number in range(len(headings)) if any(row[number] for row in rows)]
+    headings = [headings[number] for number in kept]
+    rows = [[visible(row[number]) for number in kept] for row in rows]
+    if sys.stdout.isatty():
+        _show_on_terminal(headings, rows, right)
+        return
+    widths = [
+        max((len(row[number]) for row in [headings, *rows] if len(row[number]) <= _WIDEST_COLUMN), default=0)
+        for number in range(len(headings))
+    ]
+    for row in [headings, *rows]:
+        cells = [
+            cell.rjust(width) if heading in right else cell.ljust(width)
+            for heading, cell, width in zip(headings, row, widths, strict=True)
+        ]
+        say("  ".join(cells).rstrip())
+
+
+def _show_on_terminal(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
+    for row in rows:
+        cells = [cell if len(cell) <= _LONGEST_CELL else f"{cell[:_LONGEST_CELL]}..." for cell in row]
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in cells))
+    Console(markup=False, emoji=False, highlight=False).print(table)
+
+
+def show_json(value: Any) -> None:
+    """Print data as JSON."""
+    say(json.dumps(value, indent=2))
+
+
+@contextlib.contextmanager
+def prints_to_stderr() -> Iterator[None]:
+    """Keep what a pipeline's own code prints out of what a command prints."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
+
+
+def how_many(number: int, what: str) -> str:
+    """``1 task``, ``2,000 tasks``."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def amounts(counts: Mapping[str, int]) -> str:
+    """``12 employee, 3 unit``: how many of what; nothing where there is none."""
+    return ", ".join(f"{number:,} {name}" for name, number in sorted(counts.items()) if number)
+
+
+def listed(names: Sequence[str], *, limit: int = 10) -> str:
+    """Names in one line, the first of them where there are many."""
+    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
+    return ", ".join(visible(name) for name in names[:limit]) + more
+
+
+def duration(seconds: float | None) -> str:
+    """``0.05 s``, ``2 min 03 s``, ``1 h 02 min``."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes_left = divmod(minutes, 60)
+    return f"{hours} h {minutes_left:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def moment(when: datetime.datetime | None) -> str:
+    """A time to the second, in UTC as it is stored."""
+    return f"{when:%Y-%m-%d %H:%M:%S}" if when else ""
+
+
+def moment_for_json(when: datetime.datetime | None) -> str | None:
+    """A time in ISO 8601 that says that it is UTC."""
+    return f"{when.isoformat()}Z" if when else None

@@ -1,0 +1,130 @@
+"""``ozelot status`` and ``ozelot verify``: what is complete, and what does not fit together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from ozelot.cli.database import connected, name_of
+from ozelot.cli.naming import pipeline, pipeline_is_named, task_named
+from ozelot.cli.output import (
+    amounts,
+    duration,
+    how_many,
+    moment,
+    moment_for_json,
+    prints_to_stderr,
+    say,
+    show_json,
+    show_table,
+    task_text,
+    visible,
+)
+from ozelot.errors import ExitCode
+from ozelot.etl import verify as library
+from ozelot.etl.status import State, TaskStatus, recorded, status
+
+_MANY = 20  # tasks of one class that are still shown one by one
+_HEADINGS = ("task", "state", "rows", "took", "ended (UTC)", "why")
+
+
+def show_status(text: str | None, *, as_json: bool, each: bool, without_pipeline: bool) -> ExitCode:
+    """Show the state of a task (or the root) and everything upstream.
+
+    Args:
+        text: the task.
+        as_json: print JSON.
+        each: show every task, also where a class has many.
+        without_pipeline: where no pipeline is named, show what the database alone can tell.
+    """
+    with prints_to_stderr():
+        if text is None and without_pipeline and not pipeline_is_named():
+            database = connected()
+            found, of_what = recorded(), f"recorded in {name_of(database)}"
+        else:
+            root = task_named(pipeline(), text)
+            connected()
+            found = status(root)
+            of_what = "of the pipeline" if text is None else f"of {visible(task_text(found[-1].label))} and upstream"
+    complete = sum(entry.state == State.COMPLETE for entry in found)
+    if as_json:
+        show_json([_as_data(entry) for entry in found])
+    elif not found:
+        say(f"No tasks are {of_what}")
+    else:
+        show_table(_HEADINGS, _rows(found, each=each))
+        say(f"{complete:,} of {how_many(len(found), 'task')} {of_what} are complete")
+    return ExitCode.OK if found and complete == len(found) else ExitCode.INCOMPLETE
+
+
+def _as_data(entry: TaskStatus) -> dict[str, Any]:
+    return {
+        "task": entry.label,
+        "name": entry.name,
+        "params": entry.params,
+        "state": str(entry.state),
+        "why": entry.why,
+        "when": moment_for_json(entry.when),
+        "seconds": entry.seconds,
+        "rows": entry.rows,
+    }
+
+
+def _rows(found: list[TaskStatus], *, each: bool) -> list[list[str]]:
+    by_name: dict[str, list[TaskStatus]] = {}
+    for entry in found:
+        by_name.setdefault(entry.name, []).append(entry)
+    rows = []
+    for entry in found:
+        group = by_name[entry.name]
+        if each or len(group) <= _MANY:
+            rows.append(_row(entry))
+        elif entry is group[-1]:  # in the place of its last, which comes after all that any of them requires
+            rows.append(_group_row(entry.name, group))
+    return rows
+
+
+def _row(entry: TaskStatus) -> list[str]:
+    rows = amounts(entry.rows)
+    return [task_text(entry.label), entry.state, rows, duration(entry.seconds), moment(entry.when), entry.why]
+
+
+def _group_row(name: str, group: list[TaskStatus]) -> list[str]:
+    states = Counter(str(entry.state) for entry in group)
+    state = (
+        ", ".join(f"{number:,} {state}" for state, number in states.items()) if len(states) > 1 else next(iter(states))
+    )
+    rows: Counter[str] = Counter()
+    for entry in group:
+        rows.update(entry.rows)
+    seconds = [entry.seconds for entry in group if entry.seconds is not None]
+    ends = [entry.when for entry in group if entry.when is not None]
+    reasons = Counter(entry.why for entry in group if entry.why)
+    why = ", ".join(f"{number:,} times: {why}" if number > 1 else why for why, number in reasons.most_common(1))
+    return [
+        f"{name} ({how_many(len(group), 'task')})",
+        state,
+        amounts(rows),
+        duration(sum(seconds)) if seconds else "",
+        moment(max(ends)) if ends else "",
+        f"{why}; and more" if len(reasons) > 1 else why,
+    ]
+
+
+def show_findings(text: str | None, *, as_json: bool) -> ExitCode:
+    """Show what does not fit together in the database, for a task (or the root) and everything upstream."""
+    with prints_to_stderr():
+        root = task_named(pipeline(), text)
+        connected()
+        found = library.verify(root)
+    if as_json:
+        show_json([{"kind": one.kind, "where": one.where, "what": one.what, "do": one.do} for one in found])
+    elif not found:
+        say("Nothing was found: markers, runs and rows fit together")
+    else:
+        show_table(
+            ("found", "where", "what", "what to do"),
+            [(one.kind, task_text(one.where), one.what, one.do) for one in found],
+        )
+        say(how_many(len(found), "finding"))
+    return ExitCode.INCOMPLETE if found else ExitCode.OK

@@ -1,0 +1,64 @@
+"""``ozelot db``: creating and dropping the tables of all models."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from ozelot.cli.asking import confirm
+from ozelot.cli.database import connected, name_of
+from ozelot.cli.naming import import_models
+from ozelot.cli.output import how_many, listed, say, show_table
+from ozelot.client import Client
+from ozelot.errors import ExitCode
+from ozelot.orm.base import Base
+
+
+def init(*, drop_first: bool, yes: bool) -> ExitCode:
+    """Create all tables that are missing; on request, after dropping those that are there."""
+    import_models()
+    database = connected(may_create=True)
+    if drop_first:
+        _drop(database, yes=yes)
+    missing = missing_tables(database)
+    Base.create_all(database)
+    if missing:
+        say(f"Created {how_many(len(missing), 'table')} in {name_of(database)}: {listed(missing, limit=20)}")
+    else:
+        say(f"All tables are there already in {name_of(database)}")
+    return ExitCode.OK
+
+
+def drop(*, yes: bool) -> ExitCode:
+    """Drop all tables of the models, with all rows and all that is known about runs."""
+    import_models()
+    database = connected()
+    if not _drop(database, yes=yes):
+        say(f"There is no table to drop in {name_of(database)}")
+    return ExitCode.OK
+
+
+def missing_tables(database: Client) -> list[str]:
+    """The names of tables of models that are not in the database."""
+    return sorted(set(Base.metadata.tables).difference(sa.inspect(database.engine).get_table_names()))
+
+
+def rows_by_table(database: Client) -> dict[str, int]:
+    """How many rows each table of a model has, of those that are there."""
+    with database.engine.connect() as connection:
+        there = set(sa.inspect(connection).get_table_names())
+        return {
+            table.name: connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0
+            for name, table in sorted(Base.metadata.tables.items())
+            if name in there
+        }
+
+
+def _drop(database: Client, *, yes: bool) -> int:
+    rows = rows_by_table(database)
+    if rows:
+        say(f"To be dropped in {name_of(database)}, with all rows:")
+        show_table(("table", "rows"), [(name, f"{number:,}") for name, number in rows.items()], right=("rows",))
+        confirm(f"Drop {how_many(len(rows), 'table')}?", yes=yes)
+        Base.drop_all(database)
+        say(f"Dropped {how_many(len(rows), 'table')}")
+    return len(rows)

@@ -1,0 +1,324 @@
+"""Every command, on a real pipeline and real databases."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+import ozelot
+from ozelot.cli.output import duration
+from ozelot.client import Client
+from ozelot.orm.base import Base
+from tests.cli import shop
+from tests.cli.calling import SHOP, called
+from tests.etl.heroes import build
+
+
+@pytest.fixture(autouse=True)
+def pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OZELOT_PIPELINE", SHOP)
+
+
+@pytest.fixture
+def loaded(sqlite_db: Client) -> Client:
+    Base.create_all(sqlite_db)
+    assert build(shop.LoadShop())
+    return sqlite_db
+
+
+def rows(database: Client, table: str) -> int:
+    with database.engine.connect() as connection:
+        return connection.scalar(sa.select(sa.func.count()).select_from(sa.table(table))) or 0
+
+
+def table_of(out: str) -> dict[str, str]:
+    """What stands behind the first column of each line."""
+    return {line.split("  ")[0]: line for line in out.splitlines()}
+
+
+def test_from_an_empty_database_to_a_full_one_and_back(db: Client) -> None:
+    made = called("db", "init")
+    assert made.code == 0 and " shelf" in made.out
+    assert called("db", "init").out.startswith("All tables are there already in ")
+
+    before = called("status")
+    assert before.code == 1
+    assert before.out.endswith("0 of 5 tasks of the pipeline are complete\n")
+    planned = called("plan")
+    assert planned.out.startswith("A run would run 5 tasks:\n")
+    assert planned.out.endswith("\nClearing all that is pending would delete no rows\n")
+
+    ran = called("run")
+    assert (ran.code, ran.out.splitlines()[-1]) == (0, "LoadShop {'years': '2'} is complete")
+    assert (rows(db, "shelf"), rows(db, "good")) == (2, 2)
+    after = called("status")
+    assert after.code == 0
+    assert after.out.endswith("5 of 5 tasks of the pipeline are complete\n")
+    assert "2 shelf.height" in table_of(after.out)["MeasureShelves"]
+    assert called("verify").code == 0
+    again = called("run")
+    assert again.code == 0 and "Complete already: 5\n" in again.out
+
+    refused = called("clear", "LoadGoods")
+    assert refused.code == 1 and rows(db, "good") == 2
+    assert called("clear", "LoadGoods(year=2021)", "--yes").code == 0
+    assert (rows(db, "shelf"), rows(db, "good")) == (2, 1)
+    assert called("run").code == 0
+    assert rows(db, "good") == 2
+
+    states = [run["state"] for run in json.loads(called("history", "LoadGoods", "--json").out)]
+    assert states[0] == "done" and sorted(states[1:]) == ["cleared", "done"]
+    assert called("history", "prune", "--keep", "1", "--yes").code == 0
+    assert called("clear", "LoadShelves", "--yes").code == 0
+    assert (rows(db, "shelf"), rows(db, "good")) == (0, 0)
+
+    assert called("db", "drop").code == 1
+    assert called("db", "drop", "--yes").code == 0
+    assert "shelf" not in sa.inspect(db.engine).get_table_names()
+    assert called("db", "drop", "--yes").out.startswith("There is no table to drop")
+
+
+def test_version_and_wrong_usage() -> None:
+    assert called("--version").out == f"ozelot {ozelot.__version__}\n"
+    for arguments in (["foo"], ["clear"], ["status", "--nothing"], ["history", "prune"], ["history", "--last", "0"]):
+        assert called(*arguments).code == 2, arguments
+
+
+def test_status_as_data_has_all_of_every_task(loaded: Client) -> None:
+    found = called("status", "--json", "--pipeline", f"{SHOP}(years=30)")
+    entries = json.loads(found.out)
+    assert found.code == 1 and len(entries) == 33
+    first = entries[0]
+    assert first["when"].endswith("Z") and first["seconds"] >= 0
+    assert {**first, "when": None, "seconds": None} == {
+        "task": "LoadShelves {}",
+        "name": "LoadShelves",
+        "params": "{}",
+        "state": "complete",
+        "why": "",
+        "when": None,
+        "seconds": None,
+        "rows": {"shelf": 2},
+    }
+    assert (entries[-1]["state"], entries[-1]["why"]) == ("incomplete", "it never ran")
+
+
+def test_a_class_of_many_tasks_is_one_line_unless_all_are_asked_for(loaded: Client) -> None:
+    grouped = called("status", "--pipeline", f"{SHOP}(years=30)").out
+    line = table_of(grouped)["LoadGoods (30 tasks)"]
+    assert "2 complete, 28 incomplete" in line and "2 good" in line and line.endswith("28 times: it never ran")
+    assert "LoadGoods {'year'" not in grouped
+    every = called("status", "--all", "--pipeline", f"{SHOP}(years=30)").out
+    assert every.count("LoadGoods {'year'") == 30
+
+
+def test_status_of_one_task_is_of_it_and_upstream(loaded: Client) -> None:
+    found = called("status", "LoadGoods(year=2020)", "--json")
+    assert [entry["task"] for entry in json.loads(found.out)] == ["LoadShelves {}", "LoadGoods {'year': '2020'}"]
+
+
+def test_status_without_a_pipeline_tells_what_the_database_knows(
+    loaded: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OZELOT_PIPELINE")
+    url = loaded.url.render_as_string()
+    found = called("status", "--database", url, "--json")
+    assert {entry["task"]: entry["state"] for entry in json.loads(found.out)} == {
+        "LoadShelves {}": "complete",
+        "MeasureShelves {}": "complete",
+        "LoadGoods {'year': '2020'}": "complete",
+        "LoadGoods {'year': '2021'}": "complete",
+        "LoadShop {'years': '2'}": "complete",
+    }
+    assert found.code == 0
+    assert called("status", "--database", url).out.endswith(f"5 of 5 tasks recorded in {url} are complete\n")
+
+
+def test_status_of_a_file_of_0_2_needs_no_pipeline_and_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OZELOT_PIPELINE")
+    path = tmp_path / "old.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "CREATE TABLE ormtargetmarker "
+            "(id INTEGER PRIMARY KEY, name VARCHAR(100), params VARCHAR(10000), created DATETIME)"
+        )
+        connection.execute("INSERT INTO ormtargetmarker VALUES (1, 'LoadOld', '{}', '2018-05-28 11:18:11.257000')")
+    connection.close()
+    path.chmod(0o444)
+    before = path.read_bytes()
+    found = called("status", "--database", f"sqlite:///{path}")
+    assert found.code == 0, found.err
+    assert "LoadOld" in found.out and "2018-05-28 11:18:11" in found.out
+    assert path.read_bytes() == before
+    assert sorted(other.name for other in tmp_path.iterdir()) == ["old.db"]
+
+
+@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write everything")
+def test_reports_work_in_a_folder_that_may_only_be_read(loaded: Client, tmp_path: Path) -> None:
+    loaded.engine.dispose()
+    tmp_path.chmod(0o555)
+    try:
+        for arguments in (["status"], ["plan"], ["verify"], ["history"]):
+            assert called(*arguments, "--database", f"sqlite:///{tmp_path / 'test.db'}").code == 0, arguments
+    finally:
+        tmp_path.chmod(0o755)
+
+
+def test_reports_change_nothing(loaded: Client, tmp_path: Path) -> None:
+    def content() -> list[str]:
+        with sqlite3.connect(tmp_path / "test.db") as connection:
+            found = list(connection.iterdump())
+        connection.close()
+        return found
+
+    before = content()
+    for arguments in (["status"], ["status", "--json"], ["plan"], ["verify"], ["history"], ["clear", "LoadShelves"]):
+        called(*arguments)
+    assert content() == before
+
+
+@pytest.mark.parametrize(
+    "arguments", ["status", "plan", "run", "verify", "history", "clear LoadShelves", "db drop --yes"]
+)
+def test_a_file_that_is_not_there_is_not_made(arguments: str, tmp_path: Path) -> None:
+    found = called(*arguments.split(), "--database", "sqlite:///nowhere.db")
+    assert (found.code, found.out) == (3, "")
+    assert found.err.startswith("error: There is no database file nowhere.db: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_plan_as_data_says_what_runs_and_what_would_go(loaded: Client) -> None:
+    shop.LoadShelves.mark_incomplete()
+    planned = json.loads(called("plan", "--json").out)
+    assert planned["run"] == ["LoadShelves {}", "MeasureShelves {}", "LoadShop {'years': '2'}"] or planned["run"] == []
+    steps = {step["task"]: step for step in planned["clear"]["steps"]}
+    assert steps["LoadShelves {}"]["deletes"] == {"shelf": 2}
+    assert steps["MeasureShelves {}"]["resets"] == {"shelf.height": 2}
+    assert steps["LoadGoods {'year': '2021'}"]["deletes"] == {"good": 1}
+    assert planned["clear"]["refused"] is None
+    text = called("plan").out
+    assert "Clearing all that is pending would delete:" in text
+    assert re.search(r"^LoadShelves +2 shelf$", text, re.MULTILINE)
+
+
+def test_clearing_only_what_others_stand_on_is_refused_in_one_line(loaded: Client) -> None:
+    refused = called("clear", "LoadShelves", "--only", "--yes")
+    assert refused.code == 1
+    assert refused.err.startswith("error: ") and refused.err.count("\n") == 1
+    assert rows(loaded, "shelf") == 2
+    assert called("clear", "LoadGoods", "--only", "--yes").code == 0
+    assert (rows(loaded, "good"), called("status", "MeasureShelves").code) == (0, 0)
+
+
+def test_findings_are_data_and_the_exit_code(loaded: Client) -> None:
+    clean = called("verify", "--json")
+    assert (clean.code, json.loads(clean.out)) == (0, [])
+    with loaded.engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM good"))
+    found = called("verify", "--json")
+    assert found.code == 1
+    assert all(set(finding) == {"kind", "where", "what", "do"} for finding in json.loads(found.out))
+    shown = called("verify")
+    assert shown.code == 1 and "LoadGoods {'year': '2020'}" in shown.out
+
+
+def test_history_is_of_all_of_a_class_or_of_a_task(loaded: Client) -> None:
+    assert len(json.loads(called("history", "--json").out)) == 5
+    assert len(json.loads(called("history", "--json", "--last", "2").out)) == 2
+    assert len(json.loads(called("history", "LoadGoods", "--json").out)) == 2
+    for text in ("LoadGoods(year=2021)", "LoadGoods {'year': '2021'}"):
+        (run,) = json.loads(called("history", "show", text, "--json").out)
+        assert (run["task"], run["state"], run["rows"]) == ("LoadGoods {'year': '2021'}", "done", {"good": 1})
+    unknown = called("history", "LoadGood")
+    assert unknown.code == 2 and "Did you mean LoadGoods?" in unknown.err
+
+
+def test_pruning_says_what_would_go_and_goes_only_with_yes(loaded: Client) -> None:
+    assert called("history", "prune", "--keep", "0").out.startswith("There are no records to delete")
+    called("clear", "LoadGoods", "--yes")
+    asked = called("history", "prune", "--keep", "0")
+    assert asked.code == 1 and "3 cleared" in asked.out
+    assert called("history", "prune", "--keep", "0", "--yes").out.endswith("Deleted 3 records\n")
+    assert len(json.loads(called("history", "--json").out)) == 2
+
+
+def test_a_failure_is_summed_up_with_its_reason_and_what_it_kept_from_running(sqlite_db: Client) -> None:
+    Base.create_all(sqlite_db)
+    Path("out of stock").touch()
+    failed = called("run")
+    assert failed.code == 1
+    assert "Failed: 2\n" in failed.out
+    assert "LoadGoods {'year': '2020'}: " in failed.out and "stock" in failed.out
+    assert "\x1b" not in failed.out
+    assert "Not reached: 1: LoadShop" in failed.out
+    assert failed.out.endswith("3 tasks of 5 left. See: ozelot status\n")
+    assert "INFO: Informed scheduler" not in failed.err
+    assert "failed" in called("history", "LoadGoods").out
+
+
+def test_a_missing_input_file_is_what_failed(sqlite_db: Client) -> None:
+    Base.create_all(sqlite_db)
+    found = called("run", "--pipeline", "tests.cli.shop:NeedsFile")
+    assert found.code == 1
+    assert "Failed: 1\n  PriceFile: its output is not there\nNot reached: 1: NeedsFile\n" in found.out
+
+
+def test_a_run_on_top_of_what_is_pending_says_how_to_go_on(loaded: Client) -> None:
+    shop.LoadShelves.mark_incomplete()
+    found = called("run")
+    assert found.code == 1
+    assert found.out.endswith('Clear it with what stands on it, and run again: ozelot clear "LoadShelves"\n')
+    assert called("clear", "LoadShelves", "--yes").code == 0
+    assert called("run").code == 0
+
+
+def test_tables_that_were_never_made_are_named_with_what_to_do(sqlite_db: Client) -> None:
+    with sqlite_db.engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE other (id INTEGER)"))
+    found = called("run")
+    assert found.code == 1
+    assert "Create all that are missing with: ozelot db init\n" in found.out
+
+
+def test_init_with_drop_shows_what_goes_and_needs_a_yes(loaded: Client) -> None:
+    refused = called("db", "init", "--drop")
+    assert refused.code == 1
+    assert re.search(r"^shelf +2$", refused.out, re.MULTILINE)
+    assert "no terminal" in refused.err
+    assert rows(loaded, "shelf") == 2
+    assert called("db", "init", "--drop", "--yes").code == 0
+    assert rows(loaded, "shelf") == 0
+
+
+def test_diagrams_are_written_where_they_are_wanted(loaded: Client) -> None:
+    drawn = called("diagram", "pipeline", "--out", "new/shop")
+    assert drawn.code == 0
+    assert all(Path(line).is_file() for line in drawn.out.splitlines())
+    assert "complete" in Path("new/shop.dot").read_text()
+    assert called("diagram", "schema").code == 0
+    assert "shelf" in Path("schema.dot").read_text()
+
+
+def test_a_pipeline_can_be_drawn_before_there_is_a_database() -> None:
+    assert called("diagram", "pipeline", "--database", "sqlite:///nowhere.db").code == 0
+    assert "incomplete" not in Path("pipeline.dot").read_text()
+    assert not Path("nowhere.db").exists()
+
+
+def test_times_are_told_in_units_that_fit() -> None:
+    assert [duration(seconds) for seconds in (None, 0.004, 9.99, 59.94, 123.4, 3720)] == [
+        "",
+        "0.00 s",
+        "9.99 s",
+        "59.9 s",
+        "2 min 03 s",
+        "1 h 02 min",
+    ]

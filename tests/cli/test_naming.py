@@ -1,0 +1,149 @@
+"""Finding a pipeline and its tasks by what is typed, and saying what is wrong with it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from ozelot.cli.naming import split_task, tasks_named
+from ozelot.cli.output import visible
+from ozelot.errors import TaskNotFound
+from ozelot.etl.identity import task_label
+from tests.cli import shop
+from tests.cli.calling import SHOP, called
+
+
+@pytest.fixture(autouse=True)
+def empty_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OZELOT_DATABASE_URL", "sqlite://")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Load", ("Load", {})),
+        ("sales.Load()", ("sales.Load", {})),
+        ("Load(a=1, b = two words )", ("Load", {"a": "1", "b": "two words"})),
+        ("Load(day=2020-01-31,note='a, b')", ("Load", {"day": "2020-01-31", "note": "a, b"})),
+        ("Load(years=[1, 2], it=it's)", ("Load", {"years": "[1, 2]", "it": "it's"})),
+        ('Load(note="")', ("Load", {"note": ""})),
+        ("Load {'a': '1', 'b': 'it\\'s'}", ("Load", {"a": "1", "b": "it's"})),
+    ],
+)
+def test_a_task_is_read_as_it_is_typed_or_printed(text: str, expected: tuple[str, dict[str, str]]) -> None:
+    assert split_task(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "Load(", "Load(1)", "Load {1", "Load {'a': open('x')}"])
+def test_what_is_no_task_is_refused(text: str) -> None:
+    with pytest.raises(TaskNotFound):
+        split_task(text)
+
+
+def test_a_class_means_all_of_its_tasks_and_parameters_choose() -> None:
+    root = shop.LoadShop(years=3)
+    labels = [f"LoadGoods {{'year': '{year}'}}" for year in (2020, 2021, 2022)]
+    assert [task_label(task) for task in tasks_named(root, "LoadGoods")] == labels
+    for text in ("LoadGoods(year=2021)", "LoadGoods(year=02021)", labels[1]):
+        assert [task_label(task) for task in tasks_named(root, text)] == [labels[1]]
+
+
+def test_whatever_is_printed_of_a_task_can_be_typed() -> None:
+    root = shop.Odd()
+    assert tasks_named(root, task_label(root)) == [root]
+    assert tasks_named(root, visible(task_label(root))) == [root]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("LoadGood", "No task 'LoadGood' in tests.cli.shop. Did you mean LoadGoods? List them with: ozelot status"),
+        ("zzz", "No task 'zzz' in tests.cli.shop. There is LoadGoods, LoadShelves, LoadShop, MeasureShelves"),
+        ("LoadGoods(yaer=1)", "LoadGoods has no parameter 'yaer'. Did you mean year?"),
+        ("LoadGoods(year=x)", "'x' is no value for the parameter 'year' of LoadGoods: invalid literal"),
+        ("LoadGoods(year=1)", "No task LoadGoods(year=1) in tests.cli.shop: of LoadGoods there is LoadGoods {'year':"),
+        (
+            "LoadGoods",
+            "LoadGoods means 2 tasks: LoadGoods {'year': '2020'}, LoadGoods {'year': '2021'}. Name one, as in ",
+        ),
+        ("shop:LoadGoods", "'shop:LoadGoods' is no task of the pipeline. To name another pipeline, write --pipeline "),
+    ],
+)
+def test_a_name_that_means_no_one_task_is_answered_with_what_to_type(text: str, message: str) -> None:
+    found = called("status", text, "--pipeline", SHOP)
+    assert (found.code, found.out) == (2, "")
+    assert found.err.startswith(f"error: {message}")
+    assert found.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "code", "message"),
+    [
+        ("nowhere:Load", 3, "No module 'nowhere' in this folder or on the path"),
+        ("tests.cli.nowhere:Load", 3, "No module 'tests.cli.nowhere' in this folder or on the path"),
+        ("tests.cli.shop", 3, "PIPELINE is 'tests.cli.shop', but must be module:Class"),
+        ("tests.cli.shop:LoadShp", 2, "No task 'LoadShp' in tests.cli.shop. Did you mean LoadShop?"),
+        ("tests.cli.shop:Shelf", 2, "No task 'Shelf' in tests.cli.shop."),
+        ("tests.cli.shop:LoadGoods", 2, "LoadGoods cannot be made: "),
+        ("tests.cli.shop:LoadShop(years=many)", 2, "'many' is no value for the parameter 'years' of LoadShop"),
+    ],
+)
+def test_a_pipeline_that_is_not_there_is_one_line(pipeline: str, code: int, message: str) -> None:
+    found = called("status", "--pipeline", pipeline)
+    assert (found.code, found.out) == (code, "")
+    assert found.err.startswith(f"error: {message}")
+    assert found.err.count("\n") == 1
+
+
+def test_what_would_steer_a_terminal_is_escaped_in_errors() -> None:
+    assert called("status", "\x1b[31mLoad\n", "--pipeline", SHOP).err.startswith("error: No task '\\x1b[31mLoad'")
+
+
+def test_no_pipeline_says_where_to_name_one() -> None:
+    for arguments in (["status"], ["run"], ["plan"], ["clear", "Load"], ["verify"], ["diagram", "pipeline"]):
+        found = called(*arguments)
+        assert found.code == 3
+        assert found.err == (
+            "error: No pipeline is named: set PIPELINE = 'module:Class' in project_config.py, or add --pipeline "
+            "module:Class\n"
+        )
+    assert called("db", "init").err.startswith("error: No models are named: set MODELS")
+
+
+@pytest.mark.parametrize(
+    ("code", "line", "cause"),
+    [
+        ("import os\n1 / 0\n", 2, "ZeroDivisionError: division by zero"),
+        ("import os\n\nx = (\n", 3, "SyntaxError: '(' was never closed"),
+        ("import no_such_library\n", 1, "ModuleNotFoundError: No module named 'no_such_library'"),
+        ("import luigi\nluigi.IntParameter(foo=1)\n", 2, "TypeError: "),
+        ("import sys\nsys.exit('no')\n", 2, "SystemExit: no"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_one_line_with_the_place_and_the_cause(
+    code: str, line: int, cause: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"broken_{abs(hash(code))}.py"
+    path.write_text(code)
+    found = called("status", "--pipeline", f"{path.stem}:Load")
+    assert found.code == 3
+    assert found.err.startswith(f"error: Cannot import {path.stem}: {path}, line {line}: {cause}")
+    assert found.err.count("\n") == 1
+    monkeypatch.delitem(sys.modules, path.stem, raising=False)
+
+
+def test_models_that_the_pipeline_does_not_import_are_named_by_a_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "more_models.py").write_text(
+        "from ozelot.orm.base import Base\nclass Unheard(Base):\n    __tablename__ = 'unheard'\n"
+    )
+    monkeypatch.setenv("OZELOT_MODELS", "tests.cli.shop, more_models")
+    made = called("db", "init", "--database", f"sqlite:///{tmp_path / 'new.db'}")
+    assert made.code == 0 and "unheard" in made.out
+    from ozelot.orm import base
+
+    base.Base.metadata.remove(base.Base.metadata.tables["unheard"])
+    del base.model_registry["Unheard"]

@@ -1,0 +1,170 @@
+"""What depends on where a command runs: at a terminal, in a pipe, interrupted, or with nobody reading."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.calling import SHOP, Called, at_terminal, command, environment, process
+
+pytest.importorskip("pty")
+
+ESCAPE = "\x1b"
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a database; the pipeline is named in the environment."""
+    monkeypatch.setenv("OZELOT_PIPELINE", SHOP)
+    made = process(tmp_path, "db", "init")
+    assert made.code == 0, made.err
+    return tmp_path
+
+
+def test_a_run_at_a_terminal_shows_a_bar_and_then_the_summary(shop: Path) -> None:
+    ran = at_terminal(shop, "run")
+    assert ran.code == 0, ran.out
+    assert re.search(r"\d/5", ran.out) and ESCAPE in ran.out
+    assert "running  " not in ran.out
+    end = ran.out.splitlines()[-2:]
+    assert "Ran 5 in " in end[0]
+    assert end[1] == "LoadShop {'years': '2'} is complete"
+
+
+def test_a_failure_stays_on_the_screen(shop: Path) -> None:
+    (shop / "out of stock").touch()
+    ran = at_terminal(shop, "run")
+    assert ran.code == 1
+    assert re.search(r"failed   LoadGoods \{'year': '2020'\}  .* s  RuntimeError: no goods \[red\]", ran.out)
+
+
+def test_a_run_in_a_pipe_is_lines_without_colours(shop: Path) -> None:
+    ran = process(shop, "run")
+    assert ran.code == 0
+    assert ESCAPE not in ran.out
+    assert ran.out.startswith("running  LoadShelves\ndone     LoadShelves  0.")
+    assert "luigi" not in ran.err.lower()
+    assert [line.rpartition(" - ")[2] for line in ran.err.splitlines()] == ["Client connecting to: sqlite:///ozelot.db"]
+
+
+def test_verbose_shows_what_luigi_says_on_stderr(shop: Path) -> None:
+    ran = process(shop, "run", "--verbose")
+    assert "Luigi Execution Summary" in ran.err
+    assert "Luigi" not in ran.out
+
+
+def test_a_question_is_answered_at_a_terminal(shop: Path) -> None:
+    process(shop, "run")
+    for answer in ("n", "", "nonsense"):
+        kept = at_terminal(shop, "clear", "LoadGoods", answers=[answer])
+        assert (kept.code, kept.out.splitlines()[-1]) == (1, "error: Nothing was changed")
+    cleared = at_terminal(shop, "clear", "LoadGoods", answers=["y"])
+    assert (cleared.code, "Clear 3 tasks? [y/N] " in cleared.out) == (0, True)
+    assert process(shop, "status").code == 1
+    dropped = at_terminal(shop, "db", "init", "--drop", answers=["YES"])
+    assert (dropped.code, "Drop 5 tables? [y/N] " in dropped.out) == (0, True)
+
+
+@pytest.mark.parametrize("arguments", ["clear LoadGoods", "db init --drop", "db drop", "history prune --keep 0"])
+def test_without_a_terminal_nothing_is_asked_and_nothing_deleted(arguments: str, shop: Path) -> None:
+    process(shop, "run")
+    process(shop, "clear", "LoadShelves", "--yes")
+    process(shop, "run")
+    refused = process(shop, *arguments.split())
+    assert refused.code == 1
+    assert refused.err == "error: Nothing was changed: there is no terminal to ask at. To go ahead without, add --yes\n"
+    assert process(shop, "status").code == 0
+    assert process(shop, *arguments.split(), "--yes").code == 0
+
+
+def test_ctrl_c_ends_a_run_with_one_line_and_nothing_half_done(shop: Path) -> None:
+    ended = at_terminal(shop, "run", "--pipeline", "tests.cli.shop:Stuck", interrupt_at=shop / "stuck")
+    assert ended.code == 130
+    assert "Traceback" not in ended.out
+    assert ended.out.endswith("Interrupted\n")
+    found = json.loads(process(shop, "status", "--json", "--pipeline", "tests.cli.shop:Stuck").out)
+    assert [entry["state"] for entry in found] == ["incomplete"]
+
+
+@pytest.mark.parametrize("arguments", ["--help", "status", "status --all --pipeline {}(years=4000)", "history --json"])
+def test_nobody_reading_is_no_error(arguments: str, shop: Path) -> None:
+    line = [argument.format(SHOP) for argument in arguments.split()]
+    started = subprocess.Popen(
+        command(*line), cwd=shop, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert started.stdout is not None and started.stderr is not None
+    started.stdout.close()
+    assert started.stderr.read() == ""
+    started.stderr.close()
+    assert started.wait(timeout=60) == 141
+
+
+def test_nothing_is_cut_in_a_pipe_and_nothing_steers_the_terminal(shop: Path) -> None:
+    odd = "tests.cli.shop:Odd"
+    process(shop, "run", "--pipeline", odd)
+    text = "Odd {'text': '[bold]\\x1b]0;title\\x07\\n" + "x" * 500 + "'}"
+    piped = process(shop, "status", "--pipeline", odd, COLUMNS="40")
+    assert text in piped.out and ESCAPE not in piped.out
+    assert f"[exit {piped.code}]" == "[exit 0]"
+    seen = at_terminal(shop, "status", "--pipeline", odd)
+    assert "[bold]" in seen.out and f"{ESCAPE}]0;title" not in seen.out and "\x07" not in seen.out
+    for arguments in (["history"], ["plan"], ["run"], ["clear", "Odd"]):
+        shown = at_terminal(shop, *arguments, "--pipeline", odd, answers=["n"])
+        assert f"{ESCAPE}]0;title" not in shown.out and "\x07" not in shown.out, arguments
+
+
+def test_json_is_alone_on_stdout_whatever_the_pipeline_prints(shop: Path) -> None:
+    for name in ("status", "plan", "verify"):
+        found = process(shop, name, "--json", "--verbose", "--pipeline", "tests.cli.shop:Talking")
+        json.loads(found.out)
+        assert "printed by requires()" in found.err and "Client connecting to" in found.err
+    assert json.loads(process(shop, "history", "--json").out) == []
+
+
+def test_no_password_is_ever_shown(tmp_path: Path) -> None:
+    url = "postgresql+psycopg://me:s3cret@127.0.0.1:1/shop"
+    for arguments in (["status"], ["run"], ["run", "--verbose"], ["db", "init"]):
+        found: Called = process(tmp_path, *arguments, "--database", url, "--pipeline", SHOP)
+        assert found.code == 3
+        assert found.err.splitlines()[-1].startswith(
+            "error: Cannot connect to postgresql+psycopg://me:[password hidden]@"
+        )
+        assert "s3cret" not in found.out + found.err and "Traceback" not in found.err
+
+
+def test_a_project_is_found_in_the_current_folder(tmp_path: Path) -> None:
+    (tmp_path / "project_config.py").write_text(
+        "PIPELINE = 'mine:Nothing'\nDATABASE_URL = 'sqlite:///mine.db'\nprint('hello')\n"
+    )
+    (tmp_path / "mine.py").write_text(
+        "from ozelot.etl import tasks\nclass Nothing(tasks.ORMTask):\n    creates = ()\n    def run(self): pass\n"
+    )
+    assert process(tmp_path, "db", "init").code == 0
+    assert process(tmp_path, "run").code == 0
+    assert (tmp_path / "mine.db").exists()
+    # As the installed script starts: without the current folder on the path.
+    code = "import sys; sys.path.remove(''); from ozelot.cli.app import main; main(['status', '--json'])"
+    script = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True
+    )
+    assert json.loads(script.stdout)[0]["state"] == "complete"
+
+
+def test_a_broken_project_config_is_one_line_and_no_hindrance_to_help(tmp_path: Path) -> None:
+    (tmp_path / "project_config.py").write_text("1 / 0\n")
+    assert process(tmp_path, "status", "--help").code == 0
+    found = process(tmp_path, "status")
+    assert (found.code, found.err.count("\n")) == (3, 1)
+    assert "project_config.py (line 1): ZeroDivisionError" in found.err
+
+
+def test_what_a_database_says_is_one_line(shop: Path) -> None:
+    (shop / "other.db").write_bytes(b"no database at all, but long enough to be taken for one by its size" * 20)
+    found = process(shop, "status", "--database", "sqlite:///other.db")
+    assert (found.code, found.err.count("\n")) == (3, 1)
+    assert found.err.startswith("error: ") and "Traceback" not in found.err
