@@ -1,0 +1,103 @@
+"""The page on the command line is true: its examples run, and it has every command and option."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from ozelot.cli.app import app
+from tests.test_documentation import environment
+
+PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+MARK = "@@@ next @@@"
+
+
+def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """Every command that does something, with all that has to be typed for it."""
+    if not hasattr(command, "commands"):
+        yield name, command
+    for inner_name, inner in getattr(command, "commands", {}).items():
+        yield from commands(inner, f"{name} {inner_name}")
+
+
+COMMANDS = dict(commands(typer.main.get_command(app), "ozelot"))
+
+
+def section(name: str) -> str:
+    (found,) = re.findall(rf"^## `{name}(?: [^`]*)?`\n(.*?)(?=^## )", PAGE, re.DOTALL | re.MULTILINE)
+    return str(found)
+
+
+def test_the_page_shows_what_the_commands_print(tmp_path: Path) -> None:
+    for name, code in re.findall(r"as `(\w+\.py)`.*?\n\n```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE):
+        (tmp_path / name).write_text(code)
+    (tmp_path / "bin").mkdir()
+    shim = tmp_path / "bin" / "ozelot"
+    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -W ignore -m ozelot "$@"\n')
+    shim.chmod(0o755)
+    examples = []
+    for block in re.findall(r"^```console\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE):
+        examples += re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
+    script = "\n".join(f"{command}\ncode=$?\ncd {tmp_path}\necho '{MARK}'\n(exit $code)" for command, _ in examples)
+    done = subprocess.run(
+        ["sh", "-c", script],
+        cwd=tmp_path,
+        env={**environment(), "PATH": f"{shim.parent}:/usr/bin:/bin"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    printed = done.stdout.split(f"{MARK}\n")[:-1]
+    assert len(printed) == len(examples) > 20
+    checker = doctest.OutputChecker()
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE  # columns are as wide as the times in them
+    for (command, expected), got in zip(examples, printed, strict=True):
+        assert checker.check_output(f"[...]{expected}", f"[...]{got}", flags), f"{command}\n{got}"
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "ozelot history show"])
+def test_every_command_has_a_section_with_all_its_options(name: str) -> None:
+    text = section("ozelot history" if name == "ozelot history prune" else name)
+    for parameter in COMMANDS[name].params:
+        for option in [option for option in parameter.opts if option.startswith("--") and option != "--help"]:
+            assert f"`{option}" in text or f" {option} " in text, option
+
+
+def test_options_of_ozelot_itself_are_told() -> None:
+    for parameter in typer.main.get_command(app).params:
+        for option in parameter.opts:
+            assert f"`{option}`" in PAGE, option
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_every_command_says_what_it_does_and_what_else_can_be_typed(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *name.split(), "--help"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.startswith(f"Usage: {name} ")
+    assert "--database" in done.stdout
+    for parameter in COMMANDS[name].params:
+        assert all(option in done.stdout for option in parameter.opts if option.startswith("--"))
+
+
+def test_help_imports_nothing_that_takes_long() -> None:
+    code = (
+        "import sys; sys.argv = ['ozelot', '--help']\n"
+        "import ozelot.cli.app\n"
+        "try: ozelot.cli.app.main()\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'luigi', 'sqlalchemy', 'rich', 'pydantic', 'project_config'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.endswith("\n[]\n")
