@@ -9,11 +9,11 @@ from pathlib import Path
 import luigi
 from sqlalchemy import func, inspect, select
 
-import ozelot.etl.util
-import ozelot.orm.base
 from ozelot import cache, client, config
+from ozelot.cli import diagrams as drawing
+from ozelot.cli import tables
 from ozelot.errors import ExitCode, exit_on_error
-from ozelot.etl import tasks
+from ozelot.etl.tasks import check_completion
 from superheroes import checks, models, pipeline, snapshot
 
 FOLDER = Path(__file__).resolve().parent
@@ -42,16 +42,8 @@ def getdata(*, replace: bool = False) -> int:
 
 
 def initdb(*, yes: bool = False) -> int:
-    """Drop all tables and create them again; where they hold rows, only on consent."""
-    held = {table: rows for table, rows in (rows_by_table() or {}).items() if rows}
-    if held:
-        print("These tables hold rows, which will be deleted:")
-        print_table(held)
-        if not yes and not consents():
-            return refuse("Nothing was changed. To delete them: manage.py initdb --yes")
-    models.reinitialize()
-    print(f"Created {len(MODELS)} empty tables.")
-    return ExitCode.OK
+    """Drop all tables and create them again; where there are some, only on consent."""
+    return tables.init(drop_first=True, yes=yes)
 
 
 def ingest() -> int:
@@ -60,7 +52,7 @@ def ingest() -> int:
         return refuse("There are tables missing. Create them with: manage.py initdb")
     roots = [pipeline.LoadEverything(), checks.Tests()]
     luigi.build(roots, local_scheduler=True, workers=1, log_level="WARNING")
-    complete = [tasks.check_completion(root) for root in roots]
+    complete = [check_completion(root) for root in roots]
     if all(complete):
         print("Everything is loaded, and passed all checks.")
         return ExitCode.OK
@@ -81,14 +73,7 @@ def analyze(directory: Path) -> int:
 
 def diagrams(directory: Path) -> int:
     """Draw the pipeline and the data model."""
-    directory.mkdir(parents=True, exist_ok=True)
-    drawn = [
-        *ozelot.etl.util.render_diagram(pipeline.LoadEverything(), directory / "pipeline"),
-        *ozelot.orm.base.render_diagram(directory / "schema"),
-    ]
-    for path in drawn:
-        print(shown(path))
-    return ExitCode.OK
+    return max(drawing.draw_pipeline(shown(directory / "pipeline")), drawing.draw_schema(shown(directory / "schema")))
 
 
 def demo(directory: Path) -> int:
@@ -136,14 +121,6 @@ def print_table(rows: dict[str, int]) -> None:
     """Print numbers under each other."""
     for table, number in rows.items():
         print(f"  {table:<16}{number:>8,}")
-
-
-def consents() -> bool:
-    """Whether somebody at a terminal says yes; where there is no terminal, nobody does."""
-    if not sys.stdin.isatty():
-        print("There is no terminal to ask at.", file=sys.stderr)
-        return False
-    return input("Delete them? [y/N] ").strip().lower() in ("y", "yes")
 
 
 def shown(path: Path) -> Path:

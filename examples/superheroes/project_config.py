@@ -8,6 +8,10 @@ FOLDER = Path(__file__).resolve().parent
 DATABASE_URL = f"sqlite:///{FOLDER / 'superheroes.db'}"
 REQUEST_CACHE_PATH = str(FOLDER / "web_cache.db")
 
+# What the command `ozelot` is about.
+PIPELINE = "superheroes.pipeline:LoadEverything"
+MODELS = ["superheroes.models"]
+
 WIKI_URL = "https://marvel.fandom.com"
 
 # Load only the characters of these universes, as in {"Earth-616", "Earth-199999"}; None loads all. Pages whose
