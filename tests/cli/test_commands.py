@@ -116,6 +116,10 @@ def test_a_class_of_many_tasks_is_one_line_unless_all_are_asked_for(loaded: Clie
     assert "LoadGoods {'year'" not in grouped
     every = called("status", "--all", "--pipeline", f"{SHOP}(years=30)").out
     assert every.count("LoadGoods {'year'") == 30
+    planned = called("plan", "--pipeline", f"{SHOP}(years=30)").out
+    assert table_of(planned)["LoadGoods (28 tasks)"].endswith("28 times: it never ran")
+    cleared = called("clear", "LoadGoods", "--pipeline", f"{SHOP}(years=30)").out
+    assert table_of(cleared)["LoadGoods (30 tasks)"].endswith("2 good")
 
 
 def test_status_of_one_task_is_of_it_and_upstream(loaded: Client) -> None:

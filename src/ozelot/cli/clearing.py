@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from ozelot.cli.database import connected, name_of
 from ozelot.cli.naming import pipeline, task_named, tasks_named
 from ozelot.cli.output import (
     amounts,
+    grouped,
     how_many,
     listed,
     prints_to_stderr,
@@ -20,6 +22,7 @@ from ozelot.cli.output import (
     task_text,
     visible,
 )
+from ozelot.cli.state import reason
 from ozelot.errors import ClearRefused, ExitCode, NotClearable
 from ozelot.etl.completion import clear_plan
 from ozelot.etl.graph import walk
@@ -46,7 +49,8 @@ def show_plan(text: str | None, *, as_json: bool) -> ExitCode:
         return ExitCode.OK
     if planned:
         say(f"A run would run {how_many(len(planned), 'task')}:")
-        show_table(("task", "why"), [(task_text(label), found[label].why) for label in planned])
+        groups = grouped(planned, str)
+        show_table(("task", "why"), [(name, reason([found[label].why for label in group])) for name, group in groups])
     else:
         say("A run would run nothing")
     say()
@@ -81,9 +85,15 @@ def clear(texts: Sequence[str], *, only: bool, yes: bool) -> ExitCode:
 
 def _show_steps(steps: Sequence[ClearStep], plan: ClearPlan) -> None:
     rows = []
-    for step in steps:
-        deletes = "known only to its own clear()" if step.own_clear else amounts(step.deletes) or "no rows"
-        rows.append((task_text(step.label), deletes, amounts(step.resets)))
+    for name, group in grouped(steps, lambda step: step.label):
+        deletes: Counter[str] = Counter()
+        resets: Counter[str] = Counter()
+        for step in group:
+            deletes.update(step.deletes)
+            resets.update(step.resets)
+        unknown = any(step.own_clear for step in group)
+        told = "known only to its own clear()" if unknown else amounts(deletes) or "no rows"
+        rows.append((name, told, amounts(resets)))
     show_table(("task", "rows to delete", "values to reset"), rows)
     if any(plan.along.values()):
         say(f"Along with these: {amounts(plan.along)}")

@@ -10,14 +10,17 @@ import contextlib
 import datetime
 import json
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import typer
+
+_T = TypeVar("_T")
 
 _STYLES = {"complete": "green", "incomplete": "red", "complete on incomplete": "yellow"}
 _STYLES |= {"done": "green", "failed": "red", "aborted": "red", "running": "cyan"}
 _LONGEST_CELL = 300  # characters that a terminal is given of one value
+_MANY = 20  # tasks of one class that are still shown one by one
 _WIDEST_COLUMN = 60  # characters to which plain columns are filled up
 
 
@@ -38,6 +41,31 @@ def visible(text: str) -> str:
 def task_text(label: str) -> str:
     """A task as one would type it: no braces where it has no parameters."""
     return label.removesuffix(" {}")
+
+
+def grouped(entries: Sequence[_T], label: Callable[[_T], str], *, each: bool = False) -> list[tuple[str, list[_T]]]:
+    """What to show in one line each: a task, or all tasks of a class that has many, in the place of its last.
+
+    Args:
+        entries: one for each task.
+        label: gives the label of the task of an entry.
+        each: show each task, however many there are.
+
+    Returns:
+        What to call the task or the tasks, and their entries.
+    """
+    by_name: dict[str, list[_T]] = {}
+    for entry in entries:
+        by_name.setdefault(label(entry).partition(" ")[0], []).append(entry)
+    found = []
+    for entry in entries:
+        name = label(entry).partition(" ")[0]
+        group = by_name[name]
+        if each or len(group) <= _MANY:
+            found.append((task_text(label(entry)), [entry]))
+        elif entry is group[-1]:
+            found.append((f"{name} ({how_many(len(group), 'task')})", group))
+    return found
 
 
 def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[str] = ()) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from ozelot.cli.database import connected, name_of
@@ -10,6 +11,7 @@ from ozelot.cli.naming import pipeline, pipeline_is_named, task_named
 from ozelot.cli.output import (
     amounts,
     duration,
+    grouped,
     how_many,
     moment,
     moment_for_json,
@@ -24,7 +26,6 @@ from ozelot.errors import ExitCode
 from ozelot.etl import verify as library
 from ozelot.etl.status import State, TaskStatus, recorded, status
 
-_MANY = 20  # tasks of one class that are still shown one by one
 _HEADINGS = ("task", "state", "rows", "took", "ended (UTC)", "why")
 
 
@@ -52,7 +53,8 @@ def show_status(text: str | None, *, as_json: bool, each: bool, without_pipeline
     elif not found:
         say(f"No tasks are {of_what}")
     else:
-        show_table(_HEADINGS, _rows(found, each=each))
+        groups = grouped(found, lambda entry: entry.label, each=each)
+        show_table(_HEADINGS, [_row(name, group) for name, group in groups])
         say(f"{complete:,} of {how_many(len(found), 'task')} {of_what} are complete")
     return ExitCode.OK if found and complete == len(found) else ExitCode.INCOMPLETE
 
@@ -70,45 +72,30 @@ def _as_data(entry: TaskStatus) -> dict[str, Any]:
     }
 
 
-def _rows(found: list[TaskStatus], *, each: bool) -> list[list[str]]:
-    by_name: dict[str, list[TaskStatus]] = {}
-    for entry in found:
-        by_name.setdefault(entry.name, []).append(entry)
-    rows = []
-    for entry in found:
-        group = by_name[entry.name]
-        if each or len(group) <= _MANY:
-            rows.append(_row(entry))
-        elif entry is group[-1]:  # in the place of its last, which comes after all that any of them requires
-            rows.append(_group_row(entry.name, group))
-    return rows
-
-
-def _row(entry: TaskStatus) -> list[str]:
-    rows = amounts(entry.rows)
-    return [task_text(entry.label), entry.state, rows, duration(entry.seconds), moment(entry.when), entry.why]
-
-
-def _group_row(name: str, group: list[TaskStatus]) -> list[str]:
+def _row(name: str, group: list[TaskStatus]) -> list[str]:
     states = Counter(str(entry.state) for entry in group)
-    state = (
-        ", ".join(f"{number:,} {state}" for state, number in states.items()) if len(states) > 1 else next(iter(states))
-    )
     rows: Counter[str] = Counter()
     for entry in group:
         rows.update(entry.rows)
     seconds = [entry.seconds for entry in group if entry.seconds is not None]
     ends = [entry.when for entry in group if entry.when is not None]
-    reasons = Counter(entry.why for entry in group if entry.why)
-    why = ", ".join(f"{number:,} times: {why}" if number > 1 else why for why, number in reasons.most_common(1))
     return [
-        f"{name} ({how_many(len(group), 'task')})",
-        state,
+        name,
+        ", ".join(f"{number:,} {state}" for state, number in states.items()) if len(states) > 1 else group[0].state,
         amounts(rows),
-        duration(sum(seconds)) if seconds else "",
-        moment(max(ends)) if ends else "",
-        f"{why}; and more" if len(reasons) > 1 else why,
+        duration(sum(seconds) if seconds else None),
+        moment(max(ends, default=None)),
+        reason([entry.why for entry in group]),
     ]
+
+
+def reason(whys: Sequence[str]) -> str:
+    """Why tasks are not complete: the most frequent reason of several."""
+    counts = Counter(why for why in whys if why)
+    if not counts:
+        return ""
+    ((why, number),) = counts.most_common(1)
+    return (why if number == 1 else f"{number:,} times: {why}") + ("; and more" if len(counts) > 1 else "")
 
 
 def show_findings(text: str | None, *, as_json: bool) -> ExitCode:
