@@ -99,9 +99,10 @@ class Talking(tasks.ORMTask):
 
 class NeedsFile(tasks.ORMTask):
     creates = ()
+    plain: bool = luigi.BoolParameter(default=False)
 
     def requires(self) -> Any:
-        return [PriceFile()]
+        return [Plain() if self.plain else PriceFile()]  # type: ignore[no-untyped-call]
 
     def run(self) -> None:
         pass
@@ -109,3 +110,13 @@ class NeedsFile(tasks.ORMTask):
 
 class PriceFile(tasks.InputFileTask):
     input_file = "prices.csv"
+
+
+class Plain(luigi.Task):
+    """No ORM task, and with no luck."""
+
+    def output(self) -> Any:
+        return luigi.LocalTarget("nowhere")
+
+    def run(self) -> None:
+        raise OSError("no such market")

@@ -88,6 +88,13 @@ def test_version_and_wrong_usage() -> None:
     assert called("--version").out == f"ozelot {ozelot.__version__}\n"
     for arguments in (["foo"], ["clear"], ["status", "--nothing"], ["history", "prune"], ["history", "--last", "0"]):
         assert called(*arguments).code == 2, arguments
+    assert "'--database' requires an argument" in called("status", "--database").err
+
+
+def test_options_of_ozelot_itself_stand_before_or_behind_a_command(loaded: Client) -> None:
+    odd = ["--pipeline", "tests.cli.shop:Odd"]
+    assert called(*odd, "status").out == called("status", *odd).out == called("status", "=".join(odd)).out
+    assert called("status", "--", *odd).code == 2
 
 
 def test_status_as_data_has_all_of_every_task(loaded: Client) -> None:
@@ -268,11 +275,18 @@ def test_a_failure_is_summed_up_with_its_reason_and_what_it_kept_from_running(sq
     assert "failed" in called("history", "LoadGoods").out
 
 
+def test_a_failure_of_a_plain_luigi_task_is_told_in_its_own_words(sqlite_db: Client) -> None:
+    Base.create_all(sqlite_db)
+    found = called("run", "--pipeline", "tests.cli.shop:NeedsFile(plain=true)")
+    assert found.code == 1
+    assert "  Plain: OSError: no such market\nNot reached: 1: NeedsFile" in found.out
+
+
 def test_a_missing_input_file_is_what_failed(sqlite_db: Client) -> None:
     Base.create_all(sqlite_db)
     found = called("run", "--pipeline", "tests.cli.shop:NeedsFile")
     assert found.code == 1
-    assert "Failed: 1\n  PriceFile: its output is not there\nNot reached: 1: NeedsFile\n" in found.out
+    assert "Failed: 1\n  PriceFile: its output is not there\nNot reached: 1: NeedsFile" in found.out
 
 
 def test_a_run_on_top_of_what_is_pending_says_how_to_go_on(loaded: Client) -> None:

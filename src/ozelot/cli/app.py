@@ -39,7 +39,10 @@ class _OptionsAnywhere(TyperGroup):
             else:
                 first.append(arg)
                 if _EVERYWHERE[name] and "=" not in arg:
-                    first += [value for value in [next(given, None)] if value is not None]
+                    value = next(given, None)
+                    if value is None:
+                        return super().parse_args(ctx, [arg])  # which says that its value is missing
+                    first.append(value)
         return super().parse_args(ctx, first + rest)
 
 

@@ -118,10 +118,17 @@ def _is_task_of(found: object, module: ModuleType) -> bool:
 
 def _made(cls: type[luigi.Task], params: dict[str, str]) -> luigi.Task:
     values = {name: _parsed(cls, name, value) for name, value in params.items()}
-    try:
-        return cls(**values)
-    except luigi.parameter.ParameterException as exc:
-        raise TaskNotFound(f"{cls.__name__} cannot be made: {exc}. Write {cls.__name__}(name=value)") from None
+    missing = [
+        name
+        for name, parameter in cls.get_params()
+        if name not in values and not parameter.has_task_value(cls.get_task_family(), name)
+    ]
+    if missing:
+        typed = ", ".join(
+            [*(f"{name}={value}" for name, value in params.items()), *(f"{name}=..." for name in missing)]
+        )
+        raise TaskNotFound(f"{cls.__name__} needs a value for {listed(missing)}: write {cls.__name__}({typed})")
+    return cls(**values)
 
 
 def _parsed(cls: type[luigi.Task], name: str, value: str) -> Any:

@@ -50,8 +50,8 @@ def _sum_up(before: list[TaskStatus], after: list[TaskStatus], watched: Recorder
     if failed:
         say(f"Failed: {len(failed):,}")
     for label, why in failed.items():
-        told = states[label].why.removeprefix("failed: ") if label in states and states[label].why else why
-        say(f"  {shown(label)}: {visible(told)}")
+        recorded = states[label].why if label in states else ""
+        say(f"  {shown(label)}: {visible(recorded[8:] if recorded.startswith('failed: ') else why)}")
     if unreached:
         say(f"Not reached: {len(unreached):,}: {listed([task_text(label) for label in unreached])}")
 

@@ -55,7 +55,8 @@ def show_status(text: str | None, *, as_json: bool, each: bool, without_pipeline
     else:
         groups = grouped(found, lambda entry: entry.label, each=each)
         show_table(_HEADINGS, [_row(name, group) for name, group in groups])
-        say(f"{complete:,} of {how_many(len(found), 'task')} {of_what} are complete")
+        verb = "is" if len(found) == 1 else "are"
+        say(f"{complete:,} of {how_many(len(found), 'task')} {of_what} {verb} complete")
     return ExitCode.OK if found and complete == len(found) else ExitCode.INCOMPLETE
 
 
