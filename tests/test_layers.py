@@ -53,6 +53,7 @@ LAYERS = [
     "ozelot.cli.output",
     "ozelot.cli.asking",
     "ozelot.cli.database",
+    "ozelot.cli.importing",
     "ozelot.cli.naming",
     "ozelot.cli.tables",
     "ozelot.cli.engine",
@@ -62,6 +63,7 @@ LAYERS = [
     "ozelot.cli.clearing",
     "ozelot.cli.history",
     "ozelot.cli.diagrams",
+    "ozelot.cli.groups",
     "ozelot.cli.app",
     "ozelot.__main__",
 ]

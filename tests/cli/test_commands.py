@@ -172,10 +172,11 @@ def test_status_of_a_file_of_0_2_needs_no_pipeline_and_changes_nothing(
     assert sorted(other.name for other in tmp_path.iterdir()) == ["old.db"]
 
 
-@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write everything")
 def test_reports_work_in_a_folder_that_may_only_be_read(loaded: Client, tmp_path: Path) -> None:
     loaded.engine.dispose()
     tmp_path.chmod(0o555)
+    if os.access(tmp_path, os.W_OK):
+        pytest.skip("this user may write everything")
     try:
         for arguments in (["status"], ["plan"], ["verify"], ["history"]):
             assert called(*arguments, "--database", f"sqlite:///{tmp_path / 'test.db'}").code == 0, arguments

@@ -11,56 +11,22 @@ from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 import typer
-from typer.core import TyperGroup
 
 import ozelot
 from ozelot import config
+from ozelot.cli.groups import OptionsAnywhere, ShowsByDefault
 from ozelot.cli.output import prints_to_stderr, visible
 from ozelot.errors import OzelotError
 
 _INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
 _BROKEN_PIPE = 141  # likewise, of one whose output nobody wants any more
 
-_EVERYWHERE = {"--database": True, "--pipeline": True, "--verbose": False}  # and whether a value follows
-
-
-class _OptionsAnywhere(TyperGroup):
-    """Lets the options of ``ozelot`` itself stand behind a command, too: ``ozelot status --database URL``."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        first: list[str] = []
-        rest: list[str] = []
-        given = iter(args)
-        for arg in given:
-            if arg == "--":
-                rest += [arg, *given]
-            elif (name := arg.partition("=")[0]) not in _EVERYWHERE:
-                rest.append(arg)
-            else:
-                first.append(arg)
-                if _EVERYWHERE[name] and "=" not in arg:
-                    value = next(given, None)
-                    if value is None:
-                        return super().parse_args(ctx, [arg])  # which says that its value is missing
-                    first.append(value)
-        return super().parse_args(ctx, first + rest)
-
-
-class _ShowsByDefault(TyperGroup):
-    """A group whose first command, ``show``, need not be typed: ``ozelot history LoadMovies``."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if not args or args[0] not in {*self.commands, "--help"}:
-            args = ["show", *args]
-        return super().parse_args(ctx, args)
-
-
 _LOOK: dict[str, Any] = {"rich_markup_mode": None, "add_completion": False, "pretty_exceptions_enable": False}
 _EPILOG = "Here, too: --pipeline, --database and --verbose; see ozelot --help."
 
-app = typer.Typer(cls=_OptionsAnywhere, no_args_is_help=True, **_LOOK)
+app = typer.Typer(cls=OptionsAnywhere, no_args_is_help=True, **_LOOK)
 db = typer.Typer(no_args_is_help=True, help="Create or drop the tables of all models.", **_LOOK)
-history = typer.Typer(cls=_ShowsByDefault, help="Show the runs of the past, or forget old ones.", **_LOOK)
+history = typer.Typer(cls=ShowsByDefault, help="Show the runs of the past, or forget old ones.", **_LOOK)
 diagram = typer.Typer(no_args_is_help=True, help="Draw the pipeline or the data model.", **_LOOK)
 app.add_typer(db, name="db")
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ozelot import client
 from ozelot.cli.database import connected, is_there
-from ozelot.cli.naming import import_models, pipeline
+from ozelot.cli.importing import import_models
+from ozelot.cli.naming import pipeline
 from ozelot.cli.output import say
 from ozelot.errors import ExitCode
 from ozelot.etl import util

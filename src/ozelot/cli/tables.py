@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from ozelot.cli.asking import confirm
 from ozelot.cli.database import connected, name_of
-from ozelot.cli.naming import import_models
+from ozelot.cli.importing import import_models
 from ozelot.cli.output import how_many, listed, say, show_table
 from ozelot.client import Client
 from ozelot.errors import ExitCode

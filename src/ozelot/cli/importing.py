@@ -1,0 +1,64 @@
+"""Importing the modules of a project, and saying in one line what is wrong with one."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+import sysconfig
+import traceback
+from types import ModuleType
+
+from ozelot import config
+from ozelot.errors import ConfigError
+
+
+def import_models() -> None:
+    """Import what ``MODELS`` names, and the module of the pipeline, so that all models are known.
+
+    Raises:
+        ConfigError: a module cannot be imported, or neither setting is there.
+    """
+    models = config.MODELS
+    names = re.split(r"[\s,]+", models) if isinstance(models, str) else list(models or [])
+    if config.PIPELINE:
+        names.append(str(config.PIPELINE).partition(":")[0].strip())
+    names = [name for name in names if name]
+    if not names:
+        raise ConfigError(
+            "No models are named: set MODELS = 'module' (or PIPELINE = 'module:Class') in project_config.py, or add "
+            "--pipeline module:Class"
+        )
+    for name in names:
+        imported(name)
+
+
+def imported(name: str) -> ModuleType:
+    """A module of the user.
+
+    Raises:
+        ConfigError: it is not there, or fails to import; names the line of it that matters.
+    """
+    try:
+        return importlib.import_module(name)
+    except (Exception, SystemExit) as exc:  # whatever a user's module may raise
+        missing = getattr(exc, "name", None) if isinstance(exc, ModuleNotFoundError) else None
+        if missing and f"{name}.".startswith(f"{missing}."):
+            raise ConfigError(
+                f"No module '{name}' in this folder or on the path: call ozelot in the folder of the project"
+            ) from None
+        told = next(iter(str(exc).splitlines()), "")
+        if isinstance(exc, SyntaxError):
+            where, told = f"{exc.filename}, line {exc.lineno}", exc.msg
+        else:
+            where = _user_line(exc)
+        raise ConfigError(f"Cannot import {name}: {where}: {type(exc).__name__}: {told}") from exc
+
+
+def _user_line(exc: BaseException) -> str:
+    """The innermost line that is not of a library."""
+    frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if "<frozen" not in frame.filename]
+    libraries = (sys.prefix, *(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")))
+    own = [frame for frame in frames[1:] if not frame.filename.startswith(libraries)]
+    chosen = (own or frames)[-1]
+    return f"{chosen.filename}, line {chosen.lineno}"
