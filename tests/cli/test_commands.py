@@ -239,7 +239,8 @@ def test_findings_are_data_and_the_exit_code(loaded: Client) -> None:
     assert found.code == 1
     assert all(set(finding) == {"kind", "where", "what", "do"} for finding in json.loads(found.out))
     shown = called("verify")
-    assert shown.code == 1 and "LoadGoods {'year': '2020'}" in shown.out
+    assert shown.code == 1 and ": LoadGoods {'year': '2020'}\n  " in shown.out
+    assert "\n  What to do: " in shown.out and shown.out.endswith(" findings\n")
 
 
 def test_history_is_of_all_of_a_class_or_of_a_task(loaded: Client) -> None:

@@ -110,9 +110,9 @@ def show_findings(text: str | None, *, as_json: bool) -> ExitCode:
     elif not found:
         say("Nothing was found: markers, runs and rows fit together")
     else:
-        show_table(
-            ("found", "where", "what", "what to do"),
-            [(one.kind, task_text(one.where), one.what, one.do) for one in found],
-        )
+        for one in found:  # sentences, which columns would squeeze
+            say(f"{visible(one.kind)}: {visible(task_text(one.where))}")
+            say(f"  {visible(one.what)}")
+            say(f"  What to do: {visible(one.do)}")
         say(how_many(len(found), "finding"))
     return ExitCode.INCOMPLETE if found else ExitCode.OK
