@@ -17,6 +17,7 @@ LAYERS = [
     "ozelot.errors",
     "ozelot.config",
     "ozelot.url",
+    "ozelot.statements",
     "ozelot.sqlite",
     "ozelot.claim",
     "ozelot.transaction",

@@ -18,15 +18,12 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool, SingletonThreadPool
 
-from ozelot import sqlite, transaction
+from ozelot import statements, transaction
 from ozelot.errors import TransactionError
 from ozelot.transaction import OpenTransaction, Scope
 
 log = logging.getLogger(__name__)
 
-_ENDS_TRANSACTION = re.compile(r"\s*(COMMIT|END|BEGIN|START\s+TRANSACTION|ROLLBACK(?!\s+(WORK\s+)?TO\b))\b", re.I)
-#: What makes MariaDB commit what was before it.
-_COMMITS = re.compile(r"\s*(CREATE|DROP|ALTER|TRUNCATE|RENAME|LOCK|UNLOCK|ANALYZE|OPTIMIZE)\b(?!\s+TEMPORARY\b)", re.I)
 _OWN_SAVEPOINT = re.compile(r"(SAVEPOINT|ROLLBACK TO SAVEPOINT|RELEASE SAVEPOINT) (sa_savepoint_\d+)$")
 
 
@@ -44,24 +41,21 @@ class JoinedConnection(PoolProxiedConnection):
 
     def announce(self, statement: str, context: Any) -> str:
         """What must happen before a statement; returns the statement, with its savepoints named apart."""
-        if _ENDS_TRANSACTION.match(statement):
+        _refuse_end(statement)
+        if self._is_mariadb and (word := statements.commits_on_mariadb(statement)):
             raise TransactionError(
-                f"{statement.split()[0].upper()} as a statement of its own would end the transaction that all of a "
-                "run shares: use commit() and rollback() of the session or connection"
+                f"{word} inside a run would commit half of it, as MariaDB commits with every change of a table: create "
+                "and change tables before the run"
             )
-        if self._is_mariadb and _COMMITS.match(statement):
-            raise TransactionError(
-                f"{statement.split()[0].upper()} inside a run would commit half of it, as MariaDB commits with every "
-                "change of a table: create and change tables before the run"
-            )
-        reads = sqlite.reads(statement)
+        reads = statements.reads(statement)
         if not reads and self._is_sqlite:
             for cursor in list(self._cursors):
                 cursor.keep()
         self.transaction.before_statement(self.scope, reads=reads)
-        if not reads and self.transaction.watch is not None:
-            self.transaction.watch.statement(context)
-        if (own := _OWN_SAVEPOINT.match(statement)) is not None:
+        own = _OWN_SAVEPOINT.match(statement)
+        if self.transaction.watch is not None and own is None:
+            self.transaction.watch.statement(statement, context, reads=reads)
+        if own is not None:
             # Sessions name their savepoints alike, as if each had a connection to itself.
             verb, name = own[1], f"{own[2]}_{id(self)}"
             if verb == "SAVEPOINT":
@@ -149,6 +143,14 @@ class JoinedConnection(PoolProxiedConnection):
         return getattr(self._real.dbapi_connection, name)
 
 
+def _refuse_end(statement: str) -> None:
+    if word := statements.ends_transaction(statement):
+        raise TransactionError(
+            f"{word} as a statement of its own would end the transaction that all of a run shares: use commit() and "
+            "rollback() of the session or connection"
+        )
+
+
 class _KeepingCursor(sqlite3.Cursor):
     """Keeps the rest of its result when something is written; bare SQLite would go on to read what is new."""
 
@@ -163,6 +165,7 @@ class _KeepingCursor(sqlite3.Cursor):
                 self._kept = deque()
 
     def execute(self, *args: Any) -> Any:
+        _refuse_end(args[0])
         self._kept, self._begun = None, True
         return super().execute(*args)
 
@@ -228,9 +231,16 @@ def set_up(engine: Engine) -> None:
     ) -> tuple[str, Any]:
         if isinstance(joined := conn.connection, JoinedConnection):
             return joined.announce(statement, context), parameters
-        if not sqlite.reads(statement):
+        if not statements.reads(statement):
             _check_outside_write(conn)
         return statement, parameters
+
+    @event.listens_for(engine, "after_cursor_execute")
+    def _after(
+        conn: Connection, cursor: Any, _statement: str, _parameters: object, _context: object, _many: bool
+    ) -> None:
+        if isinstance(joined := conn.connection, JoinedConnection) and joined.transaction.watch is not None:
+            joined.transaction.watch.executed(cursor)
 
     @event.listens_for(engine, "handle_error")
     def _failed(context: ExceptionContext) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -18,25 +17,14 @@ from urllib.parse import unquote
 from sqlalchemy import URL, event
 from sqlalchemy.engine import Engine
 
-log = logging.getLogger(__name__)
+from ozelot.statements import reads
 
-_READS = re.compile(
-    r"\s*(SELECT|PRAGMA|EXPLAIN|VALUES|WITH|ATTACH|DETACH|VACUUM|BEGIN|COMMIT|ROLLBACK|RELEASE)\b", re.I
-)
-_WRITES_INSIDE = re.compile(r"\b(INSERT|UPDATE|DELETE|REPLACE)\b", re.I)
+log = logging.getLogger(__name__)
 
 #: How long one call into SQLite waits for a lock: short where a Python loop goes on waiting, so that Ctrl-C works.
 _PATIENCE = "PRAGMA busy_timeout = 60000"
 _IMPATIENCE = "PRAGMA busy_timeout = 1000"
 _WARN_AFTER = 5  # attempts of one second each
-
-
-def reads(statement: str) -> bool:
-    """Whether a statement leaves the database as it is (a doubtful one counts as writing)."""
-    match = _READS.match(statement)
-    if match is None:
-        return False
-    return match[1].upper() != "WITH" or _WRITES_INSIDE.search(statement) is None
 
 
 def file_of(url: URL) -> Path | None:

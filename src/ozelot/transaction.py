@@ -47,7 +47,9 @@ class Scope:
 class Watch(Protocol):
     """What looks at all that is written."""
 
-    def statement(self, context: Any) -> None: ...
+    def statement(self, statement: str, context: Any, *, reads: bool) -> None: ...
+    def executed(self, cursor: Any) -> None: ...
+    def instance(self, model: type) -> None: ...
     def ask_database(self) -> None: ...
     def finish(self) -> None: ...
     def pause(self) -> None: ...
@@ -67,7 +69,8 @@ class OpenTransaction:
         warned: whether somebody was told of threads that do not join.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, guard: bool = True) -> None:
+        self._guard = guard
         self.connection = connection
         self.engine = connection.engine
         self.owner: object = None
@@ -78,6 +81,7 @@ class OpenTransaction:
         self.outer = _innermost.get()
         self.open = True
         self._process_and_thread = os.getpid(), threading.get_ident()
+        self.guarded = False
         self._scopes: list[Scope] = []  # those with a savepoint, oldest first
         self._error: type[Exception] = self.engine.dialect.loaded_dbapi.Error
         self._savepoints = 0
@@ -93,6 +97,9 @@ class OpenTransaction:
         """Give a scope a savepoint to come back to, if it may need one, and note who writes."""
         # PostgreSQL: after any failed statement nothing works until the transaction is back at a savepoint.
         if scope.savepoint is None and not (reads and self.engine.dialect.name != "postgresql"):
+            if not self._savepoints and self._guard:
+                self._execute(f"SAVEPOINT {_GUARD}")
+                self.guarded = True
             self._savepoints += 1
             name = f"ozelot_{self._savepoints}"
             self._execute(f"SAVEPOINT {name}")
@@ -263,17 +270,16 @@ def on_connection(connection: Connection, *, changes_schema: bool = False) -> It
     """As :func:`open_transaction`, on a connection at hand, which has no part in another one."""
     if not connection.in_transaction():
         connection.begin()  # statements of joined connections go past this object; its commit() must not
-    # MariaDB rolls back all of a transaction in a deadlock; code that goes on then must not be believed.
-    guarded = connection.dialect.name in ("mysql", "mariadb") and not changes_schema
-    transaction = OpenTransaction(connection)
+    # MariaDB rolls back all of a transaction in a deadlock, a driver's own commit() ends it half-way: code that goes on
+    # then must not be believed.
+    guard = not (changes_schema and connection.dialect.name in ("mysql", "mariadb"))
+    transaction = OpenTransaction(connection, guard=guard)
     token = _innermost.set(transaction)
     _all.add(transaction)
     try:
-        if guarded:
-            connection.execute(text(f"SAVEPOINT {_GUARD}"))
         yield transaction
         transaction.open = False
-        if guarded:
+        if transaction.guarded:
             _release_guard(connection)
         connection.commit()
     finally:
@@ -288,6 +294,7 @@ def _release_guard(connection: Connection) -> None:
         connection.execute(text(f"RELEASE SAVEPOINT {_GUARD}"))
     except DBAPIError as exc:
         raise TransactionError(
-            "The database ended this transaction before its time, as MariaDB does in a deadlock: what came before is "
-            "lost, so that the rest is rolled back, too. Let the error of a deadlock pass, and run again"
+            "The transaction was ended before its time, and the rest is rolled back: by commit() or rollback() of the "
+            "driver's own connection, or by MariaDB in a deadlock. Use those of the session; let the error of a "
+            "deadlock pass, and run again"
         ) from exc

@@ -13,13 +13,14 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from ozelot import transaction
+from ozelot import statements, transaction
 from ozelot.errors import UndeclaredWrite
+from ozelot.statements import Target
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Writable:
         owner: who.
         tables: tables whose rows they create.
         columns: names of the columns that they fill in rows of others, by table.
+        kinds: the models that they create, by the name of the table, where others share it with them.
         strict: other writes are an error, not a warning.
         advice: what to add to the code, for what was written to each table.
     """
@@ -54,6 +56,7 @@ class Writable:
     owner: str
     tables: Collection[sa.Table]
     columns: Mapping[sa.Table, Collection[str]]
+    kinds: Mapping[str, Collection[type]]
     strict: bool
     advice: Callable[[Mapping[str, Undeclared]], str] = field(default=lambda _: "", compare=False)
 
@@ -64,6 +67,7 @@ class Undeclared:
 
     kinds: set[str] = field(default_factory=set)
     columns: set[str] = field(default_factory=set)
+    models: set[type] = field(default_factory=set)
 
 
 class Watch:
@@ -75,40 +79,84 @@ class Watch:
         self._tables = _OWN | {table.fullname for table in writable.tables}
         self._columns = {table.fullname: set(names) for table, names in writable.columns.items()}
         self._found: dict[str, Undeclared] = {}
+        self._kinds = writable.kinds
+        self._is_sqlite = opened.engine.dialect.name == "sqlite"
+        self._is_postgresql = opened.engine.dialect.name == "postgresql"
+        self._deleting: tuple[str, int] | None = None  # from which table, and how much was changed before
         self._driver: sqlite3.Connection | None = None
         self._before: dict[str, list[int]] | None = None
 
-    def statement(self, context: Any) -> None:
-        """Look at a statement that is about to write.
+    def statement(self, statement: str, context: Any, *, reads: bool) -> None:
+        """Look at a statement that is about to be executed.
 
         Raises:
-            UndeclaredWrite: to a table that is not declared.
+            UndeclaredWrite: it writes to a table that is not declared.
         """
-        compiled = context.compiled
-        kind = next((kind for kind in _VERBS if getattr(compiled, f"is{kind}", False)), None)
-        if kind is None:
-            if not context.isddl:
+        if reads:
+            # A function may write, and text may hold more than one statement.
+            if self._is_postgresql and (
+                context.compiled is None or isinstance(context.compiled.statement, sa.TextClause)
+            ):
                 self.ask_database()
             return
-        if kind == "delete":
-            self.ask_database()  # of rules that it sets off
-        table = compiled.statement.table
-        if not isinstance(table, sa.Table) or table.fullname in self._tables or "TEMPORARY" in table._prefixes:
-            return
-        self._see(table.fullname, kind, _set_by(compiled, table) if kind == "update" else set())
+        found = statements.targets(context)
+        if found is None:
+            self.ask_database()
+            found = (Target(table, "delete") for table in statements.emptied(statement) if self._is_there(table))
+        for target in found:
+            self._see(target)
+            if target.kind == "delete" and self._is_postgresql:
+                self.ask_database()  # of rules that it sets off
+            elif target.kind == "delete" and self._is_sqlite:
+                self._deleting = target.table, self._sqlite.total_changes
         if self._found and self._writable.strict:
             self._tell()
+
+    def executed(self, cursor: Any) -> None:
+        """Look at what a statement did that was looked at before."""
+        if self._deleting is None:
+            return
+        (table, before), self._deleting = self._deleting, None
+        if self._sqlite.total_changes - before > max(cursor.rowcount, 0):
+            for other in self._changed_by_rules(table):
+                self._see(Target(other, "delete"))
+            if self._found and self._writable.strict:
+                self._tell()
+
+    def _changed_by_rules(self, table: str) -> list[str]:
+        """The tables in which a rule of a foreign key changes rows when rows of a table are deleted (SQLite)."""
+        found = sa.inspect(self._opened.connection).get_multi_foreign_keys()
+        return [
+            holder
+            for (_, holder), keys in found.items()
+            if any(key["referred_table"] == table and key["options"].get("ondelete") for key in keys)
+        ]
+
+    def instance(self, model: type) -> None:
+        """Look at an instance that is about to be inserted.
+
+        Raises:
+            UndeclaredWrite: its class shares a table with others that are declared, but is not.
+        """
+        for table in self._kinds:
+            if self._shares(table, model):
+                self._see(Target(table, "insert", model=model))
+                if self._writable.strict:
+                    self._tell()
 
     def ask_database(self) -> None:
         """Let the database tell from now on what is written."""
         if self._driver is not None or self._before is not None:
             return
-        connection = self._opened.connection
-        if connection.dialect.name == "sqlite":
-            self._driver = connection.connection.driver_connection
+        if self._is_sqlite:
+            self._driver = self._sqlite
             self._listen()
-        elif connection.dialect.name == "postgresql":
+        elif self._is_postgresql:
             self._before = self._counts()
+
+    @property
+    def _sqlite(self) -> sqlite3.Connection:
+        return cast(sqlite3.Connection, self._opened.connection.connection.driver_connection)
 
     def _listen(self) -> None:
         if self._driver is not None:
@@ -118,21 +166,51 @@ class Watch:
     def _authorize(self, action: int, table: str | None, column: str | None, database: str | None, _by: object) -> int:
         if (kind := _KINDS.get(action)) and table and database != "temp" and not table.startswith("sqlite_"):
             name = table if database in (None, "main") else f"{database}.{table}"
-            self._see(name, kind, {column} if kind == "update" and column else set())
+            self._see(Target(name, kind, frozenset({column} if kind == "update" and column else ())))
         return sqlite3.SQLITE_OK
 
     def _counts(self) -> dict[str, list[int]]:
         return {name: numbers for name, *numbers in self._opened.connection.execute(_COUNTS)}
 
-    def _see(self, table: str, kind: str, columns: set[str]) -> None:
-        if table in self._tables:
+    def _see(self, target: Target) -> None:
+        table, kind = target.table, target.kind
+        other = (
+            target.model is not None and kind == "insert" and target.model not in self._kinds.get(table, {target.model})
+        )
+        if table in self._tables and not other:
             return
         declared = self._columns.get(table, set())
-        if kind == "update" and table in self._columns and columns <= declared:
+        if kind == "update" and table in self._columns and target.columns <= declared:
+            return
+        if table not in self._tables and self._is_temporary(table):
             return
         found = self._found.setdefault(table, Undeclared())
         found.kinds.add(kind)
-        found.columns |= columns - declared
+        found.columns |= target.columns - declared
+        if other and target.model is not None:
+            found.models.add(target.model)
+
+    def _shares(self, table: str, model: type) -> bool:
+        """Whether a model is not declared, but its table is, because another one is that shares it."""
+        return model not in self._kinds.get(table, {model}) and sa.inspect(model).local_table.fullname == table
+
+    def _is_temporary(self, table: str) -> bool:
+        connection = self._opened.connection
+        quoted = connection.dialect.identifier_preparer.quote(table)
+        if self._is_sqlite:
+            query = sa.text("SELECT 1 FROM sqlite_temp_master WHERE name = :name")
+            return self._sqlite.execute(str(query), {"name": table}).fetchone() is not None
+        if self._is_postgresql:
+            query = sa.text("SELECT 1 FROM pg_class WHERE oid = to_regclass(:name) AND relpersistence = 't'")
+            return connection.execute(query, {"name": quoted}).first() is not None
+        return (
+            self._is_there(table)
+            and "TEMPORARY" in str(connection.exec_driver_sql(f"SHOW CREATE TABLE {quoted}").one()[1]).partition("(")[0]
+        )
+
+    def _is_there(self, table: str) -> bool:
+        schema, _, name = table.rpartition(".")
+        return sa.inspect(self._opened.connection).has_table(name, schema=schema or None)
 
     def finish(self) -> None:
         """Ask the database a last time, and say what was not declared.
@@ -153,7 +231,7 @@ class Watch:
                 before = self._before.get(name, [0, 0, 0])
                 for kind, after, earlier in zip(_VERBS, numbers, before, strict=True):
                     if after > earlier:
-                        self._see(name, kind, set())
+                        self._see(Target(name, kind))
             self._before = now
 
     def stop(self) -> None:
@@ -170,7 +248,7 @@ class Watch:
     def _tell(self) -> None:
         owner = self._writable.owner
         told = ", ".join(
-            f"{_VERBS[kind]} {_named(table, found.columns if kind == 'update' else set())}"
+            f"{_VERBS[kind]} {_named(table, kind, found)}"
             for table, found in sorted(self._found.items())
             for kind in _VERBS
             if kind in found.kinds
@@ -183,15 +261,11 @@ class Watch:
             log.warning("%s", message)
 
 
-def _set_by(compiled: Any, table: sa.Table) -> set[str]:
-    """The names of the columns that an ``UPDATE`` sets."""
-    values = compiled.compile_state._dict_parameters or {}
-    given = {*(compiled.column_keys or ()), *(getattr(column, "key", column) for column in values)}
-    return {column.name for column in table.columns if column.key in given}
-
-
-def _named(table: str, columns: set[str]) -> str:
-    return ", ".join(f"{table}.{column}" for column in sorted(columns)) or table
+def _named(table: str, kind: str, found: Undeclared) -> str:
+    if kind == "insert" and found.models:
+        return f"{table} (as {', '.join(sorted(model.__name__ for model in found.models))})"
+    columns = sorted(found.columns) if kind == "update" else []
+    return ", ".join(f"{table}.{column}" for column in columns) or table
 
 
 @contextmanager

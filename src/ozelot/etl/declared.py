@@ -91,7 +91,15 @@ def updated_columns(task: Any) -> list[sa.Column[Any]]:
 
 
 def _named_columns(task: Any) -> list[sa.Column[Any]]:
-    return list(dict.fromkeys(c for attribute in task.updates or () for c in attribute.property.columns))
+    found = []
+    for attribute in task.updates or ():
+        columns = getattr(getattr(attribute, "property", None), "columns", None)
+        if columns is None:
+            raise NotClearable(
+                f"{task.get_name()} updates {attribute!r}, which is no column: name columns, as Model.column"
+            )
+        found += columns
+    return list(dict.fromkeys(found))
 
 
 def declares_nothing(task: Any) -> bool:
@@ -109,9 +117,20 @@ def writable(task: Any) -> Writable:
         owner=task.get_name(),
         tables=tables_of(created_models(task)),
         columns=by_column,
+        kinds=_kinds(created_models(task)),
         strict=strict and not only_as_in_0_2(task),
         advice=functools.partial(_lines_to_add, task),
     )
+
+
+def _kinds(models: Iterable[Model]) -> dict[str, set[type]]:
+    """The models that are declared, by the name of their table, where others share it with them."""
+    found: dict[str, set[type]] = {}
+    for table, sharing in models_in(table.name for table in tables_of(models)).items():
+        declared = {model for model in sharing if model in models}
+        if declared and len(sharing) > len(declared):
+            found[table] = set(declared)
+    return found
 
 
 def _lines_to_add(task: Any, found: Mapping[str, Undeclared]) -> str:
@@ -121,7 +140,8 @@ def _lines_to_add(task: Any, found: Mapping[str, Undeclared]) -> str:
     known = models_in(found)
     for table, undeclared in found.items():
         mapper = sa.inspect(known[table][0]) if known[table] else None
-        names = [mapper.class_.__name__] if mapper is not None else [f"<the table {table}>"]
+        names = sorted(model.__name__ for model in undeclared.models)
+        names = names or ([mapper.class_.__name__] if mapper is not None else [f"<the table {table}>"])
         changed = [a for a in mapper.column_attrs if a.columns[0].name in undeclared.columns] if mapper else []
         if undeclared.kinds == {"update"} and changed and all(a.columns[0].nullable for a in changed):
             columns += [f"{names[0]}.{attribute.key}" for attribute in changed]

@@ -28,7 +28,7 @@ from sqlalchemy import event, orm
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.ddl import sort_tables_and_constraints
 
-from ozelot import sqlite
+from ozelot import sqlite, transaction
 from ozelot.errors import TableReferenced
 
 if TYPE_CHECKING:
@@ -162,6 +162,13 @@ def _index_name(table: str, columns: list[str]) -> str:
     """A name for an index of several columns; the default names the first of them only, as it may for another index."""
     name = f"ix_{table}_{'_'.join(columns)}"
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 9]}_{zlib.crc32(name.encode()):08x}"
+
+
+@event.listens_for(Base, "before_insert", propagate=True)
+def _look_at(mapper: orm.Mapper[Any], connection: sa.Connection, _instance: object) -> None:
+    opened = transaction.of_pool(connection.engine.pool)
+    if opened is not None and opened.watch is not None:
+        opened.watch.instance(mapper.class_)
 
 
 def table_of(model: type[Base]) -> sa.Table:
