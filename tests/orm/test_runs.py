@@ -57,6 +57,11 @@ class Ferry(TaskOwned, Vessel):
     n: Mapped[int]
 
 
+class Tug(TaskOwned, Vessel):
+    id: Mapped[int] = mapped_column(ForeignKey("vessel.id"), primary_key=True)
+    n: Mapped[int]
+
+
 class LoadFerries(tasks.ORMTask):
     creates: Collection[Any] = [Ferry]
     n: int = luigi.IntParameter()
@@ -283,6 +288,21 @@ def test_derived_rows_that_know_their_run_take_their_base_rows_along(db: Client)
     with db.create_session() as session:
         assert list(session.scalars(sa.select(Ferry.n))) == [2, 2]
         assert session.scalar(sa.select(sa.func.count()).select_from(Vessel.__table__)) == 2
+
+
+def test_base_rows_that_know_their_run_no_way_or_by_several_derived_tables_go_too(db: Client) -> None:
+    class LoadFleet(tasks.ORMTask):
+        creates: Collection[Any] = [Vessel, Ferry, Tug]
+
+        def run(self) -> None:
+            self.session.add_all([Vessel(), Ferry(n=1), Tug(n=2), Tug(n=3)])
+
+    assert build(LoadFleet())
+    assert runs(db)[0].row_counts == {"vessel": 4, "ferry": 1, "tug": 2}
+    LoadFleet.clear()
+    with db.create_session() as session:
+        counts = [session.scalar(sa.select(sa.func.count()).select_from(m.__table__)) for m in (Vessel, Ferry, Tug)]
+    assert counts == [0, 0, 0]
 
 
 @pytest.mark.parametrize("rule", ["", " ON DELETE CASCADE", " ON DELETE SET NULL"])

@@ -9,7 +9,7 @@ the transaction. MariaDB does not say: there, rows that a rule (``ON DELETE``) c
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
@@ -123,10 +123,10 @@ def remove(rows: Rows, connection: sa.Connection) -> None:
     for column in rows.columns:
         reset = sa.update(column.table).where(column.is_not(None)).values({column: sa.null()})
         _hit(column.table, connection, reset, values(connection, column), changed, "reset")
-    told: dict[sa.Table, list[sa.Row[Any]]] = {}
-    for base, derived, which in rows.told_by_derived:
-        keys = connection.execute(restrict(sa.select(*derived.primary_key.columns), which)).all()
-        told.setdefault(base, []).extend(keys)
+    told = {
+        base: connection.execute(restrict(sa.select(*base.primary_key.columns), rows.tables[base])).all()
+        for base in rows.told_by_derived
+    }
     order, circular = _order(rows, connection)
     for key in circular:
         _free(key, rows.tables[key.table], connection, changed)
@@ -274,6 +274,6 @@ def _witness(connection: sa.Connection) -> _Witness:
     return _PostgreSQLWitness(connection) if connection.dialect.name == "postgresql" else _Witness()
 
 
-def _chunks(ids: list[sa.Row[Any]]) -> Iterator[list[Any]]:
+def _chunks(ids: Sequence[sa.Row[Any]]) -> Iterator[list[Any]]:
     for start in range(0, len(ids), _CHUNK):
         yield [row[0] if len(row) == 1 else tuple(row) for row in ids[start : start + _CHUNK]]

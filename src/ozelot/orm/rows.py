@@ -34,7 +34,7 @@ class Rows:
         tables: which rows of each table are meant; None: all.
         associations: those of the tables that are here only because they associate these rows with others.
         columns: the columns.
-        told_by_derived: base tables whose rows only those of a derived table tell: (base, derived, which of these).
+        told_by_derived: base tables some of whose rows only those of derived tables tell: ask before these are deleted.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class Rows:
         self._mappers = {sa.inspect(model) for model in models if not isinstance(model, sa.Table)}
         self.columns = list(columns)
         self.tables: dict[sa.Table, Condition | None] = {t: None for t in models if isinstance(t, sa.Table)}
-        self.told_by_derived: list[tuple[sa.Table, sa.Table, Condition | None]] = []
+        self.told_by_derived: set[sa.Table] = set()
         for mapper in sorted(self._mappers, key=lambda mapper: mapper.class_.__name__):
             for table in chain(mapper):
                 if table not in self.tables:
@@ -64,20 +64,32 @@ class Rows:
     def _condition(self, table: sa.Table) -> Condition | None:
         storing = {m for m in _all_mappers() if table in chain(m)}
         going = storing & self._mappers
-        owner = next((found for m in going if (found := owner_of(m)) is not None), None)
-        if owner is not None:
-            condition: Condition = owner.c.run_id.in_(self._made_by)
-            if table is owner:
-                return condition
-            if any(m.local_table is owner and table in chain(m) for m in _all_mappers()):
-                self.told_by_derived.append((table, owner, condition))
-            return cast(Condition, key_of(table).in_(sa.select(*owner.primary_key.columns).where(condition)))
+        owners = {mapper: owner for mapper in going if (owner := owner_of(mapper)) is not None}
+        conditions = [self._condition_of_runs(table, owner) for owner in dict.fromkeys(owners.values())]
+        if going - owners.keys():
+            rest = self._condition_of_models(table, storing, going - owners.keys())
+            if rest is None:
+                return None
+            conditions.append(rest)
+        return sa.or_(*conditions)
+
+    def _condition_of_runs(self, table: sa.Table, owner: sa.Table) -> Condition:
+        condition: Condition = owner.c.run_id.in_(self._made_by)
+        if table is owner:
+            return condition
+        if any(m.local_table is owner and table in chain(m) for m in _all_mappers()):
+            self.told_by_derived.add(table)
+        return cast(Condition, key_of(table).in_(sa.select(*owner.primary_key.columns).where(condition)))
+
+    def _condition_of_models(
+        self, table: sa.Table, storing: set[orm.Mapper[Any]], going: set[orm.Mapper[Any]]
+    ) -> Condition | None:
         if going == storing:
             return None
         base = next(iter(going)).base_mapper
         if base.polymorphic_on is not None:
             kind = base.polymorphic_on
-            condition = kind.in_([m.polymorphic_identity for m in going if m.polymorphic_identity])
+            condition: Condition = kind.in_([m.polymorphic_identity for m in going if m.polymorphic_identity])
             if any(m.polymorphic_identity is None for m in going):
                 condition = sa.or_(condition, kind.is_(None))
             home = base.local_table
@@ -89,7 +101,7 @@ class Rows:
             missing = [~_same_key(table, other) for other in staying if isinstance(other, sa.Table)]
             return sa.and_(*missing) if missing else None
         derived = [m.local_table for m in going if isinstance(m.local_table, sa.Table)]
-        self.told_by_derived += [(table, other, None) for other in derived]
+        self.told_by_derived.add(table)
         return sa.or_(*(_same_key(table, other) for other in derived))
 
     def counts(self, connection: sa.Connection) -> dict[str, int]:
