@@ -48,6 +48,12 @@ class Folder(TaskOwned, Base):
     parent_id: Mapped[int | None] = mapped_column(ForeignKey("folder.id", ondelete="CASCADE"))
 
 
+class Chapter(Base):
+    """Refers to itself, with a rule that SQLite looks at row by row."""
+
+    within_id: Mapped[int | None] = mapped_column(ForeignKey("chapter.id", ondelete="RESTRICT"))
+
+
 class Strict(Base):
     """Refers to itself, and never to nothing."""
 
@@ -225,6 +231,13 @@ def test_rows_that_a_rule_would_take_along_stop_it(db: Client) -> None:
             (1, None),
             (None, 1),
         ]
+
+
+def test_rows_that_refer_to_each_other_and_restrict_deleting_go_together(db: Client) -> None:
+    load = task("LoadChapters", lambda _: [Chapter(id=1), Chapter(id=2, within_id=1)], Chapter)
+    assert build(load)
+    load.clear()
+    assert count(db, Chapter) == [0]
 
 
 def audit(db: Client, body: str) -> None:

@@ -179,8 +179,9 @@ def _free(
 ) -> None:
     """Set references to NULL that no order of deleting could satisfy."""
     nullable = [column for column in key.columns if column.nullable]
-    # One statement may delete rows that refer to each other; only MariaDB looks at them one by one, and rules do.
-    at_once = key.referred_table is key.table and key.ondelete in _HARMLESS
+    # One statement may delete rows that refer to each other; only MariaDB looks at them one by one, and rules do, on
+    # SQLite RESTRICT, too.
+    at_once = key.referred_table is key.table and key.ondelete in _HARMLESS and key.ondelete != "RESTRICT"
     if not nullable or (at_once and connection.dialect.name not in ("mysql", "mariadb")):
         return
     given = sa.and_(*(column.is_not(None) for column in key.columns))
