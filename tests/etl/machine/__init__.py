@@ -1,0 +1,1 @@
+"""The parts of the state machine in test_machine.py."""
