@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test lint lock clean
+.PHONY: help setup demo test nightly lint lock clean
 
 help:
 	@echo "make demo    run the superheroes pipeline on the snapshot and show what came of it"
 	@echo "make test    run all tests (databases: SQLite, and PostgreSQL and MariaDB where they answer)"
+	@echo "make nightly hold thousands of random pipelines under random treatment against an oracle (takes a while)"
 	@echo "make lint    ruff and mypy"
 	@echo "make lock    pin the newest versions of all dependencies (needs uv)"
 
@@ -27,6 +28,9 @@ demo: setup
 
 test: setup
 	@$(BIN)/python -m pytest -q -n 2
+
+nightly: setup
+	@OZELOT_TEST_NIGHTLY=1 $(BIN)/python -m pytest -q -n 2 tests/etl/test_machine.py
 
 lint: setup
 	@$(BIN)/ruff check .
