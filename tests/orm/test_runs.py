@@ -245,6 +245,62 @@ def test_a_failure_is_recorded_after_the_rollback(db: Client) -> None:
     assert months(db) == {}
 
 
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("a\0b", "ValueError: a\\0b"),
+        ("name \udcff", "ValueError: name \\udcff"),
+        ("two\n\n  lines", "ValueError: two"),
+        ("long " * 100_000 + "end", "ValueError: long"),
+    ],
+    ids=["nul", "surrogate", "lines", "long"],
+)
+def test_a_failure_is_recorded_whatever_it_says(db: Client, text: str, reason: str) -> None:
+    error = ValueError(text)
+    error.add_note("and a note")
+
+    class Failing(tasks.ORMTask):
+        creates = ()
+
+        def run(self) -> None:
+            raise error
+
+    with pytest.raises(ValueError) as raised:
+        Failing().run()
+    assert raised.value is error
+    (found,) = runs(db)
+    assert found.state == "failed"
+    assert found.error is not None and found.error.endswith("and a note\n")
+    assert found.reason.startswith(reason)
+
+
+def test_the_reason_of_a_failure_in_the_database_is_named(db: Client) -> None:
+    class Failing(tasks.ORMTask):
+        creates: Collection[Any] = [Flight]
+
+        def run(self) -> None:
+            self.session.add(Flight(carrier="no month"))
+
+    with pytest.raises(sa.exc.SQLAlchemyError):
+        Failing().run()
+    assert runs(db)[0].reason.startswith("sqlalchemy.exc.")
+
+
+def test_the_reason_of_a_group_of_failures_is_that_of_a_failure(db: Client) -> None:
+    class Failing(tasks.ORMTask):
+        creates = ()
+
+        def run(self) -> None:
+            try:
+                raise ValueError("one")
+            except ValueError as exc:
+                raise ExceptionGroup("several", [exc]) from None
+
+    with pytest.raises(ExceptionGroup):
+        Failing().run()
+    assert runs(db)[0].reason == "ValueError: one"
+
+
 def test_a_run_whose_runner_died_is_known_by_its_claim_and_shown_as_aborted(db: Client) -> None:
     process = start(db, "LoadUnitsAndDie", edge="row")
     process.communicate(timeout=60)

@@ -50,7 +50,6 @@ def _seconds(run: Run) -> float | None:
 
 
 def _row(run: Run) -> list[str]:
-    error = (run.error or "").strip().splitlines()
     return [
         moment(run.started),
         task_text(f"{run.name} {run.params}"),
@@ -58,7 +57,7 @@ def _row(run: Run) -> list[str]:
         amounts(run.row_counts),
         duration(_seconds(run)),
         f"{run.host}, process {run.process}",
-        error[-1] if error else "",
+        run.reason if run.error else "",
     ]
 
 

@@ -127,8 +127,7 @@ def _why_incomplete(recorded: Run | None, is_orm: bool) -> str:
     if recorded is None:
         return "it never ran" if is_orm else "its output is not there"
     if recorded.state == run.FAILED:
-        lines = (recorded.error or "").strip().splitlines() or ["no reason is known"]
-        return f"failed: {lines[-1]}"
+        return f"failed: {recorded.reason}"
     return {
         run.RUNNING: f"running since {recorded.started:%Y-%m-%d %H:%M:%S} UTC on {recorded.host}",
         run.ABORTED: "its runner died",

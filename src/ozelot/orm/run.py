@@ -16,6 +16,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import re
 import socket
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, TypeVar
@@ -38,6 +39,7 @@ RUNNING, DONE, FAILED, ABORTED, CLEARING, CLEARED = "running", "done", "failed",
 
 _MANY = 500  # keys or ids in one statement
 _LONGEST_ERROR = 10_000  # characters that are kept
+_MARGIN = re.compile(r"^ +[|+] ")  # of an exception group
 
 
 def utc_now() -> datetime.datetime:
@@ -69,6 +71,14 @@ class Run(Base):
     process: Mapped[int] = mapped_column()
 
     __table_args__ = ({"mysql_charset": "utf8mb4"},)
+
+    @property
+    def reason(self) -> str:
+        """The line of ``error`` that names the exception; messages and notes may have more lines, below it."""
+        lines = [_MARGIN.sub("", line) for line in (self.error or "").strip().splitlines()]
+        last_frame = max((number for number, line in enumerate(lines) if line.startswith('  File "')), default=-1)
+        named = (line for line in lines[last_frame + 1 :] if line and not line.startswith(" "))
+        return next(named, lines[-1] if lines else "no reason is known")
 
     @property
     def row_counts(self) -> dict[str, int]:
@@ -162,11 +172,15 @@ def finish(connection: sa.Connection, run_id: int, rows: Mapping[str, int], buil
 
 def fail(connection: sa.Connection, run_id: int, error: str) -> None:
     """Record that a task failed, after all that it did was rolled back."""
-    connection.execute(
-        sa.update(runs)
-        .where(runs.c.id == run_id)
-        .values(state=FAILED, finished=utc_now(), error=error[:_LONGEST_ERROR])
-    )
+    values = {"state": FAILED, "finished": utc_now(), "error": _storable(error)}
+    connection.execute(sa.update(runs).where(runs.c.id == run_id).values(values))
+
+
+def _storable(error: str) -> str:
+    """What every database can store; of a long text the begin and the end, where the reason is."""
+    if len(error) > _LONGEST_ERROR:
+        error = f"{error[: _LONGEST_ERROR // 2]}\n[...]\n{error[-_LONGEST_ERROR // 2 :]}"
+    return error.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
 
 
 def forget(connection: sa.Connection, run_id: int) -> None:
