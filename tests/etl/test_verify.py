@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -194,3 +195,37 @@ def test_rows_that_two_classes_create_are_compared_with_what_the_last_of_them_le
     assert found(Later()) == [(Kind.MISSING, "Later {}")]
     with db.create_session() as session:
         assert session.scalar(sa.select(sa.func.count()).select_from(Run)) == 2
+
+
+@pytest.mark.parametrize("first", [1, 3])
+def test_rows_that_two_tasks_create_at_the_same_time_are_no_finding(db: Client, first: int) -> None:
+    others_turn, its_turn = threading.Event(), threading.Event()
+
+    class Slow(tasks.ORMTask):
+        creates: Collection[Any] = [staff.Unit]
+
+        def run(self) -> None:
+            others_turn.set()
+            assert its_turn.wait(60)
+            self.session.add_all(staff.Unit(name="slow") for _ in range(first))
+
+    class Quick(tasks.ORMTask):
+        creates: Collection[Any] = [staff.Unit]
+
+        def run(self) -> None:
+            self.session.add_all(staff.Unit(name="quick") for _ in range(2))
+
+    class Both(tasks.ORMWrapperTask):
+        def requires(self) -> Any:
+            return [Slow(), Quick()]
+
+    slow = threading.Thread(target=Slow().run)
+    slow.start()
+    assert others_turn.wait(60)
+    Quick().run()
+    its_turn.set()
+    slow.join()
+    assert found(Both()) == []
+    execute(db, sa.delete(staff.Unit).where(staff.Unit.name == "slow"))
+    execute(db, sa.delete(staff.Unit).where(staff.Unit.name == "quick"))
+    assert [kind for kind, _ in found(Both())] == [Kind.MISSING]
