@@ -169,6 +169,27 @@ def test_rows_of_a_task_that_is_no_more_are_not_taken_for_those_of_another(
     assert count(db, staff.Unit, staff.Employee) == [1, 2]
 
 
+def test_rows_of_a_complete_task_whose_class_was_not_imported_are_not_cleared_with_those_of_another(
+    db: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Elsewhere(tasks.ORMTask):
+        creates: Collection[Any] = [staff.Unit]
+
+        def run(self) -> None:
+            self.session.add(staff.Unit(name="elsewhere"))
+
+    assert build(staff.LoadUnits(), Elsewhere())
+    gone(monkeypatch, *(cls for cls in declared.task_classes if cls.get_name() == "Elsewhere"))
+    for clear in (staff.LoadUnits.clear, clear_plan(staff.LoadUnits(), [staff.LoadUnits()]).apply):
+        with pytest.raises(ClearRefused, match=r"Elsewhere {} is complete, and its run left something in unit"):
+            clear()
+    assert count(db, staff.Unit) == [4]
+    assert staff.LoadUnits().complete()
+    Elsewhere().mark_incomplete()
+    staff.LoadUnits.clear()
+    assert count(db, staff.Unit) == [0]
+
+
 def test_a_plan_that_has_become_old_is_not_carried_out(db: Client) -> None:
     assert build(staff.LoadStaff())
     plan = clear_plan(staff.LoadStaff(), [staff.LoadUnits()])

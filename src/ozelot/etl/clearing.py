@@ -33,7 +33,7 @@ from ozelot.etl.declared import (
     updater_names,
     writable,
 )
-from ozelot.orm import run
+from ozelot.orm import history, run
 from ozelot.orm import target as marker
 from ozelot.orm.base import table_of
 from ozelot.orm.removal import blocked_by, remove
@@ -131,7 +131,23 @@ def _check_shared(connection: sa.Connection, tasks: Collection[Any]) -> set[str]
     for column in {column for task in derived for column in updated_columns(task)}:
         told = f"has values in {column.table.name}.{column.name}"
         _refuse_others(connection, updater_names(column), keys, told, "fill it")
+    _refuse_unknown(connection, derived, keys)
     return keys
+
+
+def _refuse_unknown(connection: sa.Connection, tasks: Collection[Any], keys: set[str]) -> None:
+    """The same for tasks that only the runs know of: their class was not imported, or declared more when they ran."""
+    rows = Rows({model for task in tasks for model in task.creates or () if not is_owned(model)})
+    wholly = [table.name for table, which in rows.tables.items() if which is None]
+    columns = {column for task in tasks for column in updated_columns(task)}
+    for what in sorted({*wholly, *(f"{column.table.name}.{column.name}" for column in columns)}):
+        other = history.other_with_rows(connection, what, keys, marked=True)
+        if other is not None:
+            raise ClearRefused(
+                f"{other} is complete, and its run left something in {what}, which cannot be told from what is to be "
+                "cleared: import the module that defines it, and clear both together; or, where it is gone for good, "
+                "delete its marker, as 'ozelot verify' says"
+            )
 
 
 def _refuse_others(connection: sa.Connection, names: set[str], keys: set[str], has: str, those: str) -> None:

@@ -82,9 +82,20 @@ def recorded_rows(connection: sa.Connection, key: str) -> dict[str, int]:
     return dict(json.loads(connection.scalar(query.limit(1)) or "{}"))
 
 
-def other_with_rows(connection: sa.Connection, table: str, keys: Collection[str]) -> str | None:
-    """The label of a complete task with none of these keys whose run recorded rows in a table."""
+def other_with_rows(
+    connection: sa.Connection, table: str, keys: Collection[str], *, marked: bool = False
+) -> str | None:
+    """The label of a task with none of these keys whose run recorded rows in a table, and was not cleared.
+
+    Args:
+        connection: the database.
+        table: the name of the table, or ``table.column`` for values.
+        keys: of the markers of tasks that are not meant.
+        marked: only tasks whose marker is there.
+    """
     named = _runs.c.rows.contains(f'"{table}": ', autoescape=True)
+    if marked:
+        named &= sa.exists().where(marker.markers.c.key == _runs.c.key)
     query = sa.select(_runs.c.key, _runs.c.name, _runs.c.params, _runs.c.rows).where(_runs.c.state == run.DONE, named)
     for key, name, params, rows in connection.execute(query):
         if key not in keys and json.loads(rows).get(table):
