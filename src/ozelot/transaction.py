@@ -64,6 +64,7 @@ class OpenTransaction:
         connection: the real connection; what is executed here belongs to no scope.
         owner: the task whose ``run()`` is under way.
         run_id: the id of that run.
+        inside: the ids of the runs of other tasks that took place within it.
         reserved: keys of the markers that are written when that ``run()`` ends.
         watch: what holds what is written against what was declared (:mod:`ozelot.writes`).
         warned: whether somebody was told of threads that do not join.
@@ -75,6 +76,7 @@ class OpenTransaction:
         self.engine = connection.engine
         self.owner: object = None
         self.run_id: int | None = None
+        self.inside: list[int] = []
         self.reserved: frozenset[str] = frozenset()
         self.watch: Watch | None = None
         self.warned = False

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 import ozelot
 from ozelot.client import Client, set_client
 from ozelot.etl import tasks
-from ozelot.etl.verify import Kind
+from ozelot.etl.findings import Kind
 from ozelot.orm.base import Base, table_of
 from ozelot.orm.run import Run
 from ozelot.orm.target import ORMTargetMarker

@@ -125,7 +125,7 @@ def test_composite_keys_and_columns_that_two_keys_share(db: Client) -> None:
         requires=[regions],
     )
     assert build(towns)
-    with pytest.raises(ClearRefused, match=r"1 rows of town .*refer to region"):
+    with pytest.raises(ClearRefused, match=r"1 row of town .*refer to region"):
         clear_plan(towns, [regions], downstream=False).apply()
     plan = clear_plan(towns, [regions])
     assert plan.deletes == {"town": 3, "region": 2}
@@ -155,7 +155,7 @@ def test_children_of_another_task_are_not_taken_along_by_a_rule(db: Client) -> N
     below = task("LoadBelow", lambda _: [Folder(id=2, parent_id=1)], Folder)
     assert build(above)
     assert build(below)
-    with pytest.raises(ClearRefused, match=r"1 rows of folder \(created by LoadBelow {}\) refer to folder"):
+    with pytest.raises(ClearRefused, match=r"1 row of folder \(created by LoadBelow {}\) refer to folder"):
         clear_plan(above, [above]).apply()
     assert count(db, Folder) == [2]
 
@@ -224,7 +224,7 @@ def test_rows_that_a_rule_would_take_along_stop_it(db: Client) -> None:
     with db.transaction() as session:
         session.add_all([Follower(top_id=1), Follower(folder_id=1)])
     for load, table in ((tops, "top"), (folders, "folder")):
-        with pytest.raises(ClearRefused, match=f"1 rows of follower .*refer to {table}"):
+        with pytest.raises(ClearRefused, match=f"1 row of follower .*refer to {table}"):
             clear_plan(load, [load]).apply()
     with db.create_session() as session:
         assert session.execute(sa.select(Follower.top_id, Follower.folder_id).order_by(Follower.id)).all() == [

@@ -19,6 +19,7 @@ from ozelot.claim import is_held
 from ozelot.errors import ClearRefused
 from ozelot.etl.declared import (
     ClearableTask,
+    argument_of,
     check_clearable,
     clears_itself,
     created_models,
@@ -33,11 +34,12 @@ from ozelot.etl.declared import (
     updater_names,
     writable,
 )
+from ozelot.etl.former import with_former
 from ozelot.orm import history, run
 from ozelot.orm import target as marker
 from ozelot.orm.base import table_of
 from ozelot.orm.removal import blocked_by, remove
-from ozelot.orm.rows import Rows, is_owned, owners
+from ozelot.orm.rows import Rows, is_owned, owners, told
 
 log = logging.getLogger(__name__)
 
@@ -51,19 +53,21 @@ def clear_one(task: ClearableTask) -> None:
     database = client.get_client()
     marker.prepare(database.engine)
     with database.transaction() as session:
-        keys = _check_shared(session.connection(), [task])
+        tasks = list(with_former(session.connection(), {label_of(task): task}).values())
+        keys = _check_shared(session.connection(), tasks)
         task.mark_incomplete()
         try:
             with database.transaction() as part:
-                run.mark_clearing(part.connection(), keys, owners(created_models(task)))
-                _delete([task], keys)
+                run.mark_clearing(part.connection(), keys, owners(m for each in tasks for m in created_models(each)))
+                _delete(tasks, keys)
                 run.mark_cleared(part.connection())
         except ClearRefused as exc:
             log.warning(
                 "%s is marked incomplete, but its rows stay: %s. check_completion(root, clear=True) clears both, "
-                "where root is a task that requires both",
+                "where root is a task that requires both; so does: ozelot clear %s",
                 label_of(task),
                 exc,
+                argument_of(task),
             )
 
 
@@ -195,12 +199,12 @@ def delete_rows(rows: Rows, keys: Collection[str], connection: sa.Connection) ->
             raise ClearRefused(f"{other} has rows in {table.name} that refer to rows to be deleted")
     blocked = blocked_by(rows, connection)
     if blocked:
-        told = "; ".join(
-            f"{found.count} rows of {found.table.name}{_created_by(connection, found.table, found.made_by)} "
+        reasons = "; ".join(
+            f"{told(found.count)} of {found.table.name}{_created_by(connection, found.table, found.made_by)} "
             f"refer to {found.refers_to.name}"
             for found in blocked
         )
-        raise ClearRefused(told)
+        raise ClearRefused(reasons)
     try:
         with writes.unwatched(cast(transaction.OpenTransaction, transaction.current(connection.engine))):
             remove(rows, connection)

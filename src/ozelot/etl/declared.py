@@ -15,7 +15,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from ozelot import client, config
 from ozelot.errors import NotClearable
-from ozelot.etl.identity import params_of, task_label
+from ozelot.etl.identity import params_of, task_argument, task_label
 from ozelot.etl.targets import ORMTarget, judged_by_marker
 from ozelot.orm import run
 from ozelot.orm import target as marker
@@ -192,6 +192,11 @@ def keys_of(task: Any) -> tuple[str, str]:
 def label_of(task: Any) -> str:
     """Name and parameters of an ORM task."""
     return f"{task.get_name()} {task.get_param_string()}"
+
+
+def argument_of(task: Any) -> str:
+    """An ORM task as it is named on a command line."""
+    return task_argument(task.get_name(), task.get_param_string())
 
 
 class GoneTask:

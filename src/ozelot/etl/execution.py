@@ -25,6 +25,7 @@ from ozelot.claim import claimed
 from ozelot.errors import LeftoverRows, NoRun, TableMissing
 from ozelot.etl.clearing import delete_rows
 from ozelot.etl.declared import (
+    argument_of,
     created_models,
     creator_names,
     keys_of,
@@ -135,8 +136,8 @@ def _one_run(task: Any, waited_for: list[luigi.Task] | None = None) -> Iterator[
                 opened = cast(transaction.OpenTransaction, transaction.current(engine))
                 _clear_leftovers(task, opened.connection, key)
                 before = opened.scopes()
-                around = opened.owner, opened.run_id, opened.reserved
-                opened.owner, opened.run_id = task, run_id
+                around = opened.owner, opened.run_id, opened.reserved, opened.inside
+                opened.owner, opened.run_id, opened.inside = task, run_id, []
                 opened.reserved |= {target.keys[0] for target in targets}
                 task.run_done = False
                 try:
@@ -146,11 +147,15 @@ def _one_run(task: Any, waited_for: list[luigi.Task] | None = None) -> Iterator[
                             task.done()
                         task.close_session()
                 finally:
-                    opened.owner, opened.run_id, opened.reserved = around
+                    inside = opened.inside
+                    opened.owner, opened.run_id, opened.reserved, opened.inside = around
                 if dropped := opened.settle(but=before):
                     log.warning("%s: %d sessions wrote but never committed; that was undone", task_label(task), dropped)
                 rows = rows_of([task], run_id=run_id).counts(opened.connection)
-                run.finish(opened.connection, run_id, rows, _built_on(task, waited_for or [], opened.connection))
+                run.finish(
+                    opened.connection, run_id, rows, {*_built_on(task, waited_for or [], opened.connection), *inside}
+                )
+                opened.inside.append(run_id)
                 for target in missing:
                     _mark_complete(target, opened.connection)
         except _RolledBackError:
@@ -183,7 +188,7 @@ def _explain_missing_tables(task: Any, engine: sa.Engine, reason: str) -> None:
     if missing:
         raise TableMissing(
             f"{task_label(task)} needs the table {', '.join(sorted(missing))}, which is not in the database: create "
-            "the tables of all models once, with Base.create_all(get_client())"
+            "the tables of all models once, with 'ozelot db init' or Base.create_all(get_client())"
         )
 
 
@@ -213,7 +218,7 @@ def _refuse_half(task: Any, others: list[Any]) -> None:
     if missing:
         raise LeftoverRows(
             f"{task_label(task)} has its marker and its rows, but not its other output {', '.join(missing)}: clear it "
-            f"with {type(task).__name__}(...).clear(), and run it again"
+            f"with 'ozelot clear {argument_of(task)}' or its clear(), and run it again"
         )
 
 
@@ -248,7 +253,7 @@ def _refuse_values(task: Any, column: sa.Column[Any], connection: sa.Connection)
         raise LeftoverRows(
             f"{task_label(task)} is not complete, but there are values in {column.table.name}.{column.name}, which it "
             "fills and clearing would reset: the marker of an earlier run was removed, or another task set them. Clear "
-            f"them with {type(task).__name__}(...).clear(), or leave the column to this task alone"
+            f"them with 'ozelot clear {argument_of(task)}' or its clear(), or leave the column to this task alone"
         )
 
 
@@ -258,12 +263,12 @@ def _refuse_leftovers(task: Any, models: list[Any], connection: sa.Connection, r
         return
     if not ran_before and marker.names_complete(connection, creator_names(models), limit=1):
         return  # they are another task's
-    label, name = task_label(task), type(task).__name__
+    label = task_label(task)
     if not task.creates:
         log.warning("%s runs on top of rows that are in %s already", label, table.name)
         return
     raise LeftoverRows(
         f"{label} is not complete, but there are rows in {table.name}, which it creates: the marker of an earlier run "
-        f"was removed, its rows were not. Clear them with {name}(...).clear(), or from a task that requires it with "
-        "check_completion(root, clear=True)"
+        f"was removed, its rows were not. Clear them with 'ozelot clear {argument_of(task)}', its clear(), or from "
+        "a task that requires it with check_completion(root, clear=True)"
     )

@@ -7,6 +7,7 @@ a hidden one (a password, say) is never stored.
 from __future__ import annotations
 
 import ast
+import shlex
 
 import luigi
 
@@ -44,11 +45,11 @@ def task_label(task: luigi.Task) -> str:
 
 
 def task_argument(name: str, params: str) -> str:
-    """A task as it is named on a command line: ``LoadMovies`` or ``LoadYear(year=2010)``."""
+    """A task as it is named on a command line, ready to be pasted: ``LoadMovies`` or ``'LoadYear(year=2010)'``."""
     values = params_of(params)
     if not values:
-        return name
-    return f"{name}({', '.join(f'{key}={value}' for key, value in values.items())})"
+        return shlex.quote(name)
+    return shlex.quote(f"{name}({', '.join(f'{key}={value}' for key, value in values.items())})")
 
 
 def legacy_identity(task: luigi.Task) -> tuple[str, str]:

@@ -10,10 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from ozelot import client
-from ozelot.errors import ClearRefused, RowsChanged
+from ozelot.errors import RowsChanged
 from ozelot.etl.clearing import clear_all
 from ozelot.etl.declared import (
-    GoneTask,
     check_clearable,
     clears_itself,
     created_models,
@@ -22,10 +21,10 @@ from ozelot.etl.declared import (
     task_of,
     updated_columns,
 )
+from ozelot.etl.former import gone, with_former
 from ozelot.etl.graph import Graph
 from ozelot.orm import history
 from ozelot.orm import target as marker
-from ozelot.orm.base import table_of
 from ozelot.orm.rows import Model, Rows, chain, count, counts_by_task, is_owned, values
 from ozelot.orm.run import few, runs
 
@@ -119,7 +118,7 @@ def make_plan(graph: Graph, labels: Collection[str], *, downstream: bool = True)
         requires = {label: set(graph.requires[label]) for label in tasks}
         if downstream:
             _add_recorded(connection, graph, tasks, requires)
-        ordered = {label: tasks[label] for label in _downstream_first(tasks, requires)}
+        ordered = with_former(connection, {label: tasks[label] for label in _downstream_first(tasks, requires)})
         for task in ordered.values():
             if is_orm_task(task):
                 check_clearable(task)
@@ -143,7 +142,9 @@ def _add_recorded(
         for key, (name, params) in recorded.identities.items():
             if key not in label_of_key:
                 label = f"{name} {params}"
-                tasks[label] = task_of(name, params) or _gone(connection, key, name, params, recorded.identities, keys)
+                tasks[label] = task_of(name, params) or gone(
+                    connection, key, name, params, {*recorded.identities, *keys}
+                )
                 label_of_key[key] = label
                 requires[label] = set()
         for child, others in recorded.built_on.items():
@@ -152,28 +153,6 @@ def _add_recorded(
                 requires[label] |= {label_of_key[other] for other in others if other in label_of_key}
         if not new:
             return
-
-
-def _gone(
-    connection: sa.Connection, key: str, name: str, params: str, identities: Collection[str], keys: Collection[str]
-) -> GoneTask:
-    """A task whose class is not known, by what its last run recorded."""
-    gone = GoneTask(name, params, history.recorded_rows(connection, key))
-    for table in gone.unknown_tables:
-        raise ClearRefused(
-            f"{name} {params} was built on what is to be cleared, but neither its class nor a model of its table "
-            f"{table} is known here: import the module that defines them"
-        )
-    for model in gone.creates:
-        if not is_owned(model):
-            table = (model if isinstance(model, sa.Table) else table_of(model)).name
-            other = history.other_with_rows(connection, table, {*identities, *keys})
-            if other is not None:
-                raise ClearRefused(
-                    f"{name} {params} was built on what is to be cleared, but its class is not known here, and its "
-                    f"rows in {table} cannot be told from those of {other}: import the module that defines it"
-                )
-    return gone
 
 
 def _downstream_first(tasks: Mapping[str, Any], requires: Mapping[str, Collection[str]]) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -13,7 +12,7 @@ from ozelot.claim import is_held
 from ozelot.orm import run
 from ozelot.orm import target as marker
 from ozelot.orm.base import Base
-from ozelot.orm.run import Run, chunks, few, run_edge
+from ozelot.orm.run import Run, chunks, counts_of, few, run_edge
 from ozelot.orm.run import runs as _runs
 
 _ROUNDS = 10  # steps downstream that are asked one by one; beyond them, reading all is quicker
@@ -76,10 +75,14 @@ def downstream(connection: sa.Connection, keys: Collection[str]) -> BuiltOn:
     return found
 
 
-def recorded_rows(connection: sa.Connection, key: str) -> dict[str, int]:
-    """How many rows and values the last run of a task recorded, if it is done and was not cleared."""
-    query = sa.select(_runs.c.rows).where(_runs.c.key == key, _runs.c.state == run.DONE).order_by(_runs.c.id.desc())
-    return dict(json.loads(connection.scalar(query.limit(1)) or "{}"))
+def recorded_rows(connection: sa.Connection, keys: Collection[str]) -> dict[str, dict[str, int]]:
+    """How many rows and values the last run of each task recorded, if it is done and was not cleared, by key."""
+    if not marker.is_ready(connection):
+        return {}
+    query = sa.select(_runs.c.key, _runs.c.rows).where(_runs.c.state == run.DONE).order_by(_runs.c.id)
+    if few(keys):
+        query = query.where(_runs.c.key.in_(keys))
+    return {key: counts_of(rows) for key, rows in connection.execute(query)}
 
 
 def other_with_rows(
@@ -98,7 +101,7 @@ def other_with_rows(
         named &= sa.exists().where(marker.markers.c.key == _runs.c.key)
     query = sa.select(_runs.c.key, _runs.c.name, _runs.c.params, _runs.c.rows).where(_runs.c.state == run.DONE, named)
     for key, name, params, rows in connection.execute(query):
-        if key not in keys and json.loads(rows).get(table):
+        if key not in keys and counts_of(rows).get(table):
             return f"{name} {params}"
     return None
 

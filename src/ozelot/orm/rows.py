@@ -253,6 +253,11 @@ def is_inheritance(key: sa.ForeignKeyConstraint) -> bool:
     )
 
 
+def told(number: int) -> str:
+    """A number of rows in words."""
+    return "1 row" if number == 1 else f"{number} rows"
+
+
 def count(connection: sa.Connection, table: sa.FromClause, where: Condition | None) -> int:
     """How many rows of a table meet a condition."""
     return connection.scalar(restrict(sa.select(sa.func.count()).select_from(table), where)) or 0

@@ -83,7 +83,15 @@ class Run(Base):
     @property
     def row_counts(self) -> dict[str, int]:
         """``rows``, read."""
-        return dict(json.loads(self.rows or "{}"))
+        return counts_of(self.rows)
+
+
+def counts_of(rows: str | None) -> dict[str, int]:
+    """The numbers that ``Run.rows`` holds as JSON; none where somebody wrote something else there."""
+    try:
+        return {str(name): int(number) for name, number in json.loads(rows or "{}").items()}
+    except (ValueError, TypeError, AttributeError):
+        return {}
 
 
 #: Which runs a run was built on: its requirements as they were then.
@@ -219,7 +227,7 @@ def mark_clearing(connection: sa.Connection, keys: Iterable[str], tables: Iterab
             in their name.
     """
     having = [sa.exists().where(table.c.run_id == runs.c.id) for table in tables]
-    over = sa.and_(runs.c.state.in_((FAILED, ABORTED, CLEARED)), sa.or_(*having)) if having else sa.false()
+    over = sa.and_(runs.c.state != DONE, sa.or_(*having)) if having else sa.false()
     number = 0
     for some in chunks(list(keys)):
         those = sa.and_(runs.c.key.in_(some), sa.or_(runs.c.state == DONE, over))
