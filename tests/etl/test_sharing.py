@@ -292,7 +292,9 @@ class WithFile(tasks.ORMTask):
 def test_a_task_whose_other_output_is_gone_says_what_to_do(db: Client) -> None:
     assert WithFile.build()
     Path("extra.txt").unlink()
-    with pytest.raises(LeftoverRows, match=r"not its other output extra.txt: clear it with 'ozelot clear WithFile' or its"):
+    with pytest.raises(
+        LeftoverRows, match=r"not its other output extra.txt: clear it with 'ozelot clear WithFile' or its"
+    ):
         WithFile().run()
     WithFile.clear()
     assert WithFile.build()

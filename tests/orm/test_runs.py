@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Collection, Generator
 from typing import Any
 
@@ -20,7 +21,7 @@ from ozelot.client import Client
 from ozelot.errors import LeftoverRows, NoRun
 from ozelot.etl import tasks
 from ozelot.orm.base import Base
-from ozelot.orm.run import Run, TaskOwned, current_run_id, run_edge
+from ozelot.orm.run import Run, TaskOwned, current_run_id, reason_of, run_edge
 from tests.etl import staff
 from tests.etl.heroes import build
 from tests.etl.test_atomicity import ROOT, start
@@ -283,7 +284,7 @@ def test_the_reason_of_a_failure_in_the_database_is_named(db: Client) -> None:
 
     with pytest.raises(sa.exc.SQLAlchemyError):
         Failing().run()
-    assert runs(db)[0].reason.startswith("sqlalchemy.exc.")
+    assert runs(db)[0].reason.startswith("IntegrityError: ")
 
 
 def test_the_reason_of_a_group_of_failures_is_that_of_a_failure(db: Client) -> None:
@@ -380,3 +381,35 @@ def test_tables_that_are_no_models_are_not_changed_by_clearing(db: Client, rule:
     with db.engine.begin() as connection:
         assert connection.execute(sa.text("SELECT id, flight_id FROM stranger")).all() == [(1, first)]
         connection.execute(sa.text("DROP TABLE stranger"))
+
+
+class Several(ValueError):
+    """Of a message with several lines."""
+
+
+@pytest.mark.parametrize(
+    ("exc", "reason"),
+    [
+        (ValueError("no more"), "ValueError: no more"),
+        (Several("first\n  second\nthird"), "Several: first"),
+        (sa.exc.OperationalError("INSERT", {}, Exception("no column named snow")), "OperationalError: (builtins.Exc"),
+        (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (OSError("a.b: c"), "OSError: a.b: c"),
+    ],
+    ids=repr,
+)
+def test_the_reason_of_a_failure_is_the_first_line_of_the_last_exception(exc: BaseException, reason: str) -> None:
+    try:
+        try:
+            raise LookupError("before")
+        except LookupError as cause:
+            raise exc from cause
+    except BaseException as raised:  # noqa: BLE001 - of any kind
+        trace = "".join(traceback.format_exception(raised))
+    assert reason_of(trace).startswith(reason)
+    assert "\n" not in reason_of(trace)
+
+
+def test_a_text_that_is_no_traceback_is_told_by_its_last_line() -> None:
+    assert reason_of("killed\nby signal 9\n") == "by signal 9"
+    assert reason_of("") == ""

@@ -57,7 +57,7 @@ def _row(run: Run) -> list[str]:
         amounts(run.row_counts),
         duration(_seconds(run)),
         f"{run.host}, process {run.process}",
-        run.reason if run.error else "",
+        run.reason,
     ]
 
 

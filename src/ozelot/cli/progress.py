@@ -11,6 +11,7 @@ import luigi
 
 from ozelot.cli.output import duration, say, task_text, visible
 from ozelot.etl.identity import task_label
+from ozelot.orm.run import reason_of
 
 
 class Recorder:
@@ -68,8 +69,7 @@ def _told(error: object) -> str:
     if isinstance(error, BaseException):
         lines = str(error).strip().splitlines()
         return f"{type(error).__name__}: {visible(lines[0])}" if lines else type(error).__name__
-    lines = str(error).strip().splitlines()
-    return visible(lines[-1]) if lines else "no reason is known"
+    return visible(reason_of(str(error))) or "no reason is known"
 
 
 def shown(label: str) -> str:

@@ -127,7 +127,7 @@ def _why_incomplete(recorded: Run | None, is_orm: bool) -> str:
     if recorded is None:
         return "it never ran" if is_orm else "its output is not there"
     if recorded.state == run.FAILED:
-        return f"failed: {recorded.reason}"
+        return f"failed: {recorded.reason or 'no reason is known'}"
     return {
         run.RUNNING: f"running since {recorded.started:%Y-%m-%d %H:%M:%S} UTC on {recorded.host}",
         run.ABORTED: "its runner died",

@@ -40,6 +40,7 @@ RUNNING, DONE, FAILED, ABORTED, CLEARING, CLEARED = "running", "done", "failed",
 _MANY = 500  # keys or ids in one statement
 _LONGEST_ERROR = 10_000  # characters that are kept
 _MARGIN = re.compile(r"^ +[|+] ")  # of an exception group
+_MODULE = re.compile(r"^(?:\w+\.)+(?=\w+(?::|$))")  # where the class of an exception is
 
 
 def utc_now() -> datetime.datetime:
@@ -74,16 +75,25 @@ class Run(Base):
 
     @property
     def reason(self) -> str:
-        """The line of ``error`` that names the exception; messages and notes may have more lines, below it."""
-        lines = [_MARGIN.sub("", line) for line in (self.error or "").strip().splitlines()]
-        last_frame = max((number for number, line in enumerate(lines) if line.startswith('  File "')), default=-1)
-        named = (line for line in lines[last_frame + 1 :] if line and not line.startswith(" "))
-        return next(named, lines[-1] if lines else "no reason is known")
+        """What ``error`` comes down to, in one line; empty where there is none."""
+        return reason_of(self.error or "")
 
     @property
     def row_counts(self) -> dict[str, int]:
         """``rows``, read."""
         return counts_of(self.rows)
+
+
+def reason_of(error: str) -> str:
+    """The line of a traceback that names the exception; below it, messages and notes may have more lines.
+
+    Of a text that is no traceback the last line.
+    """
+    lines = [_MARGIN.sub("", line) for line in error.strip().splitlines()]
+    last_frame = max((number for number, line in enumerate(lines) if line.startswith('  File "')), default=-1)
+    rest = lines[last_frame + 1 :] if last_frame >= 0 else lines[-1:]
+    named = (line for line in rest if line and not line.startswith(" "))
+    return _MODULE.sub("", next(named, lines[-1] if lines else ""))
 
 
 def counts_of(rows: str | None) -> dict[str, int]:
