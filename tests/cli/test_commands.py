@@ -289,7 +289,7 @@ def test_a_missing_input_file_is_what_failed(sqlite_db: Client) -> None:
     Base.create_all(sqlite_db)
     found = called("run", "--pipeline", "tests.cli.shop:NeedsFile")
     assert found.code == 1
-    assert "Failed: 1\n  PriceFile: its output is not there\nNot reached: 1: NeedsFile" in found.out
+    assert "Failed: 1\n  PriceFile: there is no file prices.csv\nNot reached: 1: NeedsFile" in found.out
 
 
 def test_a_run_on_top_of_what_is_pending_says_how_to_go_on(loaded: Client) -> None:

@@ -113,4 +113,4 @@ def test_files_that_are_missing_are_told_so(db: Client) -> None:
     class File(tasks.InputFileTask):
         input_file = "nowhere.csv"
 
-    assert told(File()) == {"File {}": (State.INCOMPLETE, "its output is not there")}
+    assert told(File()) == {"File {}": (State.INCOMPLETE, "there is no file nowhere.csv")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from pathlib import Path
 
 import luigi
 import sqlalchemy as sa
@@ -74,7 +75,7 @@ def status(root: luigi.Task) -> list[TaskStatus]:
         elif label in done:
             state, why = State.ON_INCOMPLETE, open_tasks[label]
         else:
-            state, why = State.INCOMPLETE, _why_incomplete(recorded, is_orm_task(task))
+            state, why = State.INCOMPLETE, _why_incomplete(recorded) if is_orm_task(task) else _why_not_there(task)
         found.append(_told(task_name(task), task_params(task), state, why, recorded, task))
     return found
 
@@ -99,7 +100,7 @@ def recorded() -> list[TaskStatus]:
         found.append(told if told.when or not row.created else replace(told, when=row.created))
     for key, entry in last.items():
         if key not in markers and marker.legacy_key(entry.name, entry.params) not in markers:
-            found.append(_told(entry.name, entry.params, State.INCOMPLETE, _why_incomplete(entry, is_orm=True), entry))
+            found.append(_told(entry.name, entry.params, State.INCOMPLETE, _why_incomplete(entry), entry))
     return found
 
 
@@ -123,9 +124,15 @@ def _last_runs(graph: Graph) -> dict[str, Run]:
         return {labels[entry.key]: entry for entry in history.told(session, found)}
 
 
-def _why_incomplete(recorded: Run | None, is_orm: bool) -> str:
+def _why_not_there(task: luigi.Task) -> str:
+    files = [target.path for target in luigi.task.flatten(task.output()) if isinstance(target, luigi.LocalTarget)]
+    missing = [path for path in files if not Path(path).exists()]
+    return f"there is no file {missing[0]}" if missing else "its output is not there"
+
+
+def _why_incomplete(recorded: Run | None) -> str:
     if recorded is None:
-        return "it never ran" if is_orm else "its output is not there"
+        return "it never ran"
     if recorded.state == run.FAILED:
         return f"failed: {recorded.reason or 'no reason is known'}"
     return {
