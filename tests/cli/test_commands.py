@@ -230,6 +230,19 @@ def test_clearing_only_what_others_stand_on_is_refused_in_one_line(loaded: Clien
     assert (rows(loaded, "good"), called("status", "MeasureShelves").code) == (0, 0)
 
 
+def test_clearing_only_a_task_says_a_command_that_runs_it_again(sqlite_db: Client) -> None:
+    Base.create_all(sqlite_db)
+    measuring = ("--pipeline", "tests.cli.shop:MeasureShelves")
+    assert called("run", *measuring).code == 0
+    cleared = called("clear", "LoadShelves", "--only", "--yes", *measuring)
+    assert cleared.out.endswith(" Run each by its name: ozelot run LoadShelves\n")
+    assert called("run", *measuring).code == 1
+    assert called("run", "LoadShelves", *measuring).code == 0
+    assert called("status", *measuring).code == 0
+    whole = called("clear", "LoadShelves", "--yes", *measuring)
+    assert whole.out.endswith(" tasks. Run them again with: ozelot run\n")
+
+
 def test_findings_are_data_and_the_exit_code(loaded: Client) -> None:
     clean = called("verify", "--json")
     assert (clean.code, json.loads(clean.out)) == (0, [])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
+
+import luigi
 
 from ozelot.cli import engine
 from ozelot.cli.asking import confirm
@@ -26,6 +29,7 @@ from ozelot.cli.state import reason
 from ozelot.errors import ClearRefused, ExitCode, NotClearable
 from ozelot.etl.completion import clear_plan
 from ozelot.etl.graph import walk
+from ozelot.etl.identity import task_argument, task_name, task_params
 from ozelot.etl.plan import ClearPlan, ClearStep
 from ozelot.etl.status import State, status
 
@@ -79,8 +83,23 @@ def clear(texts: Sequence[str], *, only: bool, yes: bool) -> ExitCode:
     _show_steps(plan.steps, plan)
     confirm(f"Clear {how_many(len(plan.steps), 'task')}?", yes=yes)
     plan.apply()
-    say(f"Cleared {how_many(len(plan.steps), 'task')}. Run them again with: ozelot run")
+    say(f"Cleared {how_many(len(plan.steps), 'task')}. {_how_to_run(plan, root)}")
     return ExitCode.OK
+
+
+def _how_to_run(plan: ClearPlan, root: luigi.Task) -> str:
+    """How to load again what was cleared: a run of the root does not look behind a task that is still complete."""
+    graph, after = walk(root), status(root)
+    done = {entry.label for entry in after if entry.state != State.INCOMPLETE}
+    reached = set(engine.to_run(graph, after[-1].label, done))
+    hidden = [step.label for step in plan.steps if step.label in graph.tasks and step.label not in reached]
+    if not hidden:
+        return "Run them again with: ozelot run"
+    task = graph.tasks[hidden[0]]
+    return (
+        "A run of the whole pipeline would not reach them, as what stands on them is still complete. Run each by its "
+        f"name: ozelot run {shlex.quote(task_argument(task_name(task), task_params(task)))}"
+    )
 
 
 def _show_steps(steps: Sequence[ClearStep], plan: ClearPlan) -> None:
