@@ -116,6 +116,12 @@ def _last_line_in(path: str, exc: BaseException) -> str:
     return f" (line {line})" if line else ""
 
 
+def project_file() -> str | None:
+    """The path of ``project_config.py``; None where there is none on the Python path."""
+    project = _project_config()
+    return None if project is None else project.__file__
+
+
 def database() -> str | URL | dict[str, Any]:
     """The configured database: a URL or a dictionary of parameters.
 

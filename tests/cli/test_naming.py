@@ -12,7 +12,7 @@ from ozelot.cli.output import visible
 from ozelot.errors import TaskNotFound
 from ozelot.etl.identity import task_label
 from tests.cli import shop
-from tests.cli.calling import SHOP, called
+from tests.cli.calling import SHOP, called, process
 
 
 @pytest.fixture(autouse=True)
@@ -101,15 +101,24 @@ def test_what_would_steer_a_terminal_is_escaped_in_errors() -> None:
     assert called("status", "\x1b[31mLoad\n", "--pipeline", SHOP).err.startswith("error: No task '\\x1b[31mLoad'")
 
 
-def test_no_pipeline_says_where_to_name_one() -> None:
+def test_no_pipeline_says_where_to_name_one(tmp_path: Path) -> None:
+    (tmp_path / "project_config.py").write_text("COUNTRIES = []\n")
+    found = process(tmp_path, "status", OZELOT_PIPELINE="")
+    assert found.err == (
+        "error: No pipeline is named: set PIPELINE = 'module:Class' in project_config.py, or add --pipeline "
+        "module:Class\n"
+    )
+
+
+def test_a_folder_without_a_project_is_told_so() -> None:
     for arguments in (["status"], ["run"], ["plan"], ["clear", "Load"], ["verify"], ["diagram", "pipeline"]):
         found = called(*arguments)
         assert found.code == 3
         assert found.err == (
-            "error: No pipeline is named: set PIPELINE = 'module:Class' in project_config.py, or add --pipeline "
-            "module:Class\n"
+            "error: No pipeline is named, and there is no project_config.py in this folder: call ozelot in the folder "
+            "of the project, or set PIPELINE = 'module:Class' in one here, or add --pipeline module:Class\n"
         )
-    assert called("db", "init").err.startswith("error: No models are named: set MODELS")
+    assert called("db", "init").err.startswith("error: No models are named, and there is no project_config.py in this")
 
 
 @pytest.mark.parametrize(

@@ -25,12 +25,17 @@ def import_models() -> None:
         names.append(str(config.PIPELINE).partition(":")[0].strip())
     names = [name for name in names if name]
     if not names:
-        raise ConfigError(
-            "No models are named: set MODELS = 'module' (or PIPELINE = 'module:Class') in project_config.py, or add "
-            "--pipeline module:Class"
-        )
+        raise unnamed("No models are named", "MODELS = 'module' (or PIPELINE = 'module:Class')")
     for name in names:
         imported(name)
+
+
+def unnamed(what: str, setting: str) -> ConfigError:
+    """The error for a setting that is missing; with no file that could hold it, the folder may be the wrong one."""
+    if config.project_file() is None:
+        here = "there is no project_config.py in this folder: call ozelot in the folder of the project"
+        return ConfigError(f"{what}, and {here}, or set {setting} in one here, or add --pipeline module:Class")
+    return ConfigError(f"{what}: set {setting} in project_config.py, or add --pipeline module:Class")
 
 
 def imported(name: str) -> ModuleType:

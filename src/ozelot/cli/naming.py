@@ -16,7 +16,7 @@ from typing import Any
 import luigi
 
 from ozelot import config
-from ozelot.cli.importing import import_models, imported
+from ozelot.cli.importing import import_models, imported, unnamed
 from ozelot.cli.output import listed, visible
 from ozelot.errors import ConfigError, TaskNotFound
 from ozelot.etl.graph import walk
@@ -93,9 +93,7 @@ def pipeline() -> luigi.Task:
     """
     text = config.PIPELINE
     if not text:
-        raise ConfigError(
-            "No pipeline is named: set PIPELINE = 'module:Class' in project_config.py, or add --pipeline module:Class"
-        )
+        raise unnamed("No pipeline is named", "PIPELINE = 'module:Class'")
     module_name, colon, rest = str(text).partition(":")
     if not colon or not module_name.strip() or not rest.strip():
         raise ConfigError(f"PIPELINE is '{text}', but must be module:Class, as in staff.pipeline:LoadEverything")
