@@ -302,6 +302,8 @@ def test_a_missing_input_file_is_what_failed(sqlite_db: Client) -> None:
     Base.create_all(sqlite_db)
     found = called("run", "--pipeline", "tests.cli.shop:NeedsFile")
     assert found.code == 1
+    assert re.search(r"^failed   PriceFile  .* s  there is no file prices.csv$", found.out, re.MULTILINE)
+    assert "done " not in found.out
     assert "Failed: 1\n  PriceFile: there is no file prices.csv\nNot reached: 1: NeedsFile" in found.out
 
 

@@ -88,7 +88,7 @@ def test_ctrl_c_ends_a_run_with_one_line_and_nothing_half_done(shop: Path) -> No
     assert "Traceback" not in ended.out
     assert ended.out.endswith("Interrupted\n")
     found = json.loads(process(shop, "status", "--json", "--pipeline", "tests.cli.shop:Stuck").out)
-    assert [entry["state"] for entry in found] == ["incomplete"]
+    assert [(entry["state"], entry["why"]) for entry in found] == [("incomplete", "it was interrupted")]
 
 
 @pytest.mark.parametrize("arguments", ["--help", "status", "status --all --pipeline {}(years=4000)", "history --json"])

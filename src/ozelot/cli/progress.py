@@ -10,7 +10,9 @@ from typing import Self
 import luigi
 
 from ozelot.cli.output import duration, say, task_text, visible
+from ozelot.etl.declared import is_orm_task
 from ozelot.etl.identity import task_label
+from ozelot.etl.status import why_not_there
 from ozelot.orm.run import reason_of
 
 
@@ -40,7 +42,9 @@ class Recorder:
         """A task ended well, or with an error."""
         label = task_label(task)
         took = time.monotonic() - self.began.get(label, time.monotonic())
-        if error is None:
+        if error is None and not is_orm_task(task) and not task.complete():
+            self.failed[label] = visible(why_not_there(task))  # as an input file does, that nobody provided
+        elif error is None:
             self.ran[label] = took
             self.failed.pop(label, None)
         else:

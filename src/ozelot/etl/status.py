@@ -75,7 +75,7 @@ def status(root: luigi.Task) -> list[TaskStatus]:
         elif label in done:
             state, why = State.ON_INCOMPLETE, open_tasks[label]
         else:
-            state, why = State.INCOMPLETE, _why_incomplete(recorded) if is_orm_task(task) else _why_not_there(task)
+            state, why = State.INCOMPLETE, _why_incomplete(recorded) if is_orm_task(task) else why_not_there(task)
         found.append(_told(task_name(task), task_params(task), state, why, recorded, task))
     return found
 
@@ -124,7 +124,8 @@ def _last_runs(graph: Graph) -> dict[str, Run]:
         return {labels[entry.key]: entry for entry in history.told(session, found)}
 
 
-def _why_not_there(task: luigi.Task) -> str:
+def why_not_there(task: luigi.Task) -> str:
+    """What is missing of a task that is no ORM task: the first file, where it is files that it is known by."""
     files = [target.path for target in luigi.task.flatten(task.output()) if isinstance(target, luigi.LocalTarget)]
     missing = [path for path in files if not Path(path).exists()]
     return f"there is no file {missing[0]}" if missing else "its output is not there"
@@ -134,6 +135,8 @@ def _why_incomplete(recorded: Run | None) -> str:
     if recorded is None:
         return "it never ran"
     if recorded.state == run.FAILED:
+        if recorded.reason == KeyboardInterrupt.__name__:
+            return "it was interrupted"
         return f"failed: {recorded.reason or 'no reason is known'}"
     return {
         run.RUNNING: f"running since {recorded.started:%Y-%m-%d %H:%M:%S} UTC on {recorded.host}",
