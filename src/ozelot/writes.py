@@ -30,10 +30,13 @@ _OWN = {"ormtargetmarker", "ozelot_run", "ozelot_run_edge"}
 _VERBS = {"insert": "inserts into", "update": "updates", "delete": "deletes from"}
 _KINDS = {sqlite3.SQLITE_INSERT: "insert", sqlite3.SQLITE_UPDATE: "update", sqlite3.SQLITE_DELETE: "delete"}
 
+#: Rows of a partition are told as those of the table that it is a part of.
 _COUNTS = sa.text(
-    "SELECT CASE WHEN pg_table_is_visible(relid) THEN relname ELSE schemaname || '.' || relname END, "
-    "n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_xact_user_tables "
-    "WHERE n_tup_ins + n_tup_upd + n_tup_del > 0 AND schemaname NOT LIKE 'pg_temp%'"
+    "SELECT CASE WHEN pg_table_is_visible(c.oid) THEN c.relname ELSE n.nspname || '.' || c.relname END, "
+    "n.nspname || '.' || c.relname, SUM(n_tup_ins)::bigint, SUM(n_tup_upd)::bigint, SUM(n_tup_del)::bigint "
+    "FROM pg_stat_xact_user_tables JOIN pg_class c ON c.oid = COALESCE(pg_partition_root(relid), relid) "
+    "JOIN pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE n_tup_ins + n_tup_upd + n_tup_del > 0 AND schemaname NOT LIKE 'pg_temp%' GROUP BY c.oid, n.nspname"
 )
 
 #: Classes that were warned of.
@@ -170,7 +173,8 @@ class Watch:
         return sqlite3.SQLITE_OK
 
     def _counts(self) -> dict[str, list[int]]:
-        return {name: numbers for name, *numbers in self._opened.connection.execute(_COUNTS)}
+        rows = self._opened.connection.execute(_COUNTS)
+        return {full if full in self._tables or full in self._columns else name: n for name, full, *n in rows}
 
     def _see(self, target: Target) -> None:
         table, kind = target.table, target.kind

@@ -31,6 +31,15 @@ class Plot(Base):
     trees: Mapped[list[Tree]] = relationship(cascade="all, delete-orphan")
 
 
+class Harvest(Base):
+    """In partitions, where the database has them."""
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    year: Mapped[int] = mapped_column(primary_key=True)
+    weight: Mapped[int | None]
+    __table_args__ = {"postgresql_partition_by": "LIST (year)"}
+
+
 class Tree(Base):
     plot_id: Mapped[int | None] = mapped_column(ForeignKey("plot.id", ondelete="CASCADE"))
 
@@ -337,3 +346,25 @@ def test_to_sql_with_the_run_passes(db: Client) -> None:
 
     task(load, creates=[Flight]).run()
     assert count(db, table_of(Flight)) == 1
+
+
+def test_partitions_count_as_the_table_that_they_are_part_of(db: Client) -> None:
+    if db.engine.dialect.name != "postgresql":
+        return
+    with db.engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE harvest_1 PARTITION OF harvest FOR VALUES IN (1)"))
+
+    def load(self: tasks.ORMTask) -> None:
+        self.session.add(Harvest(id=1, year=1))
+        self.session.flush()
+        self.session.execute(sa.text("UPDATE harvest SET weight = 5"))
+
+    def load_text(self: tasks.ORMTask) -> None:
+        self.session.execute(sa.text("INSERT INTO harvest VALUES (1, 1, 5)"))
+
+    with pytest.raises(UndeclaredWrite, match="Writer inserts into harvest,"):
+        task(load_text, creates=[staff.Unit]).run()
+    writer = task(load, creates=[Harvest])
+    writer.run()
+    writer.clear()
+    assert count(db, Harvest) == 0

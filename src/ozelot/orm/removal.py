@@ -26,10 +26,12 @@ _CHUNK = 500
 _FEW = 5  # tasks that are named
 _HARMLESS = (None, "", "RESTRICT", "NO ACTION")
 
-#: What PostgreSQL knows of the changes of a transaction, tables of its own and temporary ones left out.
+#: What PostgreSQL knows of the changes of a transaction, tables of its own and temporary ones left out, partitions
+#: as the table that they are part of.
 _CHANGES = sa.text(
-    "SELECT relname, CAST(sum(n_tup_ins + n_tup_upd + n_tup_del) AS bigint) FROM pg_stat_xact_user_tables "
-    "WHERE n_tup_ins + n_tup_upd + n_tup_del > 0 AND schemaname NOT LIKE 'pg_temp%' GROUP BY relname"
+    "SELECT c.relname, CAST(sum(n_tup_ins + n_tup_upd + n_tup_del) AS bigint) FROM pg_stat_xact_user_tables "
+    "JOIN pg_class c ON c.oid = COALESCE(pg_partition_root(relid), relid) "
+    "WHERE n_tup_ins + n_tup_upd + n_tup_del > 0 AND schemaname NOT LIKE 'pg_temp%' GROUP BY c.relname"
 )
 
 
