@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from typing import Any
 
 import luigi
@@ -11,9 +12,11 @@ import sqlalchemy as sa
 from sqlalchemy import Column, ForeignKey, String, Table
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+import ozelot
 from ozelot.client import Client
 from ozelot.errors import ClearRefused, LeftoverRows, NotClearable
 from ozelot.etl import tasks
+from ozelot.etl.completion import clear_plan
 from ozelot.orm.base import Base
 from tests.etl import staff
 from tests.etl.heroes import build
@@ -402,3 +405,31 @@ def test_a_column_that_cannot_be_reset_is_refused_and_keeps_its_values(db: Clien
         Rename().run()
     with db.create_session() as session:
         assert "renamed" not in session.scalars(sa.select(staff.Unit.name)).all()
+
+
+def test_tables_in_another_schema_are_planned_counted_and_cleared(db: Client) -> None:
+    if db.engine.dialect.name != "postgresql":
+        return
+    other = sa.Table("parcel", Base.metadata, sa.Column("id", sa.Integer, primary_key=True), schema="elsewhere")
+
+    class LoadParcels(tasks.ORMTask):
+        creates: Collection[Any] = [other]
+
+        def run(self) -> None:
+            self.session.execute(sa.insert(other), [{"id": 1}, {"id": 2}])
+            self.session.execute(sa.text("INSERT INTO elsewhere.parcel VALUES (3)"))
+
+    try:
+        with db.engine.begin() as connection:
+            connection.execute(sa.text("CREATE SCHEMA elsewhere"))
+            other.create(connection)
+        LoadParcels().run()
+        assert ozelot.verify(LoadParcels()) == []
+        plan = clear_plan(LoadParcels(), [LoadParcels()])
+        assert plan.deletes == {"parcel": 3}
+        plan.apply()
+        with db.engine.connect() as connection:
+            assert connection.execute(sa.select(other)).all() == []
+    finally:
+        Base.metadata.remove(other)
+        LoadParcels.creates = ()

@@ -15,6 +15,7 @@ from ozelot.etl.graph import Graph
 from ozelot.etl.identity import task_argument
 from ozelot.orm import run
 from ozelot.orm import target as marker
+from ozelot.orm.base import names_there
 from ozelot.orm.references import dangling
 from ozelot.orm.rows import Model, Rows, chain, is_owned, told
 from ozelot.orm.run import Run
@@ -67,7 +68,7 @@ class Known:
 
     def __init__(self, connection: sa.Connection, graph: Graph) -> None:
         self.connection = connection
-        self.there = set(sa.inspect(connection).get_table_names())
+        self.there = names_there(connection)
         self.markers = marker.every(connection)
         self.marked = {row.key for row in self.markers}
         self.classes = {cls.get_name(): cls for cls in task_classes}

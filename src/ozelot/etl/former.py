@@ -21,7 +21,7 @@ from ozelot.etl.declared import (
     updated_columns,
 )
 from ozelot.orm import history
-from ozelot.orm.base import table_of
+from ozelot.orm.base import names_there, table_of
 from ozelot.orm.rows import is_owned, tables_of
 
 
@@ -51,7 +51,7 @@ def with_former(connection: sa.Connection, tasks: Mapping[str, Any]) -> dict[str
     """
     keys = {label: keys_of(task)[0] for label, task in tasks.items() if is_orm_task(task)}
     recorded = history.recorded_rows(connection, keys.values())
-    there = set(sa.inspect(connection).get_table_names())
+    there = names_there(connection)
     found = {}
     for label, task in tasks.items():
         found[label] = task

@@ -25,6 +25,7 @@ from ozelot.etl.former import gone, with_former
 from ozelot.etl.graph import Graph
 from ozelot.orm import history
 from ozelot.orm import target as marker
+from ozelot.orm.base import names_there
 from ozelot.orm.rows import Model, Rows, chain, count, counts_by_task, is_owned, values
 from ozelot.orm.run import few, runs
 
@@ -189,7 +190,7 @@ def _downstream_first(tasks: Mapping[str, Any], requires: Mapping[str, Collectio
 
 def _counted(connection: sa.Connection, tasks: Mapping[str, Any]) -> tuple[list[ClearStep], dict[str, int]]:
     """The steps of a plan, and the rows of association tables that go along; as many queries as there are models."""
-    there = set(sa.inspect(connection).get_table_names())
+    there = names_there(connection)
     derived = {label: task for label, task in tasks.items() if not clears_itself(task)}
     key_of = {label: keys_of(task)[0] for label, task in derived.items()}
     sharing: dict[Model, list[str]] = {}  # the keys of the tasks that create rows of each model

@@ -179,6 +179,16 @@ def table_of(model: type[Base]) -> sa.Table:
     return table
 
 
+def names_there(connection: sa.Connection) -> set[str]:
+    """The names of the tables of the database, those in other schemas that models name included."""
+    inspector = sa.inspect(connection)
+    found = set(inspector.get_table_names())
+    schemas = {table.schema for table in Base.metadata.tables.values() if table.schema is not None}
+    for schema in schemas.intersection(inspector.get_schema_names()) if schemas else ():
+        found.update(inspector.get_table_names(schema))
+    return found
+
+
 def tables_referring_to(table: sa.Table) -> list[sa.Table]:
     """All other tables of the models that refer to ``table``, directly or through others, in order of creation."""
     found = {table}

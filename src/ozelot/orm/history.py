@@ -11,7 +11,7 @@ from sqlalchemy import orm
 from ozelot.claim import is_held
 from ozelot.orm import run
 from ozelot.orm import target as marker
-from ozelot.orm.base import Base
+from ozelot.orm.base import Base, names_there
 from ozelot.orm.run import Run, chunks, counts_of, few, run_edge
 from ozelot.orm.run import runs as _runs
 
@@ -191,7 +191,7 @@ def prune(connection: sa.Connection, keep: int) -> int:
 
 
 def _past(connection: sa.Connection, keep: int) -> sa.Select[int]:
-    there = set(sa.inspect(connection).get_table_names())
+    there = names_there(connection)
     rank = sa.func.row_number().over(partition_by=_runs.c.key, order_by=_runs.c.id.desc())
     ranked = sa.select(_runs.c.id, _runs.c.state, rank.label("rank")).subquery()
     child = _runs.alias("child")
