@@ -23,6 +23,7 @@ from ozelot import config
 from ozelot.client import Client
 from ozelot.errors import ConfigError, DatabaseUnavailable
 from ozelot.etl import tasks
+from ozelot.orm.run import Run
 
 #: Each holds this part, so that a piece of one that leaks is found, too.
 CORE = "geheim"
@@ -153,6 +154,27 @@ def test_luigi_build_on_an_unreachable_database_never_shows_the_password(
     out, err = capfd.readouterr()
     assert "OperationalError" in caplog.text + out + err
     assert CORE not in caplog.text + out + err
+
+
+@pytest.mark.parametrize("password", PASSWORDS)
+def test_why_a_task_failed_is_recorded_without_the_password(
+    sqlite_db: Client, password: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = sqlite_db.engine.url.set(username="somebody", password=password)
+    monkeypatch.setattr(sqlite_db.engine, "url", full)
+
+    class Failing(tasks.ORMTask):
+        creates = ()
+
+        def run(self) -> None:
+            raise ValueError(f"cannot reach {full.render_as_string(hide_password=False)} with {full.password}")
+
+    with pytest.raises(ValueError, match="cannot reach"):
+        Failing().run()
+    with sqlite_db.create_session() as session:
+        (recorded,) = session.scalars(sa.select(Run))
+    assert recorded.reason.startswith("ValueError: cannot reach sqlite://somebody:[password hidden]@/")
+    assert recorded.reason.endswith("with [password hidden]")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -82,10 +83,11 @@ def hide_password(url: URL) -> str:
 
 
 def without_password(url: URL, text: str) -> str:
-    """A driver's message, without the secrets of the URL."""
+    """A message (a driver's, or of a task that failed), without the secrets of the URL, plain or as in a URL."""
     for secret in [url.password, *(value for name, value in url.query.items() if _SECRET.search(name))]:
         if isinstance(secret, str) and secret:
-            text = text.replace(secret, HIDDEN)
+            for written in (secret, quote(secret, safe=" +"), quote_plus(secret)):
+                text = text.replace(written, HIDDEN)
     return text
 
 

@@ -41,6 +41,7 @@ from ozelot.orm import run
 from ozelot.orm import target as marker
 from ozelot.orm.base import Base
 from ozelot.orm.rows import Rows, exists, is_owned, owners
+from ozelot.url import without_password
 
 log = logging.getLogger(__name__)
 
@@ -162,7 +163,8 @@ def _one_run(task: Any, waited_for: list[luigi.Task] | None = None) -> Iterator[
             run.forget(connection, run_id)
         except BaseException as exc:
             with suppress(DBAPIError):  # the connection may be what broke
-                run.fail(connection, run_id, "".join(traceback.format_exception(exc)))
+                told = "".join(traceback.format_exception(exc))
+                run.fail(connection, run_id, without_password(engine.url, told))
                 if outer is None:
                     connection.commit()
             if isinstance(exc, DBAPIError):
