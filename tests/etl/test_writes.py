@@ -10,11 +10,12 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import ForeignKey, String
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from ozelot import config
 from ozelot.client import Client
-from ozelot.errors import ConfigError, NoRun, UndeclaredWrite
+from ozelot.errors import ConfigError, NoRun, NotClearable, UndeclaredWrite
 from ozelot.etl import tasks
 from ozelot.etl.completion import clear_plan
 from ozelot.orm.base import Base, table_of
@@ -30,6 +31,10 @@ class Plot(Base):
     note: Mapped[str | None] = mapped_column(String(50))
     trees: Mapped[list[Tree]] = relationship(cascade="all, delete-orphan")
 
+    @hybrid_property
+    def twice(self) -> Any:
+        return self.area * 2 if self.area is not None else None
+
 
 class Harvest(Base):
     """In partitions, where the database has them."""
@@ -38,6 +43,14 @@ class Harvest(Base):
     year: Mapped[int] = mapped_column(primary_key=True)
     weight: Mapped[int | None]
     __table_args__ = {"postgresql_partition_by": "LIST (year)"}
+
+
+class Meadow(Base):
+    grass: Mapped[int | None]
+    name: Mapped[str | None] = mapped_column(String(50))
+    touched: Mapped[int | None] = mapped_column(onupdate=lambda: 7)
+    version: Mapped[int] = mapped_column()
+    __mapper_args__ = {"version_id_col": version}
 
 
 class Tree(Base):
@@ -216,6 +229,35 @@ def test_a_statement_that_was_prepared_for_another_task_is_seen_again(db: Client
         with pytest.raises(UndeclaredWrite):
             task(by_text, creates=(), task_namespace="second").run()
     assert count(db, Plot) == 1
+
+
+def test_columns_that_follow_from_an_update_need_no_declaration(db: Client) -> None:
+    with db.transaction() as session:
+        session.add(Meadow())
+
+    def mow(self: tasks.ORMTask) -> None:
+        self.session.connection().connection.cursor()  # from here on the database is asked, too
+        for meadow in self.session.scalars(sa.select(Meadow)):
+            meadow.grass = 0
+
+    def name(self: tasks.ORMTask) -> None:
+        for meadow in self.session.scalars(sa.select(Meadow)):
+            meadow.name = "new"
+
+    mower = task(mow, updates=[Meadow.grass])
+    mower.run()
+    mower.clear()
+    with pytest.raises(UndeclaredWrite, match=r"Writer updates meadow.name, "):
+        task(name, updates=[Meadow.grass]).run()
+
+
+@pytest.mark.parametrize("attribute", [Plot.trees, Plot.twice], ids=["relationship", "hybrid"])
+def test_updates_that_are_no_column_are_named(db: Client, attribute: Any) -> None:
+    attributes = {"task_namespace": str(attribute), "updates": [attribute]}
+    wrong = task(lambda self: None, **attributes)
+    with pytest.raises(NotClearable, match=r"Writer updates .*, which is no column: 'updates' names mapped columns"):
+        wrong.run()
+    type(wrong).updates = None  # later tests look at all classes
 
 
 def test_temporary_tables_may_be_written(db: Client) -> None:

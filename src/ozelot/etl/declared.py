@@ -91,15 +91,16 @@ def updated_columns(task: Any) -> list[sa.Column[Any]]:
 
 
 def _named_columns(task: Any) -> list[sa.Column[Any]]:
-    found = []
+    found: dict[sa.Column[Any], None] = {}
     for attribute in task.updates or ():
-        columns = getattr(getattr(attribute, "property", None), "columns", None)
-        if columns is None:
+        columns = getattr(getattr(attribute, "property", None), "columns", ())
+        if not columns or not all(isinstance(column, sa.Column) for column in columns):
             raise NotClearable(
-                f"{task.get_name()} updates {attribute!r}, which is no column: name columns, as Model.column"
+                f"{task.get_name()} updates {attribute}, which is no column: 'updates' names mapped columns, as in "
+                "'updates = [Employee.bonus]'"
             )
-        found += columns
-    return list(dict.fromkeys(found))
+        found.update(dict.fromkeys(columns))
+    return list(found)
 
 
 def declares_nothing(task: Any) -> bool:
@@ -112,6 +113,10 @@ def writable(task: Any) -> Writable:
     by_column: dict[sa.Table, set[str]] = {}
     for column in _named_columns(task):
         by_column.setdefault(column.table, set()).add(column.name)
+    versions = {mapper.version_id_col for mapper in Base.registry.mappers} if by_column else ()
+    for table, names in by_column.items():  # what changes by itself with any other column of a row
+        names |= {c.name for c in table.columns if c.onupdate is not None or c.server_onupdate is not None}
+        names |= {c.name for c in table.columns if c in versions}
     strict = config.flag("STRICT_WRITES") if task.strict_writes is None else task.strict_writes
     return Writable(
         owner=task.get_name(),

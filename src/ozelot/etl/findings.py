@@ -102,9 +102,7 @@ class Known:
                 continue  # says nothing of rows
             do = "clear the tasks that made them, and run them again; turn foreign keys on in what else writes here"
             if found.refers_to == Run.__tablename__:
-                do = (
-                    f"nobody can tell who made them: delete first of all those rows whose {found.columns} names no run"
-                )
+                do = f"nobody can tell who made them: delete first of all those rows whose {found.columns} names no run"
             what = f"{told(found.count)} of {found.table} refer, by {found.columns}, to rows of {found.refers_to}"
             yield Finding(Kind.DANGLING, found.table, f"{what} that are not there", do)
 
