@@ -292,6 +292,21 @@ class PipelineMachine(RuleBasedStateMachine):
             self.database.set(name, *column, None)
 
     @rule(number=position)
+    def insert_value(self, number: int) -> None:
+        """In a column that a task fills; it cannot be told from the task's own."""
+        self.touched = True
+        empty = [
+            (row.name, table, column)
+            for table, column in sorted(self.pipeline.updated)
+            for row in self.oracle.rows_in(table)
+            if column in row.values and row.values[column] is None
+        ]
+        if empty:
+            name, table, column = empty[number % len(empty)]
+            self.oracle.set(name, column, 9)
+            self.database.set(name, table, column, 9)
+
+    @rule(number=position)
     def insert_marker(self, number: int) -> None:
         self.touched = True
         missing = [label for label in ["Unknown {}", *self.labels] if label not in self.oracle.markers]

@@ -69,7 +69,9 @@ def test_the_isolation_level_cannot_be_changed(db: Client, way: str) -> None:
     assert units(db) == []
 
 
-@pytest.mark.parametrize("statement", ["COMMIT", "ROLLBACK", " begin"])
+@pytest.mark.parametrize(
+    "statement", ["COMMIT", "ROLLBACK", " begin", "/* a */ COMMIT", "-- a\n /* b\n */COMMIT", "# a\ncommit", "ABORT"]
+)
 def test_statements_that_end_the_transaction_are_refused(db: Client, statement: str) -> None:
     def body(task: tasks.ORMTask) -> None:
         add(task.session, "lost")

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 import ozelot
 from ozelot.client import Client, set_client
-from ozelot.etl import tasks
+from ozelot.etl import declared, tasks
 from ozelot.etl.findings import Kind
 from ozelot.orm.base import Base, table_of
 from ozelot.orm.run import Run
@@ -127,6 +127,29 @@ def test_markers_that_nobody_earned_are_found(db: Client) -> None:
     staff.LoadUnits.clear()
     staff.LoadUnits().mark_complete()
     assert found(staff.LoadUnits()) == [(Kind.UNKNOWN, "NoSuchTask {}"), (Kind.MARKER, "LoadUnits {}")]
+
+
+def test_a_marker_of_a_task_that_takes_other_parameters_by_now_is_found(db: Client) -> None:
+    class Changing(tasks.ORMTask):
+        creates = ()
+
+    assert build(Changing())
+
+    class Changed(tasks.ORMTask):
+        creates = ()
+        version = luigi.IntParameter(default=1)
+        hidden = luigi.Parameter(default="", visibility=luigi.parameter.ParameterVisibility.HIDDEN)
+        small = luigi.IntParameter(default=1, significant=False)
+
+        @classmethod
+        def get_name(cls) -> str:
+            return "Changing"
+
+    declared.task_classes.pop(Changing)
+    assert build(Changed())
+    assert [(finding.kind, finding.what) for finding in ozelot.verify(Changed())] == [
+        (Kind.UNKNOWN, "Changing {} is marked complete, but Changing takes other parameters by now")
+    ]
 
 
 def test_markers_of_0_2_are_taken_for_true(db: Client) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import sqlalchemy as sa
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import ForeignKey, String, orm
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
@@ -95,6 +95,10 @@ def by_pandas(self: tasks.ORMTask) -> None:
     pd.DataFrame({"name": ["new"]}).to_sql("plot", self.client.engine, if_exists="append", index=False)
 
 
+def by_name(self: tasks.ORMTask) -> None:
+    self.session.execute(sa.insert(sa.table("plot", sa.column("name"))).values(name="new"))
+
+
 def by_text(self: tasks.ORMTask) -> None:
     self.session.execute(sa.text("INSERT INTO plot (name) VALUES ('new')"))
 
@@ -114,7 +118,7 @@ def by_the_driver_itself(self: tasks.ORMTask) -> None:
     driver.cursor().execute("INSERT INTO plot (name) VALUES ('new')")
 
 
-SEEN_EVERYWHERE = [by_flush, by_core, by_select, by_bulk, by_pandas]
+SEEN_EVERYWHERE = [by_flush, by_core, by_select, by_bulk, by_pandas, by_name]
 SEEN_BY_THE_DATABASE = [by_text, by_driver_sql, by_cursor, by_the_driver_itself]
 
 
@@ -212,6 +216,32 @@ def on_own_plots(body: Any) -> None:
     task(body, object_classes=[Plot], creates=(), task_namespace="own").run()
 
 
+def test_a_rule_that_finds_no_row_to_change_is_no_write(db: Client) -> None:
+    def dedupe(self: tasks.ORMTask) -> None:
+        self.session.add_all(Plot(name=name) for name in "aabb")
+        self.session.flush()
+        self.session.execute(sa.delete(Plot).where(Plot.id > 2))
+        self.session.connection().execute(
+            sa.delete(Plot).where(Plot.name == sa.bindparam("b")), [{"b": "a"}, {"b": "z"}]
+        )
+
+    task(dedupe, creates=[Plot]).run()
+    assert count(db, Plot) == 0
+
+
+def test_a_delete_that_failed_does_not_hide_what_comes_after(db: Client) -> None:
+    def load(self: tasks.ORMTask) -> None:
+        raw = self.session.connection().connection.cursor()
+        with pytest.raises(sa.exc.DBAPIError), self.session.begin_nested():
+            self.session.execute(sa.delete(Plot).where(sa.func.no_such_function() == 1))
+        raw.execute("INSERT INTO tree (plot_id) VALUES (NULL)")
+
+    if db.engine.dialect.name != "mysql":
+        with pytest.raises(UndeclaredWrite, match="Writer inserts into tree"):
+            task(load, creates=[Plot]).run()
+        assert count(db, Tree) == 0
+
+
 def test_an_orm_cascade_into_another_table_is_seen(db: Client) -> None:
     filled(db)
 
@@ -221,6 +251,47 @@ def test_an_orm_cascade_into_another_table_is_seen(db: Client) -> None:
     with pytest.raises(UndeclaredWrite, match="Writer deletes from tree"):
         on_own_plots(delete)
     assert (count(db, Plot), count(db, Tree)) == (2, 3)
+
+
+@pytest.mark.parametrize("aliased", [table_of(Plot).alias("p"), orm.aliased(Plot)], ids=["core", "orm"])
+def test_an_update_by_an_alias_is_seen(db: Client, aliased: Any) -> None:
+    filled(db)
+    update = sa.update(aliased).values(area=1).execution_options(synchronize_session=False)
+
+    def change(self: tasks.ORMTask) -> None:
+        self.session.execute(update)
+
+    with pytest.raises(UndeclaredWrite, match=r"Writer updates plot.area, .*'updates = \[Plot.area\]'"):
+        task(change, creates=[staff.Unit]).run()
+    task(change, updates=[Plot.area]).run()
+
+
+def test_what_a_declared_insert_writes_besides_is_seen(db: Client) -> None:
+    if db.engine.dialect.name != "postgresql":
+        return  # others do not write in a WITH
+
+    def insert(self: tasks.ORMTask) -> None:
+        besides = sa.insert(Plot).values(name="new").cte("besides")
+        self.session.execute(sa.insert(table_of(staff.Unit)).values(name="declared").add_cte(besides))
+
+    with pytest.raises(UndeclaredWrite, match="Writer inserts into plot"):
+        task(insert, creates=[staff.Unit]).run()
+    assert count(db, Plot) == 0
+
+
+def test_an_update_of_two_tables_at_once_is_seen(db: Client) -> None:
+    if db.engine.dialect.name != "mysql":
+        return  # others update one
+    plot, tree = table_of(Plot), table_of(Tree)
+
+    def change(self: tasks.ORMTask) -> None:
+        self.session.execute(
+            sa.update(plot).values({plot.c.area: 1, tree.c.plot_id: None}).where(tree.c.plot_id == plot.c.id)
+        )
+
+    with pytest.raises(UndeclaredWrite, match=r"Writer updates tree.plot_id"):
+        task(change, updates=[Plot.area]).run()
+    task(change, updates=[Plot.area, Tree.plot_id]).run()
 
 
 def test_a_statement_that_was_prepared_for_another_task_is_seen_again(db: Client) -> None:
@@ -267,6 +338,19 @@ def test_temporary_tables_may_be_written(db: Client) -> None:
         self.session.execute(sa.text("DROP TABLE scratch" if db.engine.dialect.name != "mysql" else "SELECT 1"))
 
     task(scratch, creates=()).run()
+
+
+def test_temporary_tables_may_be_written_by_pandas_and_core(db: Client) -> None:
+    def scratch(self: tasks.ORMTask) -> None:
+        connection = self.session.connection()
+        connection.execute(sa.text("CREATE TEMPORARY TABLE scratch (name VARCHAR(50))"))
+        if db.engine.dialect.name != "mysql":  # pandas does not see temporary tables there
+            pd.DataFrame({"name": ["new"]}).to_sql("scratch", connection, if_exists="append", index=False)
+        connection.execute(sa.insert(sa.Table("scratch", sa.MetaData(), sa.Column("name"))), {"name": "newer"})
+        connection.execute(sa.text("INSERT INTO plot (name) SELECT name FROM scratch"))
+
+    task(scratch, creates=[Plot]).run()
+    assert count(db, Plot) >= 1
 
 
 @pytest.mark.parametrize("how", ["class", "setting", "environment"])

@@ -10,9 +10,9 @@ from enum import StrEnum
 import sqlalchemy as sa
 
 from ozelot import client
-from ozelot.etl.declared import created_models, is_orm_task, task_classes, task_of
+from ozelot.etl.declared import created_models, is_orm_task, task_classes
 from ozelot.etl.graph import Graph
-from ozelot.etl.identity import task_argument
+from ozelot.etl.identity import parameter_names, params_of, task_argument
 from ozelot.orm import run
 from ozelot.orm import target as marker
 from ozelot.orm.base import names_there
@@ -123,12 +123,17 @@ class Known:
 
     def _unknown_markers(self) -> Iterator[Finding]:
         known = {name for cls in task_classes for name in (cls.get_name(), cls.__name__)}
+        takes: defaultdict[str, list[set[str]]] = defaultdict(list)
+        for cls in task_classes:
+            takes[cls.get_name()].append(parameter_names(cls))
         for row in self.markers:
             why = ""
             if row.name not in known:
                 why = "no task of that name is known: import the module that defines it (MODELS in project_config.py)"
-            elif row.key == marker.marker_key(row.name, row.params) and task_of(row.name, row.params) is None:
-                why = "its class has other parameters by now: give it back those it had"
+            elif row.key == marker.marker_key(row.name, row.params):  # else 0.2 wrote it, with all parameters
+                given = params_of(row.params)
+                if given is not None and all(given.keys() != names for names in takes[row.name]):
+                    why = f"{row.name} takes other parameters by now: give it back those that it had"
             if why:
                 reason, _, do = why.partition(": ")
                 yield Finding(

@@ -28,6 +28,12 @@ def task_params(task: luigi.Task) -> str:
     return "{" + ", ".join(pairs) + "}"
 
 
+def parameter_names(task: type[luigi.Task]) -> set[str]:
+    """The names of the parameters that :func:`task_params` tells: the significant and public ones."""
+    public = luigi.parameter.ParameterVisibility.PUBLIC
+    return {name for name, p in task.get_params() if p.significant and p.visibility == public}
+
+
 def params_of(text: str) -> dict[str, str] | None:
     """The parameters that a string of :func:`task_params` tells; None where it is no such string."""
     try:

@@ -35,6 +35,9 @@ _T = TypeVar("_T")
 #: Text of any length, on every database.
 LONG_TEXT = sa.String().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 
+#: A time to the microsecond, on every database.
+MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+
 RUNNING, DONE, FAILED, ABORTED, CLEARING, CLEARED = "running", "done", "failed", "aborted", "clearing", "cleared"
 
 _MANY = 500  # keys or ids in one statement
@@ -64,8 +67,8 @@ class Run(Base):
     name: Mapped[str] = mapped_column(LONG_TEXT)
     params: Mapped[str] = mapped_column(LONG_TEXT)
     state: Mapped[str] = mapped_column(sa.String(16), index=True)
-    started: Mapped[datetime.datetime] = mapped_column()
-    finished: Mapped[datetime.datetime | None] = mapped_column()
+    started: Mapped[datetime.datetime] = mapped_column(MOMENT)
+    finished: Mapped[datetime.datetime | None] = mapped_column(MOMENT)
     rows: Mapped[str | None] = mapped_column(LONG_TEXT)
     error: Mapped[str | None] = mapped_column(LONG_TEXT)
     host: Mapped[str] = mapped_column(sa.String(255))

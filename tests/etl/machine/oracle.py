@@ -229,8 +229,7 @@ class Oracle:
         return {
             number
             for number, run in self.runs.items()
-            if run.label in labels
-            and (run.state == DONE or (run.state in (FAILED, ABORTED, CLEARED) and number in having))
+            if run.label in labels and (run.state == DONE or number in having)
         }
 
     def _owner(self, model: str) -> str | None:
