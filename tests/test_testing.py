@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Generator
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,23 @@ def test_every_task_of_superheroes_passes(
     for name, value in settings.items():
         monkeypatch.setitem(vars(config), name, value)
     check(task())
+
+
+class Asking(tasks.ORMTask):
+    """Finds its requirement while it runs."""
+
+    creates: Collection[Any] = [staff.Unit]
+
+    def run(self) -> Generator[Any, Any, None]:
+        self.session.add(staff.Unit(name="first"))
+        yield LoadMonth(month=1)
+        self.session.add(staff.Unit(name="second"))
+
+
+@pytest.mark.parametrize("check", [assert_clear_restores, assert_idempotent], ids=["restores", "idempotent"])
+def test_a_task_that_finds_its_requirements_while_it_runs_passes(db: Client, check: Any) -> None:
+    check(Asking())
+    assert LoadMonth(month=1).complete()
 
 
 class ClearsTooLittle(tasks.ORMTask):

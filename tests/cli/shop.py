@@ -62,6 +62,15 @@ class LoadShop(tasks.ORMWrapperTask):
         return [MeasureShelves(), *(LoadGoods(year=2020 + n) for n in range(self.years))]
 
 
+class Restock(tasks.ORMTask):
+    """Finds what it requires while it runs."""
+
+    creates = ()
+
+    def run(self) -> Any:
+        yield LoadGoods(year=1999)
+
+
 class Stuck(tasks.ORMTask):
     """Runs until it is interrupted, and says when it begins."""
 

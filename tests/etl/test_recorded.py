@@ -64,6 +64,7 @@ def test_a_late_requirement_is_known_to_be_upstream(db: Client) -> None:
     LoadMonth(month=1).mark_incomplete()
     found = {entry.label: (entry.state, entry.why) for entry in status(Summary())}
     assert found == {
+        "LoadMonth {'month': '1'}": (State.INCOMPLETE, "its marker was removed, what it loaded is still there"),
         "Report {}": (State.ON_INCOMPLETE, "was built on LoadMonth {'month': '1'}, which is not complete"),
         "Summary {}": (State.ON_INCOMPLETE, "requires Report {}, which is not complete"),
     }

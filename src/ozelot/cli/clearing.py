@@ -75,7 +75,7 @@ def clear(texts: Sequence[str], *, only: bool, yes: bool) -> ExitCode:
     root = pipeline()
     database = connected()
     tasks = [task for text in texts for task in tasks_named(root, text)]
-    plan = clear_plan(root, tasks, downstream=not only)
+    plan = clear_plan([root, *tasks], tasks, downstream=not only)
     if not plan.steps:
         say(f"There is nothing to clear: {listed(plan.left_out)} is no ORM task")
         return ExitCode.OK

@@ -15,12 +15,15 @@ from typing import Any
 
 import luigi
 
-from ozelot import config
+from ozelot import client, config
+from ozelot.cli.database import is_there
 from ozelot.cli.importing import import_models, imported, unnamed
 from ozelot.cli.output import listed, visible
 from ozelot.errors import ConfigError, TaskNotFound
+from ozelot.etl.declared import task_of
 from ozelot.etl.graph import walk
 from ozelot.etl.identity import task_label, task_name, task_params
+from ozelot.etl.status import recorded
 
 _TASK = re.compile(r"\s*([^\s({]+)\s*(?:\((.*)\)|(\{.*\}))?\s*", re.DOTALL)
 LIST_THEM = " List them with: ozelot status"
@@ -137,7 +140,7 @@ def _parsed(cls: type[luigi.Task], name: str, value: str) -> Any:
 
 
 def tasks_named(root: luigi.Task, text: str) -> list[luigi.Task]:
-    """All tasks in the graph of ``root`` that the text means, requirements first.
+    """All tasks in the graph of ``root``, or known to the database, that the text means, requirements first.
 
     Raises:
         TaskNotFound: there is none.
@@ -148,8 +151,10 @@ def tasks_named(root: luigi.Task, text: str) -> list[luigi.Task]:
     labels = {task_label(task): task for task in tasks}
     if text.strip() in labels:
         return [labels[text.strip()]]
+    if text.strip() in (late := {task_label(task): task for task in late_tasks(labels)}):
+        return [late[text.strip()]]
     name, params = split_task(text)
-    of_class = [task for task in tasks if name in (task_name(task), type(task).__name__)]
+    of_class = [task for task in [*tasks, *late_tasks(labels)] if name in (task_name(task), type(task).__name__)]
     if not of_class:
         known = {task_name(task) for task in tasks}
         raise TaskNotFound(f"No task '{name}' in {type(root).__module__}.{nearest(name, known, LIST_THEM)}")
@@ -159,6 +164,18 @@ def tasks_named(root: luigi.Task, text: str) -> list[luigi.Task]:
         there = listed([task_label(task) for task in of_class], limit=5)
         raise TaskNotFound(f"No task {text} in {type(root).__module__}: of {name} there is {there}")
     return found
+
+
+def late_tasks(labels: Collection[str]) -> list[luigi.Task]:
+    """Tasks that the database knows and no ``requires()`` tells, such as requirements that turned up while others ran.
+
+    Args:
+        labels: of the tasks that are known anyway.
+    """
+    if not is_there(client.get_client()):
+        return []
+    found = [task_of(entry.name, entry.params) for entry in recorded() if entry.label not in labels]
+    return [task for task in found if task is not None]
 
 
 def task_named(root: luigi.Task, text: str | None) -> luigi.Task:

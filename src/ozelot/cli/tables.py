@@ -9,8 +9,9 @@ from ozelot.cli.database import connected, name_of
 from ozelot.cli.importing import import_models
 from ozelot.cli.output import how_many, listed, say, show_table
 from ozelot.client import Client
-from ozelot.errors import ExitCode
+from ozelot.errors import ClearRefused, ExitCode
 from ozelot.orm.base import Base
+from ozelot.orm.history import alive
 
 
 def init(*, drop_first: bool, yes: bool) -> ExitCode:
@@ -53,12 +54,21 @@ def rows_by_table(database: Client) -> dict[str, int]:
         }
 
 
+def _refuse_while_running(database: Client) -> None:
+    with database.create_session() as session:
+        running = [f"{entry.name} {entry.params} ({entry.host}, process {entry.process})" for entry in alive(session)]
+    if running:
+        raise ClearRefused(f"Nothing was dropped: {listed(running, limit=3)} is running; wait until it ends")
+
+
 def _drop(database: Client, *, yes: bool) -> int:
     rows = rows_by_table(database)
     if rows:
+        _refuse_while_running(database)
         say(f"To be dropped in {name_of(database)}, with all rows:")
         show_table(("table", "rows"), [(name, f"{number:,}") for name, number in rows.items()], right=("rows",))
         confirm(f"Drop {how_many(len(rows), 'table')}?", yes=yes)
+        _refuse_while_running(database)  # it may have begun meanwhile
         Base.drop_all(database)
         say(f"Dropped {how_many(len(rows), 'table')}")
     return len(rows)

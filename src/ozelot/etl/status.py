@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from ozelot import client
 from ozelot.etl.completion import complete, pending
-from ozelot.etl.declared import is_orm_task, keys_of
+from ozelot.etl.declared import is_orm_task, keys_of, task_of
 from ozelot.etl.graph import Graph, walk
 from ozelot.etl.identity import task_name, task_params
 from ozelot.orm import history, run
@@ -61,9 +61,10 @@ class TaskStatus:
 def status(root: luigi.Task) -> list[TaskStatus]:
     """The state of a task and everything upstream, requirements first; changes nothing.
 
+    Requirements that turned up while a task ran are there, too, as its run recorded them.
     The number of queries does not depend on the size of the graph, but for one for each task that is running.
     """
-    graph = walk(root)
+    graph = _with_late(root)
     done = complete(graph)
     open_tasks = pending(graph, done)
     last = _last_runs(graph)
@@ -112,6 +113,22 @@ def _told(
     took = (entry.finished - entry.started).total_seconds() if entry.finished else None
     rows = {} if state is State.INCOMPLETE else entry.row_counts
     return TaskStatus(name, params, state, why, task, entry.finished, took, rows)
+
+
+def _with_late(root: luigi.Task) -> Graph:
+    """The graph of a task, with what turned up while its tasks ran."""
+    late: dict[str, luigi.Task] = {}
+    graph = walk(root)
+    while True:
+        keys = {keys_of(task)[0] for task in graph.tasks.values() if is_orm_task(task)}
+        with client.get_client().engine.connect() as connection:
+            recorded = history.upstream(connection, keys)
+        found = {f"{name} {params}": task for name, params in recorded if (task := task_of(name, params)) is not None}
+        new = found.keys() - graph.tasks.keys()
+        if not new:
+            return graph
+        late |= {label: task for label, task in found.items() if label in new}
+        graph = walk([*late.values(), root])
 
 
 def _last_runs(graph: Graph) -> dict[str, Run]:

@@ -75,6 +75,27 @@ def downstream(connection: sa.Connection, keys: Collection[str]) -> BuiltOn:
     return found
 
 
+def upstream(connection: sa.Connection, keys: Collection[str]) -> list[tuple[str, str]]:
+    """Name and parameter string of what runs of these tasks were built on, but for these tasks themselves."""
+    if not keys or not marker.is_ready(connection):
+        return []
+    query = sa.select(_runs.c.key, _base.c.key, _base.c.name, _base.c.params).select_from(_EDGES)
+    query = query.where(_runs.c.state == run.DONE)
+    if few(keys):
+        query = query.where(_runs.c.key.in_(keys))
+    wanted = set(keys)
+    rows = connection.execute(query)
+    return list({(name, params): None for key, base, name, params in rows if key in wanted and base not in wanted})
+
+
+def alive(session: orm.Session) -> list[Run]:
+    """The runs that are under way, whose runners live."""
+    if not marker.is_ready(session.connection()):
+        return []
+    running = session.scalars(sa.select(Run).where(Run.state == run.RUNNING)).all()
+    return [entry for entry in told(session, running) if entry.state == run.RUNNING]
+
+
 def recorded_rows(connection: sa.Connection, keys: Collection[str]) -> dict[str, dict[str, int]]:
     """How many rows and values the last run of each task recorded, if it is done and was not cleared, by key."""
     if not marker.is_ready(connection):
