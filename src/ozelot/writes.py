@@ -52,7 +52,7 @@ class Writable:
         tables: tables whose rows they create.
         columns: names of the columns that they fill in rows of others, by table.
         kinds: the models that they create, by the name of the table, where others share it with them.
-        strict: other writes are an error, not a warning.
+        strict: whether other writes are an error, not a warning; asked where there are some.
         advice: what to add to the code, for what was written to each table.
     """
 
@@ -60,7 +60,7 @@ class Writable:
     tables: Collection[sa.Table]
     columns: Mapping[sa.Table, Collection[str]]
     kinds: Mapping[str, Collection[type]]
-    strict: bool
+    strict: Callable[[], bool]
     advice: Callable[[Mapping[str, Undeclared]], str] = field(default=lambda _: "", compare=False)
 
 
@@ -112,7 +112,7 @@ class Watch:
                 self.ask_database()  # of rules that it sets off
             elif target.kind == "delete" and self._is_sqlite:
                 self._deleting = target.table, self._sqlite.total_changes
-        if self._found and self._writable.strict:
+        if self._found and self._writable.strict():
             self._tell()
 
     def executed(self, cursor: Any) -> None:
@@ -123,7 +123,7 @@ class Watch:
         if self._sqlite.total_changes - before > max(cursor.rowcount, 0):
             for other in self._changed_by_rules(table):
                 self._see(Target(other, "delete"))
-            if self._found and self._writable.strict:
+            if self._found and self._writable.strict():
                 self._tell()
 
     def _changed_by_rules(self, table: str) -> list[str]:
@@ -144,7 +144,7 @@ class Watch:
         for table in self._kinds:
             if self._shares(table, model):
                 self._see(Target(table, "insert", model=model))
-                if self._writable.strict:
+                if self._writable.strict():
                     self._tell()
 
     def ask_database(self) -> None:
@@ -258,7 +258,7 @@ class Watch:
             if kind in found.kinds
         )
         message = f"{owner} {told}, which it does not declare: {self._writable.advice(self._found)}"
-        if self._writable.strict:
+        if self._writable.strict():
             raise UndeclaredWrite(f"{message}. With 'strict_writes = False' this is a warning")
         if owner not in _warned:
             _warned.add(owner)

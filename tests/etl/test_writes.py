@@ -375,7 +375,7 @@ def test_it_can_be_a_warning(
 def test_a_setting_that_is_neither_on_nor_off_says_so(db: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OZELOT_STRICT_WRITES", "maybe")
     with pytest.raises(ConfigError, match="STRICT_WRITES is 'maybe': use True or False"):
-        task(by_flush, creates=[Plot]).run()
+        task(by_flush, creates=()).run()
 
 
 @pytest.mark.parametrize("declared", [{}, {"object_classes": [staff.Unit]}], ids=["nothing", "as in 0.2"])

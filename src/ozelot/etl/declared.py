@@ -110,22 +110,36 @@ def declares_nothing(task: Any) -> bool:
 
 def writable(task: Any) -> Writable:
     """Where a task, or a class of tasks, says that it writes."""
+    models, columns = tuple(created_models(task)), tuple(_named_columns(task))
+    tables, by_column, kinds = _writable_tables(models, columns, len(Base.registry.mappers))
+    return Writable(
+        owner=task.get_name(),
+        tables=tables,
+        columns=by_column,
+        kinds=kinds,
+        strict=functools.partial(_is_strict, task),
+        advice=functools.partial(_lines_to_add, task),
+    )
+
+
+@functools.lru_cache(maxsize=1000)
+def _writable_tables(
+    models: tuple[Model, ...], columns: tuple[sa.Column[Any], ...], _mappers: int
+) -> tuple[set[sa.Table], dict[sa.Table, set[str]], dict[str, set[type]]]:
+    """What the models and columns come down to, for as long as no model is added."""
     by_column: dict[sa.Table, set[str]] = {}
-    for column in _named_columns(task):
+    for column in columns:
         by_column.setdefault(column.table, set()).add(column.name)
     versions = {mapper.version_id_col for mapper in Base.registry.mappers} if by_column else ()
     for table, names in by_column.items():  # what changes by itself with any other column of a row
         names |= {c.name for c in table.columns if c.onupdate is not None or c.server_onupdate is not None}
         names |= {c.name for c in table.columns if c in versions}
+    return tables_of(models), by_column, _kinds(models)
+
+
+def _is_strict(task: Any) -> bool:
     strict = config.flag("STRICT_WRITES") if task.strict_writes is None else task.strict_writes
-    return Writable(
-        owner=task.get_name(),
-        tables=tables_of(created_models(task)),
-        columns=by_column,
-        kinds=_kinds(created_models(task)),
-        strict=strict and not only_as_in_0_2(task),
-        advice=functools.partial(_lines_to_add, task),
-    )
+    return bool(strict) and not only_as_in_0_2(task)
 
 
 def _kinds(models: Iterable[Model]) -> dict[str, set[type]]:

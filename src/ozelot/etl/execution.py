@@ -129,13 +129,13 @@ def _one_run(task: Any, waited_for: list[luigi.Task] | None = None) -> Iterator[
             log.info("Task is complete already, not run again: %s", task_label(task))
             yield False
             return
-        run_id = run.begin(connection, key, task.get_name(), task.get_param_string())
+        run_id, ran_before = run.begin(connection, key, task.get_name(), task.get_param_string())
         if outer is None:
             connection.commit()  # so that others see that it is running
         try:
             with outer.nested() if outer else transaction.on_connection(connection):
                 opened = cast(transaction.OpenTransaction, transaction.current(engine))
-                _clear_leftovers(task, opened.connection, key)
+                _clear_leftovers(task, opened.connection, key, ran_before=ran_before)
                 before = opened.scopes()
                 around = opened.owner, opened.run_id, opened.reserved, opened.inside
                 opened.owner, opened.run_id, opened.inside = task, run_id, []
@@ -224,7 +224,7 @@ def _refuse_half(task: Any, others: list[Any]) -> None:
         )
 
 
-def _clear_leftovers(task: Any, connection: sa.Connection, key: str) -> None:
+def _clear_leftovers(task: Any, connection: sa.Connection, key: str, *, ran_before: bool) -> None:
     """Deal with what is left of an earlier run whose marker was removed.
 
     Rows that know their run are deleted, and columns that only this task fills are reset.
@@ -236,7 +236,6 @@ def _clear_leftovers(task: Any, connection: sa.Connection, key: str) -> None:
     owned = [model for model in models if is_owned(model)]
     # Where another task that fills a column is complete, it cannot be told whose the values are.
     mine = [c for c in columns if marker.first_other(connection, updater_names(c), keys_of(task)) is None]
-    ran_before = run.ran_before(connection, key)
     if ran_before:
         run.mark_clearing(connection, [key], owners(owned))
         if owned or mine:

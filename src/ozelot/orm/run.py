@@ -63,7 +63,7 @@ class Run(Base):
 
     __tablename__ = "ozelot_run"
 
-    key: Mapped[str] = mapped_column(sa.String(64), index=True)
+    key: Mapped[str] = mapped_column(sa.String(64))
     name: Mapped[str] = mapped_column(LONG_TEXT)
     params: Mapped[str] = mapped_column(LONG_TEXT)
     state: Mapped[str] = mapped_column(sa.String(16), index=True)
@@ -74,7 +74,8 @@ class Run(Base):
     host: Mapped[str] = mapped_column(sa.String(255))
     process: Mapped[int] = mapped_column()
 
-    __table_args__ = ({"mysql_charset": "utf8mb4"},)
+    # Of two indexes of one column each, SQLite might take that on the state, which most runs share.
+    __table_args__ = (sa.Index("ix_ozelot_run_key_state", "key", "state"), {"mysql_charset": "utf8mb4"})
 
     @property
     def reason(self) -> str:
@@ -145,7 +146,7 @@ class TaskOwned:
 
 
 # Built once: building a statement takes longer than SQLite takes to execute it.
-_EARLIER = sa.select(runs.c.state).where(runs.c.key == sa.bindparam("key"), runs.c.state == RUNNING).limit(1)
+_EARLIER = sa.select(runs.c.state).where(runs.c.key == sa.bindparam("key"), runs.c.state.in_((RUNNING, DONE)))
 _ABORT = (
     sa.update(runs)
     .where(runs.c.key == sa.bindparam("the_key"), runs.c.state == RUNNING)
@@ -157,13 +158,17 @@ _FINISH = (
     .where(runs.c.id == sa.bindparam("run_id"))
     .values(state=DONE, finished=sa.bindparam("now"), rows=sa.bindparam("counts"))
 )
-_DONE_BEFORE = sa.select(runs.c.id).where(runs.c.key == sa.bindparam("key"), runs.c.state == DONE).limit(1)
 _HOST = socket.gethostname()
 
 
-def begin(connection: sa.Connection, key: str, name: str, params: str) -> int:
-    """Record that a task starts; its runs that never ended are aborted, as whoever holds its claim can tell."""
-    if connection.execute(_EARLIER, {"key": key}).first() is not None:
+def begin(connection: sa.Connection, key: str, name: str, params: str) -> tuple[int, bool]:
+    """Record that a task starts; its runs that never ended are aborted, as whoever holds its claim can tell.
+
+    Returns:
+        The id of the run, and whether the task has another one that ended well and was not cleared.
+    """
+    earlier = set(connection.scalars(_EARLIER, {"key": key}))
+    if RUNNING in earlier:
         connection.execute(_ABORT, {"the_key": key, "now": utc_now()})
     values = {
         "key": key,
@@ -175,12 +180,7 @@ def begin(connection: sa.Connection, key: str, name: str, params: str) -> int:
         "process": os.getpid(),
     }
     primary_key: Any = connection.execute(_BEGIN, values).inserted_primary_key
-    return int(primary_key[0])
-
-
-def ran_before(connection: sa.Connection, key: str) -> bool:
-    """Whether the task has a run that ended well and was not cleared."""
-    return connection.execute(_DONE_BEFORE, {"key": key}).first() is not None
+    return int(primary_key[0]), DONE in earlier
 
 
 def finish(connection: sa.Connection, run_id: int, rows: Mapping[str, int], built_on: Collection[int]) -> None:
