@@ -14,6 +14,8 @@ from ozelot.errors import ConfigError
 
 HIDDEN = "[password hidden]"
 
+_OF_FILES = (".db", ".sqlite", ".sqlite3")
+
 _SECRET = re.compile(r"pass|secret|token|key", re.IGNORECASE)
 
 
@@ -58,9 +60,12 @@ def parse(text: str | URL) -> URL:
     with suppress(ArgumentError, ValueError):  # these quote the text; the error below must not even refer to them
         url = make_url(text)
     if url is None:
+        if isinstance(text, str) and text.endswith(_OF_FILES) and "@" not in text:  # so that nothing in it is secret
+            raise ConfigError(f"'{text}' is not a database URL: for an SQLite file, write sqlite:///{text}")
         raise ConfigError(
-            "DATABASE_URL is not a database URL: write it like postgresql+psycopg://user:password@host:5432/database "
-            "or sqlite:///file.db, with @, / and : in the password percent-encoded"
+            "DATABASE_URL (or --database) is not a database URL: write it like "
+            "postgresql+psycopg://user:password@host:5432/database or sqlite:///file.db, with @, / and : in the password "
+            "percent-encoded"
         )
     if url.host is not None and isinstance(text, str) and text.count("@") > 1:
         raise ConfigError("DATABASE_URL has more than one '@': percent-encode the one in the password as %40")

@@ -55,8 +55,16 @@ def show_plan(text: str | None, *, as_json: bool) -> ExitCode:
         say(f"A run would run {how_many(len(planned), 'task')}:")
         groups = grouped(planned, str)
         show_table(("task", "why"), [(name, reason([found[label].why for label in group])) for name, group in groups])
+    elif stuck := [label for label, entry in found.items() if entry.state == State.INCOMPLETE]:
+        # A run stops at the first task that is complete, whatever is upstream of it.
+        task = found[stuck[0]]
+        say(
+            f"A run would run nothing: {visible(task_text([*found][-1]))} is complete, though "
+            f"{visible(task_text(stuck[0]))} upstream is not. Clear that, with what stands on it: ozelot clear "
+            f"{task_argument(task.name, task.params)}"
+        )
     else:
-        say("A run would run nothing")
+        say("A run would run nothing: all is complete")
     say()
     if plan is None:
         say(f"What is pending cannot be cleared: {visible(refused)}")
