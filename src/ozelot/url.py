@@ -64,8 +64,8 @@ def parse(text: str | URL) -> URL:
             raise ConfigError(f"'{text}' is not a database URL: for an SQLite file, write sqlite:///{text}")
         raise ConfigError(
             "DATABASE_URL (or --database) is not a database URL: write it like "
-            "postgresql+psycopg://user:password@host:5432/database or sqlite:///file.db, with @, / and : in the password "
-            "percent-encoded"
+            "postgresql+psycopg://user:password@host:5432/database or sqlite:///file.db, with @, / and : in the "
+            "password percent-encoded"
         )
     if url.host is not None and isinstance(text, str) and text.count("@") > 1:
         raise ConfigError("DATABASE_URL has more than one '@': percent-encode the one in the password as %40")

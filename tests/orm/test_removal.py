@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -195,6 +196,16 @@ def test_a_circle_of_tables_that_may_not_be_null_is_refused_in_words(db: Client)
     with pytest.raises(ClearRefused, match=r"left and right refer to each other|right and left refer to each other"):
         clear_plan(load, [load]).apply()
     assert count(db, Left, Right) == [1, 1]
+
+
+def test_a_reference_to_nothing_does_not_stand_in_the_way(sqlite_db: Client) -> None:
+    Base.create_all(sqlite_db)
+    assert build(staff.LoadUnits())
+    with sqlite3.connect(str(sqlite_db.url.database)) as other:  # foreign keys are off, unless one asks
+        other.execute("INSERT INTO employee (name, unit_id) VALUES ('lost', 77)")
+    other.close()
+    clear_plan(staff.LoadUnits(), [staff.LoadUnits()]).apply()
+    assert count(sqlite_db, staff.Unit, staff.Employee) == [0, 1]
 
 
 def test_two_paths_to_one_table(db: Client) -> None:

@@ -231,12 +231,12 @@ def tables_of(models: Iterable[Model]) -> set[sa.Table]:
 def refers(key: sa.ForeignKeyConstraint, condition: Condition | None) -> Condition:
     """Whether a row refers, by this key, to one of the rows that meet the condition."""
     given = sa.and_(*(column.is_not(None) for column in key.columns))
-    if condition is None:
-        return given
     # Asked from the rows referred to, so that an index on the key answers for them alone.
     target = key.referred_table.alias()
-    replaced = sa.sql.visitors.replacement_traverse(condition, {}, _onto(key.referred_table, target))
-    wanted = sa.select(*(target.c[element.column.key] for element in key.elements)).where(replaced)
+    wanted = sa.select(*(target.c[element.column.key] for element in key.elements))
+    if condition is not None:
+        replaced = sa.sql.visitors.replacement_traverse(condition, {}, _onto(key.referred_table, target))
+        wanted = wanted.where(replaced)
     own = [element.parent for element in key.elements]
     return sa.and_(given, own[0].in_(wanted) if len(own) == 1 else sa.tuple_(*own).in_(wanted))
 
