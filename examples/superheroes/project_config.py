@@ -8,9 +8,9 @@ FOLDER = Path(__file__).resolve().parent
 DATABASE_URL = f"sqlite:///{FOLDER / 'superheroes.db'}"
 REQUEST_CACHE_PATH = str(FOLDER / "web_cache.db")
 
-# What the command `ozelot` is about.
+# What the command `ozelot` is about, and what else to import, so that it knows the models and the checks.
 PIPELINE = "superheroes.pipeline:LoadEverything"
-MODELS = ["superheroes.models"]
+MODELS = ["superheroes.models", "superheroes.checks"]
 
 WIKI_URL = "https://marvel.fandom.com"
 

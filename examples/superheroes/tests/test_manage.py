@@ -80,6 +80,14 @@ def test_the_demo_can_be_run_again_and_again(folder: Path) -> None:
         assert shown.returncode == 0, shown.stderr
         assert "movieappearance" in shown.stdout
         assert "Traceback" not in shown.stderr
+    verified = subprocess.run(
+        [sys.executable, "-m", "ozelot", "verify", "--database", f"sqlite:///{MANAGE.parent / 'demo.db'}"],
+        cwd=MANAGE.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (verified.returncode, verified.stdout) == (0, "Nothing was found: markers, runs and rows fit together\n")
     assert not (folder / "test.db").exists()  # the configured database is none of its business
 
 
