@@ -294,7 +294,10 @@ def test_a_failure_is_summed_up_with_its_reason_and_what_it_kept_from_running(sq
     assert "Failed: 2\n" in failed.out
     assert "\x1b" not in failed.out
     assert "Not reached: 1: LoadShop" in failed.out
-    assert failed.out.endswith("3 tasks of 5 left. See: ozelot status\n")
+    told = "3 tasks of 5 left. See: ozelot status, or ozelot history LoadGoods --last 1 --traceback\n"
+    assert failed.out.endswith(told)
+    traced = called("history", "LoadGoods", "--last", "1", "--traceback").out
+    assert "shop.py" in traced and 'raise RuntimeError("no goods [red]' in traced and "\x1b" not in traced
     assert "INFO: Informed scheduler" not in failed.err
     assert "  LoadGoods {'year': '2020'}: RuntimeError: no goods [red]\n" in failed.out
     for shown in (called("history", "LoadGoods").out, called("status").out):

@@ -160,13 +160,16 @@ def show(
         str | None, typer.Argument(metavar="TASK", help="Class, Class(name=value), or a task as it is printed.")
     ] = None,
     last: Annotated[int | None, typer.Option(min=1, help="So many runs at most.")] = None,
+    traceback: Annotated[
+        bool, typer.Option("--traceback", help="Also where in the code each failure came from.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Show the runs of the past, newest first; 'show' need not be typed."""
     _begin(ctx)
     from ozelot.cli import history
 
-    raise typer.Exit(history.show_runs(task, last=last, as_json=json))
+    raise typer.Exit(history.show_runs(task, last=last, tracebacks=traceback, as_json=json))
 
 
 @history.command(epilog=_EPILOG)

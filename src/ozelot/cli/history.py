@@ -18,6 +18,7 @@ from ozelot.cli.output import (
     show_json,
     show_table,
     task_text,
+    visible,
 )
 from ozelot.errors import ExitCode, TaskNotFound
 from ozelot.orm import history
@@ -26,8 +27,8 @@ from ozelot.orm.run import Run
 _HEADINGS = ("started (UTC)", "task", "state", "rows", "took", "where", "error")
 
 
-def show_runs(text: str | None, *, last: int | None, as_json: bool) -> ExitCode:
-    """Show runs, newest first: of all tasks, or of one, or of all of one class."""
+def show_runs(text: str | None, *, last: int | None, tracebacks: bool, as_json: bool) -> ExitCode:
+    """Show runs, newest first: of all tasks, of one, or of all of one class; on request the tracebacks of failures."""
     with prints_to_stderr():
         database = connected()
         name, params = identity(text) if text is not None else (None, None)
@@ -40,6 +41,11 @@ def show_runs(text: str | None, *, last: int | None, as_json: bool) -> ExitCode:
         show_json([_as_data(run) for run in found])
     elif found:
         show_table(_HEADINGS, [_row(run) for run in found])
+        for run in found if tracebacks else ():
+            if run.error:
+                say(f"\n{task_text(f'{run.name} {run.params}')}, started {moment(run.started)}:")
+                for line in run.error.strip().splitlines():
+                    say(visible(line))
     else:
         say(f"No runs are recorded in {name_of(database)}")
     return ExitCode.OK

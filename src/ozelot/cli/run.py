@@ -56,6 +56,12 @@ def _sum_up(before: list[TaskStatus], after: list[TaskStatus], watched: Recorder
         say(f"Not reached: {len(unreached):,}: {listed([task_text(label) for label in unreached])}")
 
 
+def _and_why(watched: Recorder) -> str:
+    """How to see where in the code something failed."""
+    names = {label.partition(" ")[0] for label in watched.failed if label in watched.began}
+    return f", or ozelot history {names.pop()} --last 1 --traceback" if len(names) == 1 else ""
+
+
 def _what_next(after: list[TaskStatus], watched: Recorder) -> str:
     root = shown(after[-1].label)
     standing = next((entry for entry in after if entry.state == State.ON_INCOMPLETE), None)
@@ -66,4 +72,5 @@ def _what_next(after: list[TaskStatus], watched: Recorder) -> str:
             f"{root} is not complete: {shown(standing.label)} {standing.why}. Clear it with what stands on it, and run "
             f'again: ozelot clear "{name}"'
         )
-    return f"{root} is not complete: {how_many(len(open_tasks), 'task')} of {len(after):,} left. See: ozelot status"
+    left = f"{how_many(len(open_tasks), 'task')} of {len(after):,} left"
+    return f"{root} is not complete: {left}. See: ozelot status{_and_why(watched)}"
