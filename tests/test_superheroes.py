@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "superheroes"))
 from superheroes import checks, pipeline, snapshot
 from superheroes.models import Character, Movie, MovieAppearance, Place, Universe
 
-__all__ = ["WIKI", "filled_cache", "pipeline"]
+__all__ = ["WIKI", "checks", "filled_cache", "pipeline"]
 
 MODELS: list[type[Base]] = [Universe, Place, Character, Movie, MovieAppearance]
 WIKI = "https://wiki.example"

@@ -21,7 +21,7 @@ from ozelot.testing import assert_clear_restores, assert_idempotent
 from tests.etl import heroes, staff
 from tests.etl.heroes import build
 from tests.orm.test_runs import Flight, LoadFerries, LoadJourneys, LoadMonth, LoadYear
-from tests.test_superheroes import WIKI, filled_cache, pipeline
+from tests.test_superheroes import WIKI, checks, filled_cache, pipeline
 
 __all__ = ["filled_cache"]
 
@@ -59,6 +59,12 @@ def test_good_tasks_pass(db: Client, task: Any, check: Any) -> None:
         pipeline.LoadMovies,
         pipeline.LoadMovieAppearances,
         pipeline.InflationAdjustMovieBudgets,
+        pipeline.LoadEverything,
+        checks.TestUniverses,
+        checks.TestCharacters,
+        checks.TestMovies,
+        checks.TestMovieAppearances,
+        checks.Tests,
     ],
 )
 def test_every_task_of_superheroes_passes(
