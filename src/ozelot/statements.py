@@ -56,11 +56,6 @@ def commits_on_mariadb(statement: str) -> str | None:
     return None if match is None or _TEMPORARY.match(statement) else match[1].upper()
 
 
-def is_several(statement: str) -> bool:
-    """Whether there may be a second statement behind the first."""
-    return ";" in statement.rstrip().rstrip(";")
-
-
 class Target(NamedTuple):
     """What a statement writes.
 

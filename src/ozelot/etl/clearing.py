@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from ozelot import client, transaction, writes
 from ozelot.claim import is_held
-from ozelot.errors import ClearRefused
+from ozelot.errors import ClearRefused, RowsChanged
 from ozelot.etl.declared import (
     ClearableTask,
     argument_of,
@@ -42,6 +42,8 @@ from ozelot.orm.removal import blocked_by, remove
 from ozelot.orm.rows import Rows, is_owned, owners, told
 
 log = logging.getLogger(__name__)
+
+_FEW = 5  # tasks that are named
 
 
 def clear_one(task: ClearableTask) -> None:
@@ -177,8 +179,13 @@ def _check_not_running(connection: sa.Connection, keys: set[str]) -> None:
 def _delete(tasks: Collection[Any], keys: Collection[str]) -> None:
     rows = rows_of(tasks)
     if rows.tables or rows.columns:
-        with client.get_client().engine.begin() as connection:
-            delete_rows(rows, keys, connection)
+        try:
+            with client.get_client().engine.begin() as connection:
+                delete_rows(rows, keys, connection)
+        except RowsChanged as exc:
+            labels = [label_of(task) for task in tasks if created_models(task) or task.updates]
+            more = f" and {len(labels) - _FEW} more" if len(labels) > _FEW else ""
+            raise RowsChanged(f"Clearing {', '.join(labels[:_FEW])}{more}: {exc}") from exc
 
 
 def delete_rows(rows: Rows, keys: Collection[str], connection: sa.Connection) -> None:
