@@ -9,11 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ozelot.engine import run as run
     from ozelot.etl.verify import verify as verify
 
 __version__ = "1.0.0.dev0"
 
-_FACES = {"verify": "ozelot.etl.verify"}
+_FACES = {"run": "ozelot.engine", "verify": "ozelot.etl.verify"}
 
 
 def __getattr__(name: str) -> Any:

@@ -11,9 +11,10 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import DBAPIError
@@ -59,6 +60,45 @@ def claimed(connection: Connection, name: str) -> Iterator[None]:
             connection.rollback()
 
 
+def take(connection: Connection, names: Collection[str]) -> set[str]:
+    """Take those of the claims that nobody holds, without waiting, to be given back by :func:`give_back`.
+
+    Returns:
+        The names whose claims are held now; all of them, where there are no claims.
+    """
+    numbers = {name: _number(name) for name in names}
+    if connection.dialect.name == "postgresql":
+        answer = connection.execute(_TAKE, {"numbers": list(numbers.values())})
+        taken = {number for number, got in answer if got}
+        return {name for name, number in numbers.items() if number in taken}
+    if connection.dialect.name in ("mysql", "mariadb"):
+        locks = [func.get_lock(_lock_name(connection, number), 0) for number in numbers.values()]
+        got = connection.execute(select(*locks)).one()
+        return {name for name, one in zip(numbers, got, strict=True) if one}
+    path = _claims_file(connection)
+    if path is None or fcntl is None:
+        return set(names)
+    return {name for name, number in numbers.items() if _take((os.getpid(), path, number & _OFFSETS))}
+
+
+def give_back(connection: Connection, names: Collection[str]) -> None:
+    """Give back claims that :func:`take` took."""
+    numbers = [_number(name) for name in names]
+    path = _claims_file(connection)
+    if path is not None and fcntl is not None:
+        for number in numbers:
+            _give_back((os.getpid(), path, number & _OFFSETS))
+    if connection.dialect.name == "postgresql":
+        releasing = _RELEASE.bindparams(numbers=numbers)
+    elif connection.dialect.name in ("mysql", "mariadb"):
+        releasing = select(*(func.release_lock(_lock_name(connection, number)) for number in numbers))
+    else:
+        return
+    with suppress(DBAPIError):  # a broken connection has lost the locks already
+        connection.execute(releasing)
+        connection.rollback()
+
+
 def is_held(connection: Connection, name: str) -> bool:
     """Whether somebody holds the claim of that name, this process included; where there are no claims, nobody does."""
     dialect = connection.dialect.name
@@ -76,6 +116,9 @@ def is_held(connection: Connection, name: str) -> bool:
     _give_back(held)
     return False
 
+
+_TAKE = text("SELECT n, pg_try_advisory_lock(n) FROM unnest(CAST(:numbers AS bigint[])) AS n")
+_RELEASE: Any = text("SELECT pg_advisory_unlock(n) FROM unnest(CAST(:numbers AS bigint[])) AS n")
 
 #: PostgreSQL shows the two halves of an advisory lock's number apart.
 _LOOK = text(

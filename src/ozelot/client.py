@@ -213,9 +213,9 @@ def _unavailable(target: sa.URL, exc: BaseException) -> DatabaseUnavailable:
 def _create_engine(target: sa.URL) -> sa.Engine:
     path = sqlite.file_of(target)
     is_sqlite = target.get_backend_name() == "sqlite"
-    options: dict[str, Any] = {"poolclass": joined.JoiningQueuePool}
+    options: dict[str, Any] = {"poolclass": joined.JoiningQueuePool, "max_overflow": -1}  # one for each worker
     if sqlite.is_in_memory(target):
-        options["poolclass"] = joined.JoiningThreadPool
+        options = {"poolclass": joined.JoiningThreadPool}
     elif path is not None and sqlite.is_read_only(path):
         options["creator"] = lambda: sqlite.connect_read_only(path)
     elif not is_sqlite:

@@ -16,9 +16,15 @@
     ├── RowsChanged           clearing met other rows than it had counted
     ├── TableMissing          a task uses a table that was not created
     ├── TableReferenced       a table cannot be dropped while others refer to it
+    ├── OutputMissing         a task ran without an error, but what it is to make is not there
+    ├── TimedOut              a task took longer than it may
+    ├── WorkerError           a worker died, or has not what it needs
+    ├── UsageError            options of a command do not go together
     ├── TaskNotFound          a command was given a name that means no task, or several
     ├── NotConfirmed          a command that deletes was not told to go ahead
     └── FetchError            a web request failed
+
+    Interrupted               Ctrl-C during a run; a KeyboardInterrupt that holds what came of it
 
 Each also derives from what ozelot 0.2 raised in its place (mostly ``RuntimeError``), so that code written
 for it goes on catching it.
@@ -30,6 +36,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -103,6 +110,36 @@ class TableMissing(OzelotError, RuntimeError):
 
 class TableReferenced(OzelotError, RuntimeError):
     """A table cannot be dropped while other tables refer to it."""
+
+
+class OutputMissing(OzelotError, RuntimeError):
+    """A task ran without an error, but what says that it is complete is not there."""
+
+
+class TimedOut(OzelotError, TimeoutError):
+    """A task took longer than it may, and its process was ended."""
+
+
+class WorkerError(OzelotError, RuntimeError):
+    """A worker died in the middle of a task, or has not what it needs to run it."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C ended a run: what ran stays, what was under way ended or was rolled back.
+
+    Attributes:
+        result: what came of the run, a :class:`ozelot.engine.RunResult`.
+    """
+
+    def __init__(self, result: Any) -> None:
+        super().__init__("the run was interrupted")
+        self.result = result
+
+
+class UsageError(OzelotError, ValueError):
+    """Options of a command do not go together."""
+
+    exit_code = ExitCode.USAGE
 
 
 class TaskNotFound(OzelotError, LookupError):

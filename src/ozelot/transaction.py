@@ -187,12 +187,6 @@ class OpenTransaction:
             self.undo(scope)
         return dropped
 
-    def begin(self) -> None:
-        """Begin for good where the database would begin with the first write only (SQLite)."""
-        driver = self.connection.connection.driver_connection
-        if isinstance(driver, sqlite3.Connection) and not driver.in_transaction:
-            sqlite.begin(driver)
-
     def _back_to(self, scope: Scope) -> None:
         self._execute(f"ROLLBACK TO SAVEPOINT {scope.savepoint}")
         self._execute(f"RELEASE SAVEPOINT {scope.savepoint}")
@@ -209,12 +203,19 @@ class OpenTransaction:
             self._writer = None
 
     def _execute(self, statement: str) -> None:
-        self.begin()
+        begin(self.connection)
         cursor = self.connection.connection.cursor()
         try:
             cursor.execute(statement)
         finally:
             cursor.close()
+
+
+def begin(connection: Connection) -> None:
+    """Begin for good where the database would begin with the first write only (SQLite)."""
+    driver = connection.connection.driver_connection
+    if isinstance(driver, sqlite3.Connection) and not driver.in_transaction:
+        sqlite.begin(driver)
 
 
 def current(engine: Engine) -> OpenTransaction | None:

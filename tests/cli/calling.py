@@ -9,7 +9,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +72,12 @@ def process(folder: Path, *arguments: str, **more: str) -> Called:
 
 
 def at_terminal(
-    folder: Path, *arguments: str, answers: Sequence[str] = (), interrupt_at: Path | None = None, **more: str
+    folder: Path,
+    *arguments: str,
+    answers: Sequence[str] = (),
+    interrupt_at: Path | None = None,
+    when_stopping: Callable[[], object] | None = None,
+    **more: str,
 ) -> Called:
     """Call a command at a terminal of 80 columns.
 
@@ -81,6 +86,7 @@ def at_terminal(
         arguments: of the command.
         answers: what to type at each question.
         interrupt_at: press Ctrl-C when this file is there.
+        when_stopping: what to do when the command says that it stops; by default, to press Ctrl-C once more.
         **more: environment variables.
     """
     ours, theirs = os.openpty()
@@ -98,6 +104,7 @@ def at_terminal(
     left = list(answers)
     seen = b""
     waited = 0.0
+    told = False
     try:
         while waited < _PATIENCE:
             if interrupt_at is not None and interrupt_at.exists():
@@ -113,6 +120,9 @@ def at_terminal(
             if not chunk:
                 break
             seen += chunk
+            if b"Ctrl-C once more" in seen and not told:
+                told = True
+                (when_stopping or (lambda: started.send_signal(signal.SIGINT)))()
             if left and seen.rstrip().endswith(b"[y/N]"):
                 os.write(ours, f"{left.pop(0)}\n".encode())
         return Called(started.wait(timeout=_PATIENCE), seen.decode().replace("\r\n", "\n"))

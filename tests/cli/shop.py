@@ -77,10 +77,22 @@ class Stuck(tasks.ORMTask):
     creates = ()
 
     def run(self) -> None:
-        import signal
+        import time
 
         Path("stuck").touch()
-        signal.pause()
+        while not Path("go on").exists():
+            time.sleep(0.01)
+
+
+class AfterStuck(tasks.ORMTask):
+    """Has to wait for that."""
+
+    creates = ()
+
+    def requires(self) -> list[luigi.Task]:
+        return [Stuck()]
+
+    def run(self) -> None: ...
 
 
 class Odd(tasks.ORMTask):

@@ -47,15 +47,21 @@ def test_a_run_in_a_pipe_is_lines_without_colours(shop: Path) -> None:
     ran = process(shop, "run")
     assert ran.code == 0
     assert ESCAPE not in ran.out
-    assert ran.out.startswith("running  LoadShelves\ndone     LoadShelves  0.")
+    assert re.fullmatch(r"Ran 5 in .* s: LoadShelves, .*\nLoadShop \{'years': '2'\} is complete\n", ran.out)
     assert "luigi" not in ran.err.lower()
     assert [line.rpartition(" - ")[2] for line in ran.err.splitlines()] == ["Client connecting to: sqlite:///ozelot.db"]
 
 
-def test_verbose_shows_what_luigi_says_on_stderr(shop: Path) -> None:
-    ran = process(shop, "run", "--verbose")
-    assert "Luigi Execution Summary" in ran.err
-    assert "Luigi" not in ran.out
+def test_events_are_json_lines_whatever_the_pipeline_prints(shop: Path) -> None:
+    ran = process(shop, "run", "--json", "--pipeline", "tests.cli.shop:Talking")
+    events = [json.loads(line) for line in ran.out.splitlines()]
+    assert [event["event"] for event in events] == ["planned", "started", "done", "ended"]
+    assert events[-1]["ran"] == ["Talking {}"] and events[-1]["failed"] == {}
+    assert "printed by requires()" in ran.err
+
+
+def test_quiet_shows_the_result_only(shop: Path) -> None:
+    assert process(shop, "run", "--quiet").out.startswith("Ran 5 in ")
 
 
 def test_a_question_is_answered_at_a_terminal(shop: Path) -> None:
@@ -82,13 +88,24 @@ def test_without_a_terminal_nothing_is_asked_and_nothing_deleted(arguments: str,
     assert process(shop, *arguments.split(), "--yes").code == 0
 
 
-def test_ctrl_c_ends_a_run_with_one_line_and_nothing_half_done(shop: Path) -> None:
+def test_ctrl_c_twice_ends_a_run_at_once_with_one_line_and_nothing_half_done(shop: Path) -> None:
     ended = at_terminal(shop, "run", "--pipeline", "tests.cli.shop:Stuck", interrupt_at=shop / "stuck")
     assert ended.code == 130
     assert "Traceback" not in ended.out
-    assert ended.out.endswith("Interrupted\n")
+    assert ended.out.endswith("Ended at once; what was under way is rolled back\n")
     found = json.loads(process(shop, "status", "--json", "--pipeline", "tests.cli.shop:Stuck").out)
-    assert [(entry["state"], entry["why"]) for entry in found] == [("incomplete", "it was interrupted")]
+    assert [(entry["state"], entry["why"]) for entry in found] == [("incomplete", "its runner died")]
+
+
+def test_ctrl_c_once_lets_what_runs_come_to_its_end(shop: Path) -> None:
+    pipeline = "tests.cli.shop:AfterStuck"
+    ended = at_terminal(
+        shop, "run", "--pipeline", pipeline, interrupt_at=shop / "stuck", when_stopping=(shop / "go on").touch
+    )
+    assert ended.code == 130
+    assert re.search(r"Ran 1 in .*: Stuck\nNot reached: 1: AfterStuck\n.*Interrupted\n$", ended.out, re.S)
+    found = json.loads(process(shop, "status", "--json", "--pipeline", pipeline).out)
+    assert [entry["state"] for entry in found] == ["complete", "incomplete"]
 
 
 @pytest.mark.parametrize("arguments", ["--help", "status", "status --all --pipeline {}(years=4000)", "history --json"])

@@ -84,7 +84,28 @@ def _begin(ctx: typer.Context, *, tells_little: bool = True) -> None:
 
 
 @app.command(epilog=_EPILOG)
-def run(ctx: typer.Context, task: Task = None) -> None:
+def run(
+    ctx: typer.Context,
+    task: Task = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="How many tasks run at a time; default: 1.")] = None,
+    processes: Annotated[bool, typer.Option("--processes", help="Run tasks in processes, not in threads.")] = False,
+    dask: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Run tasks on a Dask cluster: tcp://scheduler:8786.")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", help="End a task that takes longer; with --processes.")
+    ] = None,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Begin nothing more once a task failed.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Clear TASK and what stands on it first, and load it again; asks.")
+    ] = False,
+    atomic: Annotated[
+        bool, typer.Option("--atomic", help="With --force: in one transaction, that readers see at its end or never.")
+    ] = False,
+    yes: Yes = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Show failures and the result only.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each event, and nothing else.")] = False,
+) -> None:
     """Run what is not complete.
 
     A task, or all of the pipeline, with everything upstream.
@@ -92,7 +113,19 @@ def run(ctx: typer.Context, task: Task = None) -> None:
     _begin(ctx, tells_little=False)
     from ozelot.cli import run
 
-    raise typer.Exit(run.run(task, verbose=ctx.obj[2]))
+    options = run.Options(
+        workers=workers,
+        processes=processes,
+        dask=dask,
+        timeout=timeout,
+        keep_going=not fail_fast,
+        force=force,
+        atomic=atomic,
+        yes=yes,
+        quiet=quiet,
+        json=json,
+    )
+    raise typer.Exit(run.run(task, options))
 
 
 @app.command(epilog=_EPILOG)

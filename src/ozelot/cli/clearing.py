@@ -9,7 +9,6 @@ from typing import Any
 
 import luigi
 
-from ozelot.cli import engine
 from ozelot.cli.asking import confirm
 from ozelot.cli.database import connected, name_of
 from ozelot.cli.naming import pipeline, task_named, tasks_named
@@ -27,7 +26,7 @@ from ozelot.cli.output import (
 )
 from ozelot.cli.state import reason
 from ozelot.errors import ClearRefused, ExitCode, NotClearable
-from ozelot.etl.completion import clear_plan
+from ozelot.etl.completion import clear_plan, to_run
 from ozelot.etl.graph import walk
 from ozelot.etl.identity import task_argument, task_name, task_params
 from ozelot.etl.plan import ClearPlan, ClearStep
@@ -41,7 +40,7 @@ def show_plan(text: str | None, *, as_json: bool) -> ExitCode:
         connected()
         found = {entry.label: entry for entry in status(root)}
         done = {label for label, entry in found.items() if entry.state != State.INCOMPLETE}
-        planned = engine.to_run(walk(root), [*found][-1], done)
+        planned = to_run(walk(root), {[*found][-1]}, done)
         plan, refused = None, ""
         try:
             plan = clear_plan(root)
@@ -72,7 +71,7 @@ def show_plan(text: str | None, *, as_json: bool) -> ExitCode:
         step for step in plan.steps if any(step.deletes.values()) or any(step.resets.values()) or step.own_clear
     ]:
         say("Clearing all that is pending would delete:")
-        _show_steps(touched, plan)
+        show_steps(touched, plan)
     else:
         say("Clearing all that is pending would delete no rows")
     return ExitCode.OK
@@ -88,7 +87,7 @@ def clear(texts: Sequence[str], *, only: bool, yes: bool) -> ExitCode:
         say(f"There is nothing to clear: {listed(plan.left_out)} is no ORM task")
         return ExitCode.OK
     say(f"To be cleared in {name_of(database)}:")
-    _show_steps(plan.steps, plan)
+    show_steps(plan.steps, plan)
     confirm(f"Clear {how_many(len(plan.steps), 'task')}?", yes=yes)
     plan.apply()
     say(f"Cleared {how_many(len(plan.steps), 'task')}. {_how_to_run(plan, root)}")
@@ -99,7 +98,7 @@ def _how_to_run(plan: ClearPlan, root: luigi.Task) -> str:
     """How to load again what was cleared: a run of the root does not look behind a task that is still complete."""
     graph, after = walk(root), status(root)
     done = {entry.label for entry in after if entry.state != State.INCOMPLETE}
-    reached = set(engine.to_run(graph, after[-1].label, done))
+    reached = set(to_run(graph, {after[-1].label}, done))
     hidden = [step.label for step in plan.steps if step.label in graph.tasks and step.label not in reached]
     if not hidden:
         return "Run them again with: ozelot run"
@@ -110,7 +109,8 @@ def _how_to_run(plan: ClearPlan, root: luigi.Task) -> str:
     )
 
 
-def _show_steps(steps: Sequence[ClearStep], plan: ClearPlan) -> None:
+def show_steps(steps: Sequence[ClearStep], plan: ClearPlan) -> None:
+    """Show what steps of a plan delete, and what goes along with all of it."""
     rows = []
     for name, group in grouped(steps, lambda step: step.label):
         deletes: Counter[str] = Counter()

@@ -1,66 +1,96 @@
-"""Showing a run while it goes on: live at a terminal, line by line elsewhere."""
+"""Showing a run while it goes on: live at a terminal, a line now and then elsewhere, or an event a line as JSON."""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
+from collections import Counter
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-import luigi
+from ozelot.cli.output import duration, how_many, listed, say, task_text, visible
+from ozelot.engine import Event, Kind, RunResult
 
-from ozelot.cli.output import duration, say, task_text, visible
-from ozelot.etl.declared import is_orm_task
-from ozelot.etl.identity import task_label
-from ozelot.etl.status import why_not_there
-from ozelot.orm.run import reason_of
+#: How often a line says how far a run is, where there is no terminal.
+_EVERY = 5.0  # seconds
+
+#: Tasks that a terminal shows one by one while they run.
+_SHOWN = 5
 
 
-class Recorder:
-    """Remembers what ran, and how it ended.
+def shown(label: str) -> str:
+    """A task on a screen."""
+    return visible(task_text(label))
+
+
+class Display:
+    """Shows what is worth a line that stays: failures, and what else is to be known; by itself all of ``--quiet``.
 
     Attributes:
-        ran: labels of tasks that ended well, in that order.
-        failed: what went wrong, by label.
-        began: labels of tasks that began.
+        total: how many tasks there are.
+        complete: how many of them are complete.
+        running: since when each task runs, in the seconds of ``time.monotonic``.
+        rows: how many rows were written so far.
     """
 
-    def __init__(self, total: int, complete: int) -> None:
-        self.total = total
-        self.complete = complete
-        self.ran: dict[str, float] = {}
-        self.failed: dict[str, str] = {}
-        self.began: dict[str, float] = {}
+    def __init__(self) -> None:
+        self.total = 0
+        self.complete = 0
+        self.complete_before = 0
+        self.running: dict[str, float] = {}
+        self.rows = 0
+        self.began = time.monotonic()
 
-    def started(self, task: luigi.Task) -> None:
-        """A task begins."""
-        label = task_label(task)
-        self.began[label] = time.monotonic()
-        self.show_start(label)
+    def __call__(self, event: Event) -> None:
+        """Take note of an event, and show it."""
+        self.total, self.complete = event.total, event.complete
+        if event.kind is Kind.PLANNED:
+            self.began, self.complete_before = time.monotonic(), event.complete
+        elif event.kind is Kind.STARTED:
+            self.running[event.label] = time.monotonic()
+        elif event.label:
+            self.running.pop(event.label, None)
+        self.rows += sum(number for what, number in event.rows.items() if "." not in what)
+        self.show(event)
 
-    def ended(self, task: luigi.Task, error: object = None) -> None:
-        """A task ended well, or with an error."""
-        label = task_label(task)
-        took = time.monotonic() - self.began.get(label, time.monotonic())
-        if error is None and not is_orm_task(task) and not task.complete():
-            self.failed[label] = visible(why_not_there(task))  # as an input file does, that nobody provided
-        elif error is None:
-            self.ran[label] = took
-            self.failed.pop(label, None)
-        else:
-            self.failed[label] = _told(error)
-        self.show_end(label, took)
+    def show(self, event: Event) -> None:
+        """Show an event."""
+        if line := line_of(event):
+            self.say(line)
 
-    def show_start(self, label: str) -> None:
-        """Show that a task begins."""
-        say(f"running  {shown(label)}")
+    def say(self, line: str) -> None:
+        """Print a line that stays."""
+        say(line)
 
-    def show_end(self, label: str, took: float) -> None:
-        """Show that a task ended."""
-        if label not in self.failed:
-            say(f"done     {shown(label)}  {duration(took)}")
-        elif label in self.began:
-            say(f"failed   {shown(label)}  {duration(took)}  {self.failed[label]}")
+    def how_far(self) -> str:
+        """How far the run is, in one line."""
+        parts = [f"{self.complete:,} of {how_many(self.total, 'task')}"]
+        seconds = max(time.monotonic() - self.began, 1e-9)
+        if self.running:
+            parts.append(f"running {listed(self.ages(), limit=2)}")
+        if self.rows:
+            parts.append(f"{self.rows / seconds:,.0f} rows a second")
+        if (left := self.time_to_go()) is not None:
+            parts.append(f"about {duration(left)} to go")
+        return ", ".join(parts)
+
+    def ages(self) -> list[str]:
+        """What runs, longest first, and for how long."""
+        now = time.monotonic()
+        return [f"{shown(label)} {duration(now - since)}" for label, since in self.running.items()]
+
+    def time_to_go(self) -> float | None:
+        """Seconds, if the rest takes as long a task as what ran so far; None where too little ran to tell."""
+        ran = self.complete - self.complete_before
+        seconds = time.monotonic() - self.began
+        if ran < 3 or seconds < 2:
+            return None
+        return seconds / ran * (self.total - self.complete)
+
+    def sum_up(self, result: RunResult) -> None:
+        """Say what came of the run."""
+        show_result(result)
 
     def __enter__(self) -> Self:
         return self
@@ -69,62 +99,132 @@ class Recorder:
         """Leave the screen as it is to stay."""
 
 
-def _told(error: object) -> str:
-    if isinstance(error, BaseException):
-        lines = str(error).strip().splitlines()
-        return f"{type(error).__name__}: {visible(lines[0])}" if lines else type(error).__name__
-    return visible(reason_of(str(error))) or "no reason is known"
+def line_of(event: Event) -> str:
+    """The line that an event is worth; empty for most."""
+    if event.kind is Kind.FAILED:
+        took = f"  {duration(event.seconds)}" if event.seconds else ""
+        return f"failed   {shown(event.label)}{took}  {visible(event.text)}"
+    if event.kind is Kind.RETRY:
+        return f"again    {shown(event.label)}  in {duration(event.seconds)}  {visible(event.text)}"
+    if event.kind is Kind.WAITING:
+        return f"waiting  {shown(event.label)}  another runner is at it"
+    if event.kind is Kind.STOPPING:
+        return "Stopping: what runs may end. Ctrl-C once more to end at once"
+    return visible(event.text) if event.kind is Kind.MESSAGE else ""
 
 
-def shown(label: str) -> str:
-    """A task on a screen."""
-    return visible(task_text(label))
+class Lines(Display):
+    """Says how far the run is every few seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said = time.monotonic()
+
+    def show(self, event: Event) -> None:
+        """Show an event, or how far the run is."""
+        super().show(event)
+        if time.monotonic() - self._said > _EVERY:
+            self._said = time.monotonic()
+            self.say(self.how_far())
 
 
-class LiveRecorder(Recorder):
-    """Shows a bar, what runs now, and for how long, in one line; failures are lines that stay."""
+class JsonLines(Display):
+    """One JSON object a line for each event, and one for the result; for a program to read."""
 
-    def __init__(self, total: int, complete: int) -> None:
-        super().__init__(total, complete)
+    def __init__(self) -> None:
+        super().__init__()
+        self._out = sys.stdout  # what the pipeline prints goes elsewhere
+
+    def say(self, line: str) -> None:
+        """Print a line."""
+        print(line, file=self._out, flush=True)
+
+    def show(self, event: Event) -> None:
+        """Print an event."""
+        if event.kind is not Kind.TICK:
+            self.say(json.dumps(event.as_json()))
+
+    def sum_up(self, result: RunResult) -> None:
+        """Print the result."""
+        failed = {label: failure.reason for label, failure in result.failed.items()}
+        told: dict[str, Any] = {"event": "ended", "ran": list(result.ran), "elsewhere": result.elsewhere}
+        told |= {"complete": len(result.complete), "failed": failed, "not_reached": result.not_reached}
+        self.say(json.dumps({**told, "seconds": round(result.seconds, 3)}))
+
+
+class Live(Display):
+    """A bar, and below it what runs now, and for how long."""
+
+    def __init__(self) -> None:
+        super().__init__()
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-        from rich.table import Column
+        from rich.live import Live as RichLive
 
-        what = TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True))
-        self._progress = Progress(
-            MofNCompleteColumn(),
-            TextColumn("tasks"),
-            BarColumn(bar_width=20),
-            TimeElapsedColumn(),
-            what,
+        self._live = RichLive(
+            get_renderable=self._drawn,
             console=Console(markup=False, emoji=False, highlight=False),
             transient=True,
-            expand=True,
+            refresh_per_second=8,
             redirect_stderr=sys.stderr.isatty(),  # log lines go above the bar, those to a file into the file
         )
-        self._bar = self._progress.add_task("", total=total, completed=complete)
 
-    def show_start(self, label: str) -> None:
-        """Name it behind the bar."""
-        self._progress.update(self._bar, description=shown(label))
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        self._live.console.print(line)
 
-    def show_end(self, label: str, took: float) -> None:
-        """Move the bar."""
-        if label in self.failed:
-            if label in self.began:
-                self._progress.console.print(f"failed   {shown(label)}  {duration(took)}  {self.failed[label]}")
-            return
-        done = self.complete + len(self.ran)
-        self._progress.update(self._bar, completed=done, total=max(done, self.total), description="")
+    def _drawn(self) -> Any:
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        head = Table.grid(padding=(0, 1))
+        left = self.time_to_go()
+        told = [f"{self.complete:,}/{self.total:,} tasks", duration(time.monotonic() - self.began)]
+        told += [f"{self.rows / max(time.monotonic() - self.began, 1e-9):,.0f} rows/s"] if self.rows else []
+        told += [f"{duration(left)} to go"] if left is not None else []
+        bar = ProgressBar(total=max(self.total, 1), completed=self.complete, width=20)
+        head.add_row(Text(told[0]), bar, Text("  ".join(told[1:])))
+        ages = self.ages()
+        lines = [Text(f"  {age}", no_wrap=True, overflow="ellipsis") for age in ages[:_SHOWN]]
+        more = [Text(f"  and {len(ages) - _SHOWN:,} more")] if len(ages) > _SHOWN else []
+        return Group(head, *lines, *more)
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        self._live.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        self._progress.stop()
+        self._live.stop()
 
 
-def recorder(total: int, complete: int) -> Recorder:
+def display(*, quiet: bool, as_json: bool) -> Display:
     """The way to show a run that suits where it is shown."""
-    return LiveRecorder(total, complete) if sys.stdout.isatty() else Recorder(total, complete)
+    if as_json:
+        return JsonLines()
+    if quiet:
+        return Display()
+    return Live() if sys.stdout.isatty() else Lines()
+
+
+def show_result(result: RunResult) -> None:
+    """Say what ran, what failed, and what to look at first."""
+    if result.ran:
+        ran = listed([task_text(label) for label in result.ran])
+        say(f"Ran {len(result.ran):,} in {duration(result.seconds)}: {ran}")
+    if result.elsewhere:
+        ran = listed([task_text(label) for label in result.elsewhere])
+        say(f"Ran elsewhere, by another runner: {len(result.elsewhere):,}: {ran}")
+    if result.complete:
+        say(f"Complete already: {len(result.complete):,}")
+    if result.failed:
+        say(f"Failed: {len(result.failed):,}")
+    waiting = Counter(cause for cause in result.not_reached.values() if cause in result.failed)
+    for label in sorted(result.failed, key=lambda label: -waiting[label]):  # what to look at first comes first
+        say(f"  {shown(label)}: {visible(result.failed[label].reason)}")
+    if len(result.failed) > 1 and waiting:
+        (first, number), *_ = waiting.most_common(1)
+        say(f"Look at {shown(first)} first: not reached for that: {how_many(number, 'task')}")
+    if result.not_reached:
+        names = listed([task_text(label) for label in result.not_reached])
+        say(f"Not reached: {len(result.not_reached):,}: {names}")

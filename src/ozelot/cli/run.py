@@ -2,67 +2,154 @@
 
 from __future__ import annotations
 
-from ozelot.cli import engine
-from ozelot.cli.database import connected
-from ozelot.cli.naming import pipeline, task_named
-from ozelot.cli.output import duration, how_many, listed, say, task_text, visible
-from ozelot.cli.progress import Recorder, recorder, shown
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import luigi
+
+from ozelot import engine
+from ozelot.cli.asking import confirm
+from ozelot.cli.clearing import show_steps
+from ozelot.cli.database import connected, name_of
+from ozelot.cli.naming import pipeline, task_named, tasks_named
+from ozelot.cli.output import how_many, listed, prints_to_stderr, say
+from ozelot.cli.progress import Display, display, shown
 from ozelot.cli.tables import missing_tables
-from ozelot.errors import ExitCode
-from ozelot.etl.graph import walk
+from ozelot.client import Client
+from ozelot.engine import RunResult
+from ozelot.errors import ConfigError, ExitCode, Interrupted, UsageError
+from ozelot.etl.completion import clear_plan
+from ozelot.etl.plan import ClearPlan
 from ozelot.etl.status import State, TaskStatus, status
 
+#: What shells report of a program that Ctrl-C ended.
+INTERRUPTED = 130
 
-def run(text: str | None, *, verbose: bool) -> ExitCode:
+
+@dataclass(frozen=True)
+class Options:
+    """How to run; each is an option of the command."""
+
+    workers: int | None = None
+    processes: bool = False
+    dask: str | None = None
+    timeout: float | None = None
+    keep_going: bool = True
+    force: bool = False
+    atomic: bool = False
+    yes: bool = False
+    quiet: bool = False
+    json: bool = False
+
+
+def run(text: str | None, options: Options) -> int:
     """Run a task (or the root) and what it needs; tells how it went, and whether all is complete."""
-    root = task_named(pipeline(), text)
+    shows = display(quiet=options.quiet, as_json=options.json)
+    with prints_to_stderr() if options.json else nullcontext():
+        return _shown(text, shows, options)
+
+
+def _shown(text: str | None, shows: Display, options: Options) -> int:
+    _refuse_what_does_not_go_together(text, options)
+    whole = pipeline()
     database = connected()
-    before = status(root)
-    there = {entry.label for entry in before if entry.state != State.INCOMPLETE}
-    planned = engine.to_run(walk(root), before[-1].label, there)
-    with recorder(len(before), len(before) - len(planned)) as watched:
-        engine.run(root, watched, verbose=verbose)
-    after = status(root)
-    _sum_up(before, after, watched)
+    tasks = tasks_named(whole, text) if text is not None and options.force else [task_named(whole, text)]
+    plan = _plan(whole, tasks, database, options) if options.force else None
+    code: int = ExitCode.OK
+    try:
+        with shows:
+            result = _run(tasks, plan, shows, options)
+    except Interrupted as exc:
+        result, code = exc.result, INTERRUPTED
+    except KeyboardInterrupt:  # once more: threads that are still at a task would hold up the end of the program
+        print("Ended at once; what was under way is rolled back", file=sys.stderr, flush=True)  # noqa: T201
+        os._exit(INTERRUPTED)
+    shows.sum_up(result)
+    if options.json:
+        return code or (ExitCode.OK if result.ok else ExitCode.INCOMPLETE)
+    roots = [] if code else tasks
+    for root in roots:
+        code = max(code, _conclude(status(root), result, database, options))
+    return code
+
+
+def _refuse_what_does_not_go_together(text: str | None, options: Options) -> None:
+    if options.atomic and not options.force:
+        raise UsageError("--atomic is about what is loaded again: add --force")
+    if options.force and text is None:
+        raise UsageError("Which task is to be loaded again, with what stands on it? Name it: ozelot run TASK --force")
+    if options.atomic and ((options.workers or 1) > 1 or options.processes or options.dask):
+        raise UsageError("--atomic is one transaction, and so has one worker: leave --workers, --processes, --dask")
+    if options.processes and options.dask:
+        raise UsageError("--processes are on this machine, --dask is elsewhere: choose one")
+
+
+def _plan(whole: luigi.Task, tasks: list[luigi.Task], database: Client, options: Options) -> ClearPlan | None:
+    """What --force clears first, after showing it; None where there is nothing."""
+    plan = clear_plan([whole, *tasks], tasks)
+    if not plan.steps:
+        return None
+    if not (options.quiet and options.yes) and not options.json:
+        say(f"To be cleared in {name_of(database)}, and loaded again:")
+        show_steps(plan.steps, plan)
+    confirm(f"Clear {how_many(len(plan.steps), 'task')}, and run?", yes=options.yes)
+    return plan
+
+
+def _run(tasks: list[luigi.Task], plan: ClearPlan | None, shows: Display, options: Options) -> RunResult:
+    if plan is not None:
+        return engine.run_again(plan, tasks, atomic=options.atomic, **_how(shows, options))
+    with _dask(options.dask) as executor:
+        how = _how(shows, options)
+        return engine.run(tasks, **({**how, "executor": executor} if executor else how))
+
+
+def _how(shows: Display, options: Options) -> dict[str, Any]:
+    return {
+        "workers": options.workers,
+        "executor": "process" if options.processes else None,
+        "keep_going": options.keep_going,
+        "progress": shows,
+        "timeout": options.timeout,
+    }
+
+
+@contextmanager
+def _dask(address: str | None) -> Iterator[Executor | None]:
+    """The executor of a Dask cluster."""
+    if address is None:
+        yield None
+        return
+    try:
+        from distributed import Client as DaskClient
+    except ImportError:
+        raise ConfigError("--dask needs a package: pip install 'ozelot[dask]'") from None
+    try:
+        cluster = DaskClient(address, timeout=10)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as exc:
+        reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+        raise ConfigError(f"No Dask scheduler answers at {address} ({reason}): is 'dask scheduler' running?") from None
+    with cluster:
+        yield cluster.get_executor()  # type: ignore[no-untyped-call]
+
+
+def _conclude(after: list[TaskStatus], result: RunResult, database: Client, options: Options) -> ExitCode:
     if all(entry.state == State.COMPLETE for entry in after):
-        say(f"{shown(after[-1].label)} is complete")
+        if not options.quiet:
+            say(f"{shown(after[-1].label)} is complete")
         return ExitCode.OK
     if missing := missing_tables(database):
         say(f"There is no table {listed(missing)}. Create all that are missing with: ozelot db init")
-    say(_what_next(after, watched))
+    say(_what_next(after, result))
     return ExitCode.INCOMPLETE
 
 
-def _sum_up(before: list[TaskStatus], after: list[TaskStatus], watched: Recorder) -> None:
-    states = {entry.label: entry for entry in after}
-    # An input file that is not there "runs" without an error: what counts is what is there afterwards.
-    ran = [label for label in watched.ran if label not in states or states[label].state != State.INCOMPLETE]
-    failed = {label: why for label, why in watched.failed.items() if label in watched.began or label not in states}
-    failed |= {label: states[label].why for label in watched.ran if label not in ran}
-    complete = [entry for entry in before if entry.state != State.INCOMPLETE and entry.label not in ran]
-    seen = {*ran, *failed, *(entry.label for entry in complete)}
-    unreached = [entry.label for entry in after if entry.label not in seen]
-    if ran:
-        total = duration(sum(watched.ran[label] for label in ran))
-        say(f"Ran {len(ran):,} in {total}: {listed([task_text(label) for label in ran])}")
-    if complete:
-        say(f"Complete already: {len(complete):,}")
-    if failed:
-        say(f"Failed: {len(failed):,}")
-    for label, why in failed.items():
-        recorded = states[label].why if label in states else ""
-        say(f"  {shown(label)}: {visible(recorded[8:] if recorded.startswith('failed: ') else why)}")
-    if unreached:
-        say(f"Not reached: {len(unreached):,}: {listed([task_text(label) for label in unreached])}")
-
-
-def _and_why(watched: Recorder) -> str:
-    """How to see where in the code something failed."""
-    names = {label.partition(" ")[0] for label in watched.failed if label in watched.began}
-    return f", or ozelot history {names.pop()} --last 1 --traceback" if len(names) == 1 else ""
-
-
-def _what_next(after: list[TaskStatus], watched: Recorder) -> str:
+def _what_next(after: list[TaskStatus], result: RunResult) -> str:
     root = shown(after[-1].label)
     standing = next((entry for entry in after if entry.state == State.ON_INCOMPLETE), None)
     open_tasks = [entry for entry in after if entry.state == State.INCOMPLETE]
@@ -73,4 +160,6 @@ def _what_next(after: list[TaskStatus], watched: Recorder) -> str:
             f'again: ozelot clear "{name}"'
         )
     left = f"{how_many(len(open_tasks), 'task')} of {len(after):,} left"
-    return f"{root} is not complete: {left}. See: ozelot status{_and_why(watched)}"
+    names = {label.partition(" ")[0] for label, failure in result.failed.items() if failure.traceback}
+    and_why = f", or ozelot history {names.pop()} --last 1 --traceback" if len(names) == 1 else ""
+    return f"{root} is not complete: {left}. See: ozelot status{and_why}"

@@ -43,6 +43,27 @@ def complete(graph: Graph) -> set[str]:
     return found
 
 
+def to_run(graph: Graph, roots: Collection[str], done: set[str]) -> list[str]:
+    """The labels of tasks that a run would run, requirements first: what the roots need and is not there.
+
+    A run does not look behind a task that is there, unless it only bundles others.
+
+    Args:
+        graph: the graph of the roots.
+        roots: their labels.
+        done: the labels of tasks whose own marker (or target) is there.
+    """
+    there: set[str] = set()
+    for label, task in graph.tasks.items():
+        if label in done and (not getattr(task, "only_bundles", False) or there.issuperset(graph.requires[label])):
+            there.add(label)
+    needed = set(roots)
+    for label in reversed(graph.tasks):
+        if label in needed and label not in there:
+            needed.update(graph.requires[label])
+    return [label for label in graph.tasks if label in needed and label not in there]
+
+
 def all_complete(wrapper: luigi.Task) -> bool:
     """Whether all that a wrapper requires is complete, looking through wrappers that it requires, each once."""
     seen: dict[str, luigi.Task] = {}

@@ -23,9 +23,12 @@ def task_params(task: luigi.Task) -> str:
     Quotes and backslashes within values are escaped, so that different parameters never look alike, and so is what
     databases cannot store.
     """
-    values = task.to_str_params(only_significant=True, only_public=True)
-    pairs = [f"'{name}': '{_escaped(values[name])}'" for name in sorted(values)]
-    return "{" + ", ".join(pairs) + "}"
+    found: str | None = vars(task).get("_params_as_text")  # parameters never change
+    if found is None:
+        values = task.to_str_params(only_significant=True, only_public=True)
+        pairs = [f"'{name}': '{_escaped(values[name])}'" for name in sorted(values)]
+        found = vars(task)["_params_as_text"] = "{" + ", ".join(pairs) + "}"
+    return found
 
 
 def parameter_names(task: type[luigi.Task]) -> set[str]:

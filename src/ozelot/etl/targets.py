@@ -37,10 +37,14 @@ class ORMTarget(luigi.Target):
     @classmethod
     def from_task(cls, task: luigi.Task) -> Self:
         """The marker of a task."""
+        known = vars(task).get("_marker")
+        if type(known) is cls:
+            return known
         name = getattr(task, "get_name", lambda: task_name(task))()
         params = getattr(task, "get_param_string", lambda: task_params(task))()
         found = cls(name=name, params=params)
         found._legacy = legacy_identity(task)
+        vars(task)["_marker"] = found
         return found
 
     @property

@@ -19,7 +19,7 @@ import os
 import re
 import socket
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import NamedTuple, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import orm
@@ -29,6 +29,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from ozelot import transaction
 from ozelot.errors import NoRun
 from ozelot.orm.base import Base, table_of
+from ozelot.orm.prepared import Prepared
 
 _T = TypeVar("_T")
 
@@ -145,50 +146,54 @@ class TaskOwned:
         return mapped_column(sa.ForeignKey("ozelot_run.id"), default=current_run_id, index=True)
 
 
-# Built once: building a statement takes longer than SQLite takes to execute it.
-_EARLIER = sa.select(runs.c.state).where(runs.c.key == sa.bindparam("key"), runs.c.state.in_((RUNNING, DONE)))
-_ABORT = (
-    sa.update(runs)
-    .where(runs.c.key == sa.bindparam("the_key"), runs.c.state == RUNNING)
-    .values(state=ABORTED, finished=sa.bindparam("now"))
-)
-_BEGIN = sa.insert(runs)
-_FINISH = (
+_STARTED = ("key", "name", "params", "state", "started", "host", "process")
+_BEGIN = Prepared(sa.insert(runs).values({name: sa.bindparam(name, type_=runs.c[name].type) for name in _STARTED}))
+_FINISH = Prepared(
     sa.update(runs)
     .where(runs.c.id == sa.bindparam("run_id"))
-    .values(state=DONE, finished=sa.bindparam("now"), rows=sa.bindparam("counts"))
+    .values(state=sa.bindparam("done"), finished=sa.bindparam("now"), rows=sa.bindparam("counts"))
 )
+_EDGE = Prepared(sa.insert(run_edge).values(run_id=sa.bindparam("one"), built_on_id=sa.bindparam("other")))
 _HOST = socket.gethostname()
 
 
-def begin(connection: sa.Connection, key: str, name: str, params: str) -> tuple[int, bool]:
-    """Record that a task starts; its runs that never ended are aborted, as whoever holds its claim can tell.
+class Started(NamedTuple):
+    """A run that begins: its id, and whether the task has another one that ended well and was not cleared."""
+
+    run_id: int
+    ran_before: bool
+
+
+def begin(connection: sa.Connection, tasks: Collection[tuple[str, str, str]]) -> dict[str, Started]:
+    """Record that tasks start; runs of theirs that never ended are aborted, as whoever holds their claims can tell.
+
+    Args:
+        connection: to the database; nothing is committed.
+        tasks: key, name and parameter string of each, at most as many as fit one statement (:func:`chunks`).
 
     Returns:
-        The id of the run, and whether the task has another one that ended well and was not cleared.
+        The run of each, by key.
     """
-    earlier = set(connection.scalars(_EARLIER, {"key": key}))
-    if RUNNING in earlier:
-        connection.execute(_ABORT, {"the_key": key, "now": utc_now()})
-    values = {
-        "key": key,
-        "name": name,
-        "params": params,
-        "state": RUNNING,
-        "started": utc_now(),
-        "host": _HOST,
-        "process": os.getpid(),
-    }
-    primary_key: Any = connection.execute(_BEGIN, values).inserted_primary_key
-    return int(primary_key[0]), DONE in earlier
+    keys = [key for key, _, _ in tasks]
+    now = utc_now()
+    of_these = runs.c.key.in_(keys)
+    earlier = connection.execute(sa.select(runs.c.key, runs.c.state).where(of_these, runs.c.state.in_((RUNNING, DONE))))
+    states = {(key, state) for key, state in earlier}
+    if any(state == RUNNING for _, state in states):
+        aborted = {"state": ABORTED, "finished": now}
+        connection.execute(sa.update(runs).where(of_these, runs.c.state == RUNNING).values(aborted))
+    here = {"state": RUNNING, "started": now, "host": _HOST, "process": os.getpid()}
+    _BEGIN.execute(connection, *({"key": key, "name": name, "params": params, **here} for key, name, params in tasks))
+    begun = connection.execute(sa.select(runs.c.key, runs.c.id).where(of_these, runs.c.state == RUNNING))
+    return {key: Started(run_id, (key, DONE) in states) for key, run_id in begun}
 
 
 def finish(connection: sa.Connection, run_id: int, rows: Mapping[str, int], built_on: Collection[int]) -> None:
     """Record that a task ended well, in the transaction of its rows and its marker."""
     counts = json.dumps(dict(rows), sort_keys=True)
-    connection.execute(_FINISH, {"run_id": run_id, "now": utc_now(), "counts": counts})
+    _FINISH.execute(connection, {"run_id": run_id, "done": DONE, "now": utc_now(), "counts": counts})
     if built_on:
-        connection.execute(sa.insert(run_edge), [{"run_id": run_id, "built_on_id": other} for other in built_on])
+        _EDGE.execute(connection, *({"one": run_id, "other": other} for other in built_on))
 
 
 def fail(connection: sa.Connection, run_id: int, error: str) -> None:
@@ -204,9 +209,9 @@ def _storable(error: str) -> str:
     return error.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
 
 
-def forget(connection: sa.Connection, run_id: int) -> None:
-    """Delete a run that came to nothing: it waits for a requirement, or another runner was faster."""
-    connection.execute(sa.delete(runs).where(runs.c.id == run_id))
+def forget(connection: sa.Connection, run_ids: Collection[int]) -> None:
+    """Delete runs that came to nothing: they wait for a requirement, or another runner was faster."""
+    connection.execute(sa.delete(runs).where(runs.c.id.in_(run_ids)))
 
 
 def latest(connection: sa.Connection, keys: Iterable[str]) -> dict[str, int]:

@@ -21,6 +21,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from ozelot import transaction
 from ozelot.errors import TransactionError
 from ozelot.orm.base import Base
+from ozelot.orm.prepared import Prepared
 from ozelot.orm.run import LONG_TEXT, run_edge, runs, utc_now
 
 log = logging.getLogger(__name__)
@@ -89,10 +90,18 @@ def insert(connection: sa.Connection, name: str, params: str) -> None:
     Raises:
         sqlalchemy.exc.IntegrityError: it is there already.
     """
-    connection.execute(_INSERT, {"name": name, "params": params, "key": marker_key(name, params)})
+    key = marker_key(name, params)
+    _INSERT.execute(connection, {"the_name": name, "the_params": params, "the_key": key, "now": utc_now()})
 
 
-_INSERT = sa.insert(markers)
+_INSERT = Prepared(
+    sa.insert(markers).values(
+        name=sa.bindparam("the_name"),
+        params=sa.bindparam("the_params"),
+        key=sa.bindparam("the_key"),
+        created=sa.bindparam("now"),
+    )
+)
 
 
 def delete(connection: sa.Connection, keys: Iterable[str]) -> int:
@@ -116,7 +125,7 @@ def names_complete(connection: sa.Connection, names: Iterable[str], *, limit: in
 def first_other(connection: sa.Connection, names: Iterable[str], keys: Collection[str]) -> str | None:
     """The label of a complete task with one of these names, but none of these keys; the table must be ready."""
     query = sa.select(markers.c.key, markers.c.name, markers.c.params).where(markers.c.name.in_(list(names)))
-    for key, name, params in connection.execute(query):
+    for key, name, params in connection.execute(query.limit(len(keys) + 1)):
         if key not in keys:
             return f"{name} {params}"
     return None
@@ -191,14 +200,14 @@ def prepare(engine: sa.Engine) -> None:
                     "The table ormtargetmarker must be created or brought up to date before this transaction begins: "
                     "call Base.create_all(client), or run a task, first"
                 )
-            opened.begin()
+            transaction.begin(opened.connection)
             _bring_up_to_date(opened.connection)
         return
     with engine.connect() as connection:
         if _is_current(connection):
             return
     with transaction.open_transaction(engine, claim="ormtargetmarker", changes_schema=True) as opened:
-        opened.begin()
+        transaction.begin(opened.connection)
         if not _is_current(opened.connection):  # another process may have been faster
             _bring_up_to_date(opened.connection)
 

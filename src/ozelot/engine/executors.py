@@ -1,0 +1,158 @@
+"""Where tasks run: threads of this process, the caller's own thread, processes, or an executor of the user's.
+
+Each process of :class:`Processes` is a pool of its own, so that one that dies or is ended takes no other along.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import luigi
+
+from ozelot import sqlite, transaction
+from ozelot.client import Client
+from ozelot.errors import ConfigError
+
+_R = TypeVar("_R")
+
+
+class Inline(Executor):
+    """Runs what it is handed in the caller's own thread, at once."""
+
+    def submit(self, fn: Callable[..., _R], /, *args: Any, **kwargs: Any) -> Future[_R]:
+        """Run it; what it raises comes out here."""
+        future: Future[_R] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+class Processes(Executor):
+    """A number of processes, each of which can be ended by itself.
+
+    Args:
+        number: how many.
+    """
+
+    def __init__(self, number: int) -> None:
+        # A fresh interpreter each: a fork would copy whatever locks the threads of this one hold.
+        self._context = multiprocessing.get_context("spawn")
+        self._idle: list[ProcessPoolExecutor | None] = [None] * number
+        self._busy: dict[Future[Any], ProcessPoolExecutor] = {}
+
+    def submit(self, fn: Callable[..., _R], /, *args: Any, **kwargs: Any) -> Future[_R]:
+        """Hand it to a process that has nothing to do."""
+        self._gather()
+        pool = self._idle.pop() or ProcessPoolExecutor(1, mp_context=self._context, initializer=_begin)
+        future = pool.submit(fn, *args, **kwargs)
+        self._busy[future] = pool
+        return future
+
+    def end(self, future: Future[Any]) -> None:
+        """End the process that is at it, which breaks the future."""
+        for process in list(_processes(self._busy[future])):
+            process.kill()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End all processes; those that are at something, at once."""
+        for future, pool in self._busy.items():
+            if not future.done():
+                for process in list(_processes(pool)):
+                    process.kill()
+        for pool in [*self._busy.values(), *(pool for pool in self._idle if pool is not None)]:
+            pool.shutdown(wait=wait, cancel_futures=cancel_futures)
+
+    def _gather(self) -> None:
+        for future in [future for future in self._busy if future.done()]:
+            pool = self._busy.pop(future)
+            broken = getattr(pool, "_broken", False)
+            if broken:
+                pool.shutdown(wait=False)
+            self._idle.append(None if broken else pool)
+
+
+def _processes(pool: ProcessPoolExecutor) -> list[Any]:
+    return list((pool._processes or {}).values())
+
+
+def _begin() -> None:
+    """What each process does first: leave Ctrl-C to the one that started it, and end when that one does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)
+
+
+def is_distributed(executor: Executor) -> bool:
+    """Whether it is Dask's, which may hand tasks to other machines."""
+    return type(executor).__module__.partition(".")[0] == "distributed"
+
+
+def died(error: BaseException) -> bool:
+    """Whether an error says that a worker is gone, not that something is wrong with what it was handed."""
+    return isinstance(error, BrokenExecutor | CancelledError) or type(error).__name__ == "KilledWorker"
+
+
+def shares_memory(executor: Executor) -> bool:
+    """Whether what it runs sees this process."""
+    return isinstance(executor, Inline | ThreadPoolExecutor)
+
+
+def size_of(executor: Executor) -> int:
+    """How many tasks an executor of the user's runs at a time, as far as it tells."""
+    if is_distributed(executor):
+        return max(1, sum(executor._client.nthreads().values()))  # type: ignore[attr-defined]
+    return int(getattr(executor, "_max_workers", 1))
+
+
+def choose(executor: Executor | str | None, workers: int | None, database: Client) -> tuple[Executor, int, bool]:
+    """The executor to use, how many batches to hand it at a time, and whether it is to be shut down at the end.
+
+    Raises:
+        ConfigError: the two do not go together, or with the database.
+    """
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers={workers}: at least one has to work")
+    in_memory = sqlite.is_in_memory(database.url)
+    if transaction.current(database.engine) is not None:
+        if executor is not None or (workers or 1) > 1:
+            raise ConfigError("Inside an open transaction a pipeline runs with one worker, in the same thread")
+        return Inline(), 1, False
+    if executor is None or executor == "thread":
+        if in_memory and (workers or 1) > 1:
+            raise ConfigError("A database in memory belongs to one thread: use one worker, or a file")
+        return (Inline() if in_memory else ThreadPoolExecutor(workers or 1, "ozelot")), workers or 1, True
+    if in_memory:
+        raise ConfigError("A database in memory belongs to one thread: use no executor, or a file")
+    if executor == "process":
+        number = workers or os.cpu_count() or 1
+        return Processes(number), number, True
+    if isinstance(executor, str):
+        raise ConfigError(f"No executor '{executor}': use 'thread', 'process', or an object such as Dask's")
+    if is_distributed(executor) and database.engine.dialect.name == "sqlite":
+        raise ConfigError(
+            "SQLite is a file of this machine, which Dask's workers on others would not see: use PostgreSQL or "
+            "MariaDB, or executor='process' for several processes here"
+        )
+    return executor, workers or size_of(executor), False
+
+
+def stays_here(task: luigi.Task) -> str:
+    """Why a task cannot travel to another process; the empty text where it can."""
+    cls = type(task)
+    if cls.__module__ == "__main__":
+        return f"{cls.__qualname__} is defined in the script itself (__main__), which other processes cannot import"
+    if "<locals>" in cls.__qualname__ or cls.__module__ not in sys.modules:
+        return f"{cls.__qualname__} is defined inside a function, where other processes cannot find it"
+    return ""

@@ -1,0 +1,154 @@
+"""Tasks on their way to a worker, and what comes back.
+
+A task travels as the names of its module and class and the values of its parameters, with the URL of the database:
+never with sessions or other state.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pickle
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any
+
+import luigi
+import sqlalchemy as sa
+
+from ozelot import client
+from ozelot.errors import WorkerError
+from ozelot.etl.declared import keys_of, task_classes
+from ozelot.etl.graph import Graph
+from ozelot.etl.identity import task_label
+from ozelot.etl.targets import judged_by_marker
+
+
+class Job:
+    """A task that is to be run.
+
+    Args:
+        task: the task.
+        requires: the labels of what it requires.
+        required: the keys of those of them that are ORM tasks.
+    """
+
+    def __init__(self, task: luigi.Task, requires: list[str], required: list[str]) -> None:
+        self.label = task_label(task)
+        self.requires = requires
+        self.required = required
+        self.task = task
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        cls = type(self.task)
+        values = pickle.dumps(self.task.param_kwargs)
+        return _Arrived, (cls.__module__, cls.__qualname__, values, self.label, self.requires, self.required)
+
+
+class _Arrived(Job):
+    """A task in the process that is to run it; it is made at first use, where an error can be told."""
+
+    def __init__(
+        self, module: str, name: str, values: bytes, label: str, requires: list[str], required: list[str]
+    ) -> None:
+        self._class = module, name
+        self._values = values
+        self.label = label
+        self.requires = requires
+        self.required = required
+
+    @functools.cached_property
+    def task(self) -> luigi.Task:  # type: ignore[override]
+        """The task.
+
+        Raises:
+            WorkerError: its module is not to be found here.
+        """
+        module, name = self._class
+        try:
+            found: Any = importlib.import_module(module)
+        except ImportError as exc:
+            raise WorkerError(
+                f"The worker cannot import {module} ({exc}): install the pipeline where the worker runs, or put its "
+                "folder on the PYTHONPATH there"
+            ) from exc
+        for part in name.split("."):
+            found = getattr(found, part)
+        made: luigi.Task = found(**pickle.loads(self._values))  # noqa: S301 - from the process that handed it out
+        return made
+
+
+def job_of(graph: Graph, label: str) -> Job:
+    """The job to run one task of a graph."""
+    requires = graph.requires[label]
+    required = [keys_of(task)[0] for other in requires if type(task := graph.tasks[other]) in task_classes]
+    return Job(graph.tasks[label], requires, required)
+
+
+def is_plain(task: luigi.Task) -> bool:
+    """Whether the marker alone says if a task is complete, so that many can be looked up, claimed and begun at once."""
+    return type(task) in task_classes and judged_by_marker(task)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Jobs for one worker, in an order in which they can run one after another.
+
+    Attributes:
+        jobs: the jobs.
+        url: the database; never shown, as it may hold a password.
+    """
+
+    jobs: list[Job]
+    url: sa.URL = field(repr=False)
+
+    def connect(self) -> None:
+        """Make the database that of this process."""
+        current = client.current_client()
+        if current is None or current.url != self.url:
+            client.set_client(client.Client(connection_string=self.url))
+
+
+class Became(Enum):
+    """What became of a job."""
+
+    DONE = auto()
+    COMPLETE = auto()  # another runner did it
+    BUSY = auto()  # another runner is at it
+    WAITS = auto()  # for requirements that turned up while it ran
+    LEFT = auto()  # it was not begun
+    LOST = auto()  # by no fault of its own: the connection broke, or there was a deadlock
+    FAILED = auto()
+
+
+@dataclass
+class Outcome:
+    """What became of a job, for whoever handed it out.
+
+    Attributes:
+        label: of the task.
+        became: what.
+        seconds: how long it took.
+        rows: what it made.
+        reason: the error in one line.
+        traceback: all of it.
+        exception: the error itself; None where it cannot travel.
+        wanted: the requirements that it waits for.
+    """
+
+    label: str
+    became: Became
+    seconds: float = 0.0
+    rows: dict[str, int] = field(default_factory=dict)
+    reason: str = ""
+    traceback: str = ""
+    exception: BaseException | None = None
+    wanted: list[Job] = field(default_factory=list)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(vars(self))
+        try:
+            pickle.loads(pickle.dumps(self.exception))  # noqa: S301 - our own
+        except Exception:  # noqa: BLE001 - whatever the class of an exception makes of it
+            state["exception"] = None
+        return state

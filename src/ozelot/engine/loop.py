@@ -1,0 +1,333 @@
+"""The loop that hands out tasks, hears what became of them, and goes on from there."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import random
+import signal
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, cast
+
+import luigi
+
+from ozelot import client
+from ozelot.engine import executors
+from ozelot.engine.jobs import Batch, Became, Job, Outcome, job_of
+from ozelot.engine.order import Order, limits_of_luigi
+from ozelot.engine.told import Event, Failure, Kind, Progress, Ran, RunResult
+from ozelot.engine.worker import failed, run_batch, run_elsewhere
+from ozelot.errors import GraphError, TimedOut, WorkerError
+from ozelot.etl.completion import complete, to_run
+from ozelot.etl.graph import Graph, walk
+from ozelot.etl.identity import task_label
+
+log = logging.getLogger(__name__)
+
+#: How often what workers report is looked at, and how often a progress hears that time passes.
+_LOOK, _TICK = 0.1, 1.0  # seconds
+
+#: Another runner is at a task: seconds until it is looked for again, at first and at most.
+_SOON, _LATEST = 0.05, 1.0
+
+#: How often a task is begun anew that lost its connection or its worker.
+_LOST = 3
+
+#: PostgreSQL keeps claims in shared memory, of a few thousand in all.
+_MOST, _MOST_ON_SERVERS = 250, 32
+
+
+class Loop:
+    """One run of a graph.
+
+    Args:
+        roots: the tasks to complete.
+        executor: where tasks run.
+        workers: how many batches run at a time.
+        keep_going: whether tasks that do not depend on one that failed are still run.
+        progress: is called with every event.
+        timeout: seconds that a task may take, where it does not say so itself.
+    """
+
+    def __init__(
+        self,
+        roots: list[luigi.Task],
+        executor: Executor,
+        workers: int,
+        *,
+        keep_going: bool,
+        progress: Progress | None,
+        timeout: float | None,
+    ) -> None:
+        self.executor = executor
+        self.keep_going = keep_going
+        self.timeout = timeout
+        self.result = RunResult()
+        self.stopping = threading.Event()
+        self.interrupted = self._told_of_it = False
+        self._tell = progress or (lambda event: None)
+        self._database = client.get_client()
+        self._shares = executors.shares_memory(executor)
+        self._local: Executor | None = None  # for tasks that cannot travel
+        self._reports: deque[Outcome | str] = deque()
+        self._ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+        self._running: dict[Future[Any], list[str]] = {}
+        self._deadlines: dict[Future[Any], tuple[float, float]] = {}
+        self._tries: Counter[tuple[str, Became]] = Counter()
+        self._graph = walk(roots)
+        self._done = complete(self._graph)
+        labels = to_run(self._graph, {task_label(root) for root in roots}, self._done)
+        most = _MOST if self._database.engine.dialect.name == "sqlite" else _MOST_ON_SERVERS
+        self._workers = workers
+        self._order = Order(workers, most, limits_of_luigi())
+        self._open = set(labels)
+        self.result.complete = [label for label in self._graph.tasks if label not in self._open]
+        self._add(self._graph, labels)
+
+    def run(self) -> RunResult:
+        """Run all that is not complete."""
+        begin = time.monotonic()
+        self._event(Kind.PLANNED)
+        with self._interruptible():
+            try:
+                self._hand_out_all()
+            finally:
+                if self._local is not None:
+                    self._local.shutdown(wait=False)
+        for label in self._order.jobs:
+            if label in self._open and label not in self.result.failed:
+                self.result.not_reached[label] = self._because(label)
+        self.result.seconds = time.monotonic() - begin
+        return self.result
+
+    def _hand_out_all(self) -> None:
+        ticked = time.monotonic()
+        while True:
+            self._hand_out()
+            if not self._running and (self.stopping.is_set() or self._order.until_next() is None):
+                self._hear()
+                if self.stopping.is_set() or not self._order.has_ready():
+                    return
+                self._refuse_wanting()
+                continue
+            wait = min(_LOOK, self._order.until_next() or _LOOK)
+            try:
+                self._end(self._ended.get(timeout=wait))
+                while True:
+                    self._end(self._ended.get_nowait())
+            except queue.Empty:
+                pass
+            self._hear()
+            self._end_late()
+            if self.interrupted and not self._told_of_it:
+                self._told_of_it = True
+                self._event(Kind.STOPPING)
+            if time.monotonic() - ticked > _TICK:
+                ticked = time.monotonic()
+                self._event(Kind.TICK)
+
+    def _hand_out(self) -> None:
+        while len(self._running) < self._workers and not self.stopping.is_set():
+            labels = self._order.next_batch()
+            if not labels:
+                return
+            batch = Batch([self._order.jobs[label] for label in labels], self._database.url)
+            for label in labels:
+                self._order.hold(label)
+            future = self._submit(batch, labels)
+            self._running[future] = labels
+            if (seconds := self._seconds_allowed(labels)) is not None:
+                self._deadlines[future] = time.monotonic() + seconds, seconds
+            future.add_done_callback(self._ended.put)
+            if isinstance(self.executor, executors.Inline):
+                return  # it has run already
+
+    def _submit(self, batch: Batch, labels: list[str]) -> Future[Any]:
+        if self._shares or labels[0] in self._order.here:
+            executor = self.executor if self._shares else self._local_executor()
+            return executor.submit(run_batch, batch, self._reports.append, self.stopping.is_set)
+        for label in labels:
+            self._reports.append(label)
+        return self.executor.submit(run_elsewhere, batch)
+
+    def _local_executor(self) -> Executor:
+        if self._local is None:
+            self._local = ThreadPoolExecutor(self._workers, "ozelot")
+        return self._local
+
+    def _end(self, future: Future[Any]) -> None:
+        """A worker has ended its batch, or died over it."""
+        labels = self._running.pop(future)
+        _, allowed = self._deadlines.pop(future, (0.0, 0.0))
+        error = future.exception()
+        if error is None:
+            self._reports.extend(future.result() or ())
+        self._hear()
+        if error is not None and allowed < 0:
+            error = TimedOut(f"took longer than {-allowed:g} s, and was ended")
+            self._heard(failed(labels[0], error, -allowed))
+        elif error is not None:
+            if not isinstance(error, Exception):
+                raise error
+            lost = executors.died(error)
+            told = WorkerError(f"its worker died ({type(error).__name__}: {error})") if lost else error
+            for label in labels:
+                if label in self._open and label not in self.result.failed:
+                    self._heard(failed(label, told, 0.0, Became.LOST if lost else Became.FAILED))
+        for label in labels:
+            self._order.release(label)
+
+    def _end_late(self) -> None:
+        """End what takes longer than it may."""
+        for future, (deadline, seconds) in self._deadlines.items():
+            if time.monotonic() > deadline and seconds > 0:
+                self._deadlines[future] = deadline, -seconds
+                cast(executors.Processes, self.executor).end(future)
+
+    def _seconds_allowed(self, labels: list[str]) -> float | None:
+        if not isinstance(self.executor, executors.Processes) or labels[0] in self._order.here:
+            return None
+        allowed: float | None = self._order.jobs[labels[0]].task.worker_timeout
+        return allowed or self.timeout or None
+
+    def _hear(self) -> None:
+        while self._reports:
+            report = self._reports.popleft()
+            if isinstance(report, str):
+                self._event(Kind.STARTED, report)
+            else:
+                self._heard(report)
+
+    def _heard(self, outcome: Outcome) -> None:
+        label = outcome.label
+        if outcome.became is Became.DONE:
+            self._order.took(label, outcome.seconds)
+            self.result.ran[label] = Ran(outcome.seconds, outcome.rows)
+            self._complete(label, Kind.DONE, outcome)
+        elif outcome.became is Became.COMPLETE:
+            self.result.elsewhere.append(label)
+            self._complete(label, Kind.ELSEWHERE, outcome)
+        elif outcome.became is Became.BUSY:
+            number = self._try(label, outcome.became)
+            if number == 1:
+                self._event(Kind.WAITING, label)
+            self._order.again(label, min(_LATEST, _SOON * 1.5**number))
+        elif outcome.became is Became.LEFT:
+            self._order.again(label)
+        elif outcome.became is Became.WAITS:
+            self._wait(label, [job.task for job in outcome.wanted])
+        elif outcome.became is Became.LOST and self._try(label, outcome.became) <= _LOST:
+            self._retry(outcome, self._tries[label, outcome.became], first=0.1)
+        else:
+            self._failed(outcome)
+
+    def _complete(self, label: str, kind: Kind, outcome: Outcome) -> None:
+        self._open.discard(label)
+        self._order.done(label)
+        self._event(kind, label, seconds=outcome.seconds, rows=outcome.rows)
+
+    def _try(self, label: str, became: Became) -> int:
+        self._tries[label, became] += 1
+        return self._tries[label, became]
+
+    def _retry(self, outcome: Outcome, number: int, *, first: float) -> None:
+        seconds = min(300.0, first * 2 ** (number - 1)) * random.uniform(1.0, 1.2)  # noqa: S311 - no secret
+        self._event(Kind.RETRY, outcome.label, seconds=seconds, text=outcome.reason)
+        self._order.again(outcome.label, seconds)
+
+    def _failed(self, outcome: Outcome) -> None:
+        task: Any = self._order.jobs[outcome.label].task
+        number = self._try(outcome.label, Became.FAILED)
+        if number < (task.retry_count or 1) and not self.stopping.is_set():
+            self._retry(outcome, number, first=getattr(task, "retry_seconds", 1.0))
+            return
+        failure = Failure(outcome.reason, outcome.traceback, outcome.exception, outcome.seconds)
+        self.result.failed[outcome.label] = failure
+        self._event(Kind.FAILED, outcome.label, seconds=outcome.seconds, text=outcome.reason)
+        if not self.keep_going:
+            self.stopping.set()
+
+    def _wait(self, label: str, wanted: list[luigi.Task]) -> None:
+        """A task asked for requirements while it ran."""
+        try:
+            found = walk(wanted)
+            if label in found.tasks:
+                raise GraphError(f"Requirements run in a circle: {label} -> {task_label(wanted[0])} -> ... -> {label}")
+            new = Graph({name: found.tasks[name] for name in found.tasks if name not in self._order.jobs}, {})
+            done = complete(new) | {name for name in found.tasks if name in self._order.jobs and name not in self._open}
+            labels = to_run(found, {task_label(task) for task in wanted}, done)
+            added = [name for name in labels if name not in self._order.jobs]
+        except Exception as exc:  # noqa: BLE001 - whatever requires() raises
+            self._failed(failed(label, exc, 0.0))
+            return
+        self._graph.tasks.update({name: found.tasks[name] for name in added})
+        self._graph.requires.update({name: found.requires[name] for name in added})
+        self._open.update(added)
+        self._add(found, added)
+        self._event(Kind.PAUSED, label)
+        self._order.wait_for(label, labels)
+
+    def _add(self, graph: Graph, labels: list[str]) -> None:
+        jobs: list[Job] = []
+        for label in labels:
+            jobs.append(job_of(graph, label))
+            if not self._shares and (why := executors.stays_here(graph.tasks[label])):
+                self._say_once(f"{why}: it runs in a thread of this process")
+                self._order.here.add(label)
+            if self.timeout or graph.tasks[label].worker_timeout:
+                self._order.alone.add(label)
+                if not isinstance(self.executor, executors.Processes):
+                    self._say_once("No time limit is kept: a thread cannot be stopped. Use processes (--processes)")
+        self._order.add(jobs)
+
+    def _say_once(self, text: str) -> None:
+        if not self._tries[text, Became.LEFT]:
+            self._tries[text, Became.LEFT] = 1
+            log.warning("%s", text)
+            self._event(Kind.MESSAGE, text=text)
+
+    def _refuse_wanting(self) -> None:
+        """Nothing runs, and what is ready may not: it never will."""
+        for label, why in self._order.wanting():
+            self._failed(failed(label, WorkerError(why), 0.0))
+
+    def _because(self, label: str) -> str:
+        """The task that failed, because of which one was not reached."""
+        seen = {label}
+        path = [label]
+        while path:
+            for other in self._graph.requires.get(path.pop(), ()):
+                if other in self.result.failed:
+                    return other
+                if other in self._open and other not in seen:
+                    seen.add(other)
+                    path.append(other)
+        return ""
+
+    def _event(self, kind: Kind, label: str = "", **more: Any) -> None:
+        total = len(self.result.complete) + len(self._order.jobs)
+        self._tell(Event(kind, label, total=total, complete=total - len(self._open), **more))
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """The first Ctrl-C stops handing out, the second one ends at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def interrupt(_number: int, _frame: object) -> None:
+            if self.interrupted:
+                raise KeyboardInterrupt
+            self.interrupted = True
+            self.stopping.set()
+
+        before = signal.signal(signal.SIGINT, interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, cast(Callable[..., Any], before))

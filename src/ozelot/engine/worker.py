@@ -1,0 +1,260 @@
+"""What a worker does: a batch of tasks on one connection, one transaction each.
+
+What can be done for many at once is: taking their claims, looking for their markers, recording that they start.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
+from typing import Any
+
+import luigi
+import sqlalchemy as sa
+from luigi.task import DynamicRequirements
+from sqlalchemy.exc import DBAPIError
+
+from ozelot import claim, client, transaction, writes
+from ozelot.engine.jobs import Batch, Became, Job, Outcome, is_plain
+from ozelot.errors import OutputMissing, TimedOut, WorkerError
+from ozelot.etl.declared import keys_of, task_classes
+from ozelot.etl.execution import Begun, run_task
+from ozelot.etl.status import why_not_there
+from ozelot.etl.targets import ORMTarget
+from ozelot.orm import run
+from ozelot.orm import target as marker
+from ozelot.url import without_password
+
+log = logging.getLogger(__name__)
+
+#: A batch that turns out to take longer is cut short: others may want to work, or wait for these claims.
+_LONGEST = 0.25  # seconds
+
+#: PostgreSQL's codes and MariaDB's numbers for "try again": deadlocks, serialization failures, lock waits.
+_TRANSIENT = {"40001", "40P01", 1213, 1205}
+
+Report = Callable[[Outcome | str], None]
+
+
+def run_batch(batch: Batch, report: Report, stopped: Callable[[], bool]) -> None:
+    """Run jobs one after another.
+
+    Args:
+        batch: the jobs.
+        report: is handed the label of each task that starts, and the outcome of each job.
+        stopped: whether to begin no more.
+    """
+    jobs = {job.label: job for job in batch.jobs}
+    plain: dict[str, Job] = {}
+    others: dict[str, Job] = {}
+    for label, job in list(jobs.items()):
+        try:
+            (plain if is_plain(job.task) else others)[label] = job
+        except Exception as exc:  # noqa: BLE001 - whatever importing a module may raise
+            report(failed(label, exc, 0.0))
+            del jobs[label]
+    engine = client.get_client().engine
+    if (outer := transaction.current(engine)) is not None:  # all of it is one transaction of the caller's
+        for label, job in jobs.items():
+            report(label)
+            report(_run_within(job, outer) if label in plain else _run_other(job))
+        return
+    if plain:
+        marker.prepare(engine)
+        with engine.connect() as connection:
+            _Frame(connection, plain, report, stopped).run()
+    for label, job in others.items():
+        report(label)
+        report(_run_other(job))
+
+
+def run_elsewhere(batch: Batch) -> list[Outcome]:
+    """Run jobs in a process that shares nothing with the one that handed them out."""
+    batch.connect()
+    told: list[Outcome | str] = []
+    run_batch(batch, told.append, lambda: False)
+    return [outcome for outcome in told if isinstance(outcome, Outcome)]
+
+
+class _Frame:
+    """Jobs that have nothing but markers, under their claims."""
+
+    def __init__(
+        self, connection: sa.Connection, jobs: dict[str, Job], report: Report, stopped: Callable[[], bool]
+    ) -> None:
+        self.connection = connection
+        self.jobs = jobs
+        self.report = report
+        self.stopped = stopped
+        self.keys = {label: keys_of(job.task)[0] for label, job in jobs.items()}
+        self.begun: dict[str, Begun] = {}
+        self.backend = connection.connection.driver_connection
+
+    def run(self) -> None:
+        """Run them."""
+        connection = self.connection
+        held = claim.take(connection, self.keys.values())
+        try:
+            due = self._due(held)
+            self._begin(due)
+            self._run(due)
+        finally:
+            with suppress(DBAPIError):  # the connection may be what broke
+                if unused := [begun.run_id for begun in self.begun.values() if begun.run_id is not None]:
+                    run.forget(connection, unused)
+                connection.commit()
+            claim.give_back(connection, held)
+
+    def _due(self, held: set[str]) -> list[Job]:
+        """Those that are still to be run, and that nobody else is at."""
+        free = [job for label, job in self.jobs.items() if self.keys[label] in held]
+        there = marker.existing(self.connection, {key for job in free for key in keys_of(job.task)})
+        due = []
+        for job in free:
+            task: Any = job.task
+            if task.only_bundles or there.isdisjoint(keys_of(task)):
+                due.append(job)
+            else:
+                self.report(Outcome(job.label, Became.COMPLETE))
+        for label in self.jobs:
+            if self.keys[label] not in held:
+                self.report(Outcome(label, Became.BUSY))
+        self.there = there
+        return due
+
+    def _begin(self, due: list[Job]) -> None:
+        mine = {self.keys[job.label] for job in due}
+        before = {key for job in due for key in job.required if key not in mine}
+        self.runs = run.latest(self.connection, before) if before else {}
+        if not due:
+            return
+        told = [(self.keys[job.label], job.task.get_name(), job.task.get_param_string()) for job in due]  # type: ignore[attr-defined]
+        started = run.begin(self.connection, told)
+        for job in due:
+            target = ORMTarget.from_task(job.task)
+            missing = [target] if self.there.isdisjoint(target.keys) else []
+            begun = Begun(self.connection, target.keys[0], missing)
+            begun.run_id, begun.ran_before = started[target.keys[0]]
+            self.begun[job.label] = begun
+        self.connection.commit()  # so that others see that they are running
+
+    def _run(self, due: list[Job]) -> None:
+        until = time.perf_counter() + _LONGEST
+        gone: set[str] = set()  # what did not become complete, and what requires it
+        for job in due:
+            # What is not complete is required by those behind it; a broken connection has lost all claims.
+            lost = self.connection.connection.driver_connection is not self.backend
+            if self.stopped() or not gone.isdisjoint(job.requires) or lost or over(until):
+                gone.add(job.label)
+                self.report(Outcome(job.label, Became.LEFT))
+                continue
+            begun = self.begun.pop(job.label)
+            begun.required = {self.runs[key] for key in job.required if key in self.runs}
+            self.report(job.label)
+            outcome = _attempt(job, lambda job=job, begun=begun: run_task(job.task, begun))  # type: ignore[misc]
+            outcome.rows = begun.rows
+            if outcome.became is Became.DONE and begun.finished and begun.run_id is not None:
+                self.runs[begun.key] = begun.run_id
+            elif outcome.became is Became.DONE:
+                outcome.became = Became.COMPLETE  # the database says that another one was faster
+            if outcome.became not in (Became.DONE, Became.COMPLETE):
+                gone.add(job.label)
+            self.report(outcome)
+
+
+def over(until: float) -> bool:
+    """Whether a time has passed."""
+    return time.perf_counter() > until
+
+
+def _run_within(job: Job, outer: transaction.OpenTransaction) -> Outcome:
+    """Run an ORM task as a part of the caller's own transaction."""
+    target = ORMTarget.from_task(job.task)
+    with writes.unwatched(outer):
+        there = marker.existing(outer.connection, target.keys)
+        if there and not job.task.only_bundles:  # type: ignore[attr-defined]
+            return Outcome(job.label, Became.COMPLETE)
+        begun = Begun(outer.connection, target.keys[0], [] if there else [target])
+        outcome = _attempt(job, lambda: run_task(job.task, begun))
+    outcome.rows = begun.rows
+    return outcome
+
+
+def _run_other(job: Job) -> Outcome:
+    """Run a task that is complete by something else than a marker."""
+    task = job.task
+    outcome = _attempt(job, task.run)
+    is_orm = type(task) in task_classes
+    if outcome.became is Became.DONE and not is_orm and _has_to_be_complete(task) and not task.complete():
+        return failed(job.label, OutputMissing(why_not_there(task)), outcome.seconds)
+    return outcome
+
+
+def _has_to_be_complete(task: luigi.Task) -> bool:
+    """Whether a task says when it is complete; one without any output never is, and runs each time."""
+    return type(task).complete is not luigi.Task.complete or bool(luigi.task.flatten(task.output()))
+
+
+def _attempt(job: Job, act: Callable[[], Any]) -> Outcome:
+    """Run a task with what Luigi promises around it: events, ``on_success()`` and ``on_failure()``."""
+    task = job.task
+    begin = time.perf_counter()
+    task.trigger_event(luigi.Event.START, task)
+    try:
+        if (waits_for := _finish(task, act())) is not None:
+            jobs = [Job(requirement, [], []) for requirement in waits_for]
+            return Outcome(job.label, Became.WAITS, time.perf_counter() - begin, wanted=jobs)
+        seconds = time.perf_counter() - begin
+        task.trigger_event(luigi.Event.PROCESSING_TIME, task, seconds)
+        task.on_success()
+        task.trigger_event(luigi.Event.SUCCESS, task)
+        return Outcome(job.label, Became.DONE, seconds)
+    except Exception as exc:  # noqa: BLE001 - the task's own; BaseException ends the worker
+        seconds = time.perf_counter() - begin
+        if _is_transient(exc):
+            return failed(job.label, exc, seconds, Became.LOST)
+        with suppress(Exception):  # what counts is the first error
+            task.on_failure(exc)
+        task.trigger_event(luigi.Event.FAILURE, task, exc)
+        return failed(job.label, exc, seconds)
+
+
+def _finish(task: luigi.Task, result: Any) -> Iterable[luigi.Task] | None:
+    """Go on with a ``run()`` that yields requirements; returns those that it has to wait for."""
+    if not isinstance(result, Generator):
+        return None
+    answer = None
+    try:
+        while True:
+            wanted = result.send(answer)
+            requirements = wanted if isinstance(wanted, DynamicRequirements) else DynamicRequirements(wanted)
+            # An ORM task has looked, and undone what it did so far.
+            if type(task) in task_classes or not requirements.complete():
+                found: Iterable[luigi.Task] = requirements.flat_requirements
+                return found
+            answer = requirements.paths
+    except StopIteration:
+        return None
+    finally:
+        result.close()
+
+
+def failed(label: str, exc: BaseException, seconds: float, became: Became = Became.FAILED) -> Outcome:
+    """The outcome of a task that raised."""
+    url = client.get_client().engine.url
+    lines = without_password(url, str(exc.orig if isinstance(exc, DBAPIError) else exc)).strip().splitlines()
+    reason = f"{type(exc).__name__}: {lines[0]}" if lines else type(exc).__name__
+    if isinstance(exc, OutputMissing | TimedOut | WorkerError):  # of the run, not of the task's code
+        return Outcome(label, became, seconds, reason=str(exc), exception=exc)
+    told = without_password(url, "".join(traceback.format_exception(exc)))
+    return Outcome(label, became, seconds, reason=reason, traceback=told, exception=exc)
+
+
+def _is_transient(exc: BaseException) -> bool:
+    if not isinstance(exc, DBAPIError):
+        return False
+    code: Any = getattr(exc.orig, "sqlstate", None) or next(iter(getattr(exc.orig, "args", ())), None)
+    return exc.connection_invalidated or code in _TRANSIENT
