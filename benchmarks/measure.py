@@ -1,0 +1,74 @@
+"""One measurement: a fresh process that does one thing, its seconds, and its peak memory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+HERE = Path(__file__).parent
+Action = Literal["graph", "run", "bare"]
+
+
+class Unfinished(Exception):
+    """A measurement that gave no figure; its text is what the table shows instead."""
+
+
+class Over(Unfinished):
+    """It took longer than it was given."""
+
+
+@contextmanager
+def state_of(peer: str, kind: str) -> Iterator[list[str]]:
+    """A new folder, and for ozelot a new database of that kind, as arguments of a process; both are gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="ozelot_") as folder:
+        if kind == "sqlite" or not peer.startswith("ozelot"):
+            yield [folder]
+            return
+        name = f"ozelot_{uuid.uuid4().hex[:12]}"
+        try:
+            yield [folder, "--database", _server("create", kind, name)]
+        finally:
+            _server("drop", kind, name)
+
+
+def measured(
+    peer: str, action: Action, shape: str, size: int, state: list[str], *, cap: float, options: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """What the process found out, and `seconds`, from its start to its end as somebody who waits for it sees them.
+
+    Raises:
+        Over: it took longer than `cap` seconds.
+        Unfinished: it ended without a result.
+    """
+    command = [sys.executable, "-m", "peers", peer, action, shape, str(size), *state, *options]
+    start = time.perf_counter()
+    try:
+        # The peak that the kernel tells of a process includes what its parent used: this one imports next to nothing.
+        done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=cap, check=False)
+    except subprocess.TimeoutExpired:
+        raise Over(f"over {cap:g} s") from None
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise Unfinished(f"fails: {said[-1][:80]}")
+    return {**json.loads(done.stdout.splitlines()[-1]), "seconds": seconds}
+
+
+def python_seconds(code: str) -> float:
+    """From the start to the end of a process that does nothing else."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return time.perf_counter() - start
+
+
+def _server(action: str, kind: str, name: str) -> str:
+    command = [sys.executable, "-m", "peers.server", action, kind, name]
+    return subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=True).stdout.strip()
