@@ -63,7 +63,8 @@ def bare(job: Job) -> dict[str, float]:
     run(job)
     done = time.perf_counter()
     database = client.get_client()
-    mark = "?" if database.engine.dialect.paramstyle == "qmark" else "%s"
+    sqlite = database.engine.dialect.name == "sqlite"
+    mark = "?" if sqlite else "%s"
     fill, update, insert = (statement.replace("?", mark) for statement in (FILL, UPDATE, INSERT))
     with database.engine.begin() as connection:
         for table in TABLES:
@@ -74,6 +75,8 @@ def bare(job: Job) -> dict[str, float]:
         connection = database.engine.raw_connection()
         cursor = connection.cursor()
         for n in numbers:
+            if sqlite:
+                cursor.execute("BEGIN IMMEDIATE")  # other drivers begin by themselves
             cursor.execute(update, (n,))
             cursor.execute(insert, (f"{n:064x}", f"{{'n': '{n}'}}"))
             connection.commit()

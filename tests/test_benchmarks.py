@@ -1,0 +1,30 @@
+"""The comparison with other engines, at a size that takes seconds: that its figures are of tasks that really ran."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ENGINE = Path(__file__).parents[1] / "benchmarks" / "engine.py"
+
+
+def table(*arguments: str) -> str:
+    command = [sys.executable, str(ENGINE), "--repeat", "1", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_each_peer_gets_a_row_of_figures_and_is_asked_what_it_knows_after_a_kill() -> None:
+    told = table("--sizes", "20", "--shapes", "layered", "--peers", "luigi", "ozelot_by_luigi")
+
+    for peer in ("luigi", "ozelot_by_luigi"):
+        assert re.search(rf"^{peer} +20( +[\d.]+){{5}}$", told, re.M), told
+        assert re.search(rf"^{peer} +50$", told, re.M), told
+
+
+def test_a_peer_that_is_over_its_time_is_not_asked_for_larger_sizes() -> None:
+    told = table("--sizes", "20", "40", "--shapes", "deep", "--peers", "luigi", "--cap", "0.01")
+
+    assert re.search(r"^luigi +20  over 0.01 s$", told, re.M), told
+    assert not re.search(r"^luigi +40", told, re.M), told
