@@ -154,7 +154,8 @@ def workers(asked: argparse.Namespace) -> None:
 
 def imports(peers: list[str], repeat: int) -> None:
     """Print what importing costs beyond starting Python."""
-    codes = {name: f"import {name}" for name in IMPORTS if name.partition(".")[0] in peers}
+    packages = {"ozelot", *(PEERS[peer] for peer in peers)}
+    codes = {name: f"import {name}" for name in IMPORTS if name.partition(".")[0] in packages}
     times: dict[str, list[float]] = defaultdict(list)
     for _ in range(repeat):
         for name, code in {"": "pass", **codes}.items():

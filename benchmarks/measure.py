@@ -71,4 +71,4 @@ def python_seconds(code: str) -> float:
 
 def _server(action: str, kind: str, name: str) -> str:
     command = [sys.executable, "-m", "peers.server", action, kind, name]
-    return subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(command, cwd=HERE, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
