@@ -33,8 +33,9 @@ def state_of(peer: str, kind: str) -> Iterator[list[str]]:
             yield [folder]
             return
         name = f"ozelot_{uuid.uuid4().hex[:12]}"
+        url = _server("create", kind, name)
         try:
-            yield [folder, "--database", _server("create", kind, name)]
+            yield [folder, "--database", url]
         finally:
             _server("drop", kind, name)
 
