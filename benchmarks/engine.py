@@ -177,6 +177,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", help="measure only this, with so many threads of ozelot")
     asked = parser.parse_args()
     asked.sizes = sorted(asked.sizes)
+    if asked.workers:
+        asked.peers = ["ozelot"]
     versions = {name: metadata.version(name) for name in dict.fromkeys(PEERS[peer] for peer in asked.peers)}
     named = ", ".join(f"{name} {version}" for name, version in versions.items())
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {named}; ozelot on {asked.database}")
