@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import uuid
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,26 +14,9 @@ import sqlalchemy as sa
 
 from ozelot import cache, client
 from ozelot.client import Client
+from tests import databases
 
 EXAMPLES = str(Path(__file__).parents[1] / "examples")
-
-_SERVERS = {
-    "postgresql": ("OZELOT_TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"),
-    "mariadb": ("OZELOT_TEST_MYSQL_URL", "mysql+pymysql://root@127.0.0.1:3306/"),
-}
-
-
-def _server(name: str) -> tuple[sa.Engine | None, str]:
-    variable, default = _SERVERS[name]
-    url = os.environ.get(variable, default)
-    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", connect_args={"connect_timeout": 3})
-    try:
-        engine.connect().close()
-    except sa.exc.OperationalError:
-        if variable in os.environ:
-            raise
-        return None, f"no {name} answers on 127.0.0.1; name one in {variable}"
-    return engine, ""
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -46,7 +28,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[dict[str, tuple[sa.Engine | None, str]]]:
-    found = {name: _server(name) for name in _SERVERS}
+    found = {kind: databases.server(kind) for kind in databases.SERVERS}
     yield found
     for engine, _ in found.values():
         if engine is not None:
@@ -66,13 +48,8 @@ def database_url(
         if os.environ.get("OZELOT_TEST_ALL_DATABASES"):
             pytest.fail(reason)
         pytest.skip(reason)
-    name = f"ozelot_{uuid.uuid4().hex[:12]}"
-    with server.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    yield server.url.set(database=name).render_as_string(hide_password=False)
-    with server.connect() as connection:
-        force = " WITH (FORCE)" if request.param == "postgresql" else ""
-        connection.execute(sa.text(f"DROP DATABASE {name}{force}"))
+    with databases.fresh(server) as url:
+        yield url
 
 
 @pytest.fixture
