@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import luigi
-import pytest
 import sqlalchemy as sa
 
 from ozelot.client import Client
@@ -25,42 +19,6 @@ from tests.etl.heroes import build
 from tests.etl.test_documented_sessions import FULL, counts
 
 ROOT = Path(__file__).parents[2]
-
-
-def answers(port: int) -> bool:
-    try:
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/api/task_list", timeout=5).close()
-    except urllib.error.HTTPError:
-        return True
-    except OSError:
-        time.sleep(0.05)
-        return False
-    return True
-
-
-@pytest.fixture
-def luigid(tmp_path: Path) -> Iterator[int]:
-    """The port of a running central scheduler."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-    command = [str(Path(sys.executable).with_name("luigid")), "--port", str(port), "--address", "127.0.0.1"]
-    # By default a luigid ignores for 10 s that a task which it saw done is incomplete again.
-    (tmp_path / "luigid.cfg").write_text("[scheduler]\nstable_done_cooldown_secs = 0\n")
-    process = subprocess.Popen(
-        [*command, "--state-path", str(tmp_path / "state.pickle"), "--logdir", str(tmp_path)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "LUIGI_CONFIG_PATH": str(tmp_path / "luigid.cfg")},
-    )
-    try:
-        end = time.monotonic() + 30
-        while not answers(port):
-            assert process.poll() is None and time.monotonic() < end
-        yield port
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def rows(db: Client, *models: type[Base]) -> list[int]:
