@@ -56,6 +56,11 @@ class Race:
             for number in range(len(self.processes))
         ]
 
+    def codes(self) -> list[int]:
+        """The exit codes of all of them, once they have ended."""
+        found: list[int] = json.loads((self._folder / "codes").read_text())
+        return found
+
     def wait_at_gate(self, path: Path) -> None:
         """Wait until all have come to the gate."""
         try:
@@ -74,7 +79,7 @@ class Race:
         Returns:
             What each of them printed.
         """
-        codes: list[int] = json.loads((self._folder / "codes").read_text())
+        codes = self.codes()
         found = []
         for number, (process, printed) in enumerate(zip(self.processes, self.printed(), strict=True)):
             if process not in but:
