@@ -24,28 +24,35 @@ PATIENT = {"keep_alive": True, "wait_interval": 0.05, "wait_jitter": 0.0}  # of 
 ROOTS: list[luigi.Task] = [whole.Whole(), whole.WholeButOne()]
 
 
-@pytest.fixture(autouse=True)
-def prepared(db: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Base.create_all(db)
-    Path("regions.txt").write_text("north\nsouth\n")
-    monkeypatch.setenv(MEET, str(tmp_path))
+@pytest.fixture(scope="module")
+def by_one_worker(tmp_path_factory: pytest.TempPathFactory) -> dict[luigi.Task, Contents]:
+    """What one worker of Luigi makes of an empty database, for each root."""
+    found: dict[luigi.Task, Contents] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("one"))
+        write_regions()
+        for root in ROOTS:
+            database = Client(connection_string=f"sqlite:///{root.task_family}.db")
+            client.set_client(database)
+            Base.create_all(database)
+            luigi.build([root], local_scheduler=True, workers=1, log_level="CRITICAL")
+            found[root] = contents(database.engine, whole.MODELS, without=["process", "connection"])
+            client.set_client(None)
+            database.engine.dispose()
+    return found
 
 
 @pytest.fixture
-def by_one_worker(db: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[luigi.Task, Contents]:
-    """What one worker of Luigi makes of an empty database, for each root."""
-    found: dict[luigi.Task, Contents] = {}
-    with monkeypatch.context() as alone:
-        alone.delenv(MEET)
-        for root in ROOTS:
-            other = Client(connection_string=f"sqlite:///{tmp_path / f'{root.task_family}.db'}")
-            client.set_client(other)
-            Base.create_all(other)
-            luigi.build([root], local_scheduler=True, workers=1, log_level="CRITICAL")
-            found[root] = contents(other.engine, whole.MODELS, without=["process", "connection"])
-            other.engine.dispose()
-    client.set_client(db)
-    return found
+def database(by_one_worker: object, db: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """An empty database for workers that can meet: made after what it is compared with, which needs the client, too."""
+    Base.create_all(db)
+    write_regions()
+    monkeypatch.setenv(MEET, str(tmp_path))
+    return db
+
+
+def write_regions() -> None:
+    Path("regions.txt").write_text("north\nsouth\n")
 
 
 class PatientWorkers:
@@ -99,37 +106,37 @@ def test_a_run_with_one_worker_holds_what_the_comparisons_are_about(by_one_worke
 
 
 @pytest.mark.parametrize("root", ROOTS, ids=str)
-def test_four_forked_workers(db: Client, root: luigi.Task, by_one_worker: dict[luigi.Task, Contents]) -> None:
-    with db.create_session() as session:
+def test_four_forked_workers(database: Client, root: luigi.Task, by_one_worker: dict[luigi.Task, Contents]) -> None:
+    with database.create_session() as session:
         in_use = whole.connection_of(session)  # of the parent, open while it forks
         built = luigi.build([root], workers=4, local_scheduler=True, log_level="CRITICAL")
         assert whole.connection_of(session) == in_use
     assert built == (root == whole.Whole())
-    assert in_use not in check(db, root, by_one_worker) or not in_use
+    assert in_use not in check(database, root, by_one_worker) or not in_use
 
 
 @pytest.mark.parametrize("root", ROOTS, ids=str)
 def test_the_command_with_four_workers(
-    db: Client, root: luigi.Task, by_one_worker: dict[luigi.Task, Contents], tmp_path: Path
+    database: Client, root: luigi.Task, by_one_worker: dict[luigi.Task, Contents], tmp_path: Path
 ) -> None:
-    with runners.racing([command(root, "--local-scheduler", "--workers", "4")], tmp_path, url(db)) as race:
+    with runners.racing([command(root, "--local-scheduler", "--workers", "4")], tmp_path, url(database)) as race:
         race.wait()
     if root == whole.Whole():
         assert "This progress looks :)" in race.ended_well()[0]
     else:
         assert race.codes() == [FAILED], race.printed()
         assert "This progress looks :( because there were failed tasks" in race.printed()[0]
-    check(db, root, by_one_worker)
+    check(database, root, by_one_worker)
 
 
 @pytest.mark.parametrize("root", ROOTS, ids=str)
 def test_a_central_scheduler_and_workers_in_four_processes(
-    db: Client, root: luigi.Task, by_one_worker: dict[luigi.Task, Contents], tmp_path: Path, luigid: int
+    database: Client, root: luigi.Task, by_one_worker: dict[luigi.Task, Contents], tmp_path: Path, luigid: int
 ) -> None:
     central = ["--scheduler-host", "127.0.0.1", "--scheduler-port", str(luigid)]
     patient = ["--worker-keep-alive", "--worker-wait-interval", "0.05", "--worker-wait-jitter", "0"]
     commands = [command(root, *central, *patient, "--workers", workers) for workers in ("1", "1", "2")]
-    with runners.racing(commands, tmp_path, url(db)) as race:
+    with runners.racing(commands, tmp_path, url(database)) as race:
         built = luigi.build(
             [root],
             scheduler_host="127.0.0.1",
@@ -144,4 +151,4 @@ def test_a_central_scheduler_and_workers_in_four_processes(
     else:
         # One of them ran what fails, and the others are not to blame.
         assert sorted([*race.codes(), 0 if built else FAILED]) == [0, 0, 0, FAILED], race.printed()
-    check(db, root, by_one_worker)
+    check(database, root, by_one_worker)
