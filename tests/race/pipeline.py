@@ -47,13 +47,13 @@ class Total(TaskOwned, Base):
 
 @dataclass(frozen=True)
 class Size:
-    """How many tasks there are of each class, where there are so many in all; with the root, that is one."""
+    """How many tasks there are of each class, where there are so many in all, the root included."""
 
     tasks: int
 
     @property
     def totals(self) -> int:
-        return self.tasks // 10
+        return (self.tasks - 2) // 9  # so that there is one source more than parts, or more
 
     @property
     def parts(self) -> int:
