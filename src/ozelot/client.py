@@ -218,7 +218,9 @@ def _create_engine(target: sa.URL) -> sa.Engine:
         options = {"poolclass": joined.JoiningThreadPool}
     elif path is not None and sqlite.is_read_only(path):
         options["creator"] = lambda: sqlite.connect_read_only(path)
-    elif not is_sqlite:
+    elif is_sqlite:
+        options["connect_args"] = {"factory": sqlite.Connection}
+    else:
         options["pool_pre_ping"] = True  # a server may have been restarted since
         arguments = options["connect_args"] = {}
         try:

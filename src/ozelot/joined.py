@@ -24,6 +24,9 @@ from ozelot.transaction import OpenTransaction, Scope
 
 log = logging.getLogger(__name__)
 
+#: The execution option of connections on which runs are recorded, before and after their transactions.
+OF_A_RUNNER = "ozelot_of_a_runner"
+
 _OWN_SAVEPOINT = re.compile(r"(SAVEPOINT|ROLLBACK TO SAVEPOINT|RELEASE SAVEPOINT) (sa_savepoint_\d+)$")
 
 
@@ -257,7 +260,7 @@ def _check_outside_write(conn: Connection) -> None:
             "A session or connection that was in use before an open transaction began (such as a run) is no part of "
             "it, and may not write meanwhile: commit or close it before, or open a new one"
         )
-    if opened is None:
+    if opened is None and not conn.get_execution_options().get(OF_A_RUNNER):
         for run in transaction.elsewhere(conn.engine.pool):
             if not run.warned:
                 run.warned = True

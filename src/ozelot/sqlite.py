@@ -21,10 +21,11 @@ from ozelot.statements import reads
 
 log = logging.getLogger(__name__)
 
-#: How long one call into SQLite waits for a lock: short where a Python loop goes on waiting, so that Ctrl-C works.
-_PATIENCE = "PRAGMA busy_timeout = 60000"
-_IMPATIENCE = "PRAGMA busy_timeout = 1000"
-_WARN_AFTER = 5  # attempts of one second each
+#: How long one call into SQLite waits for a lock; who wants to write waits again and again, and hears Ctrl-C between.
+_PATIENCE = "PRAGMA busy_timeout = 5000"
+#: Pages in the log before they are moved to the file, which waits for the disk: 32 MB, for many small commits.
+_CHECKPOINT = "PRAGMA wal_autocheckpoint = 8000"
+_WARN_EVERY = 12  # attempts of five seconds each
 
 
 def file_of(url: URL) -> Path | None:
@@ -58,6 +59,12 @@ def is_read_only(path: Path) -> bool:
     return path.is_file() and not (os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK))
 
 
+class Connection(sqlite3.Connection):
+    """The driver's connection, which remembers that the journal mode is as it should be."""
+
+    journal_is_known = False
+
+
 def set_up(engine: Engine) -> None:
     """Make an SQLite engine follow the rules at the top of this file."""
     in_file = file_of(engine.url) is not None
@@ -69,6 +76,7 @@ def set_up(engine: Engine) -> None:
         dbapi_connection.execute("PRAGMA foreign_keys = ON")  # SQLite enforces them per connection, when asked
         if in_file:
             dbapi_connection.execute("PRAGMA synchronous = NORMAL")
+            dbapi_connection.execute(_CHECKPOINT)
 
     @event.listens_for(engine, "before_cursor_execute")
     def _begin_where_it_writes(
@@ -85,28 +93,31 @@ def set_up(engine: Engine) -> None:
 
 def begin(connection: sqlite3.Connection) -> None:
     """Begin a write transaction, waiting for as long as another one holds the database."""
-    connection.execute(_IMPATIENCE)
-    try:
-        attempts = 0
-        while True:
-            try:
-                if connection.execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory", "off"):
-                    connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("BEGIN IMMEDIATE")
-                return
-            except sqlite3.OperationalError as exc:
-                if not _is_busy(exc):
-                    raise
-            attempts += 1
-            if attempts % (12 * _WARN_AFTER) == _WARN_AFTER:
-                log.warning(
-                    "Waiting for another transaction to end: it has been writing to the database for over %d s. "
-                    "Where this comes from a thread or process that run() started: it does not share the task's "
-                    "transaction, so let it return its results to run() instead of writing them itself",
-                    attempts,
-                )
-    finally:
-        connection.execute(_PATIENCE)
+    attempts = 0
+    while True:
+        try:
+            if not getattr(connection, "journal_is_known", False):
+                _use_wal(connection)
+            connection.execute("BEGIN IMMEDIATE")
+            return
+        except sqlite3.OperationalError as exc:
+            if not _is_busy(exc):
+                raise
+        attempts += 1
+        if attempts % _WARN_EVERY == 1:
+            log.warning(
+                "Waiting for another transaction to end: it has been writing to the database for over %d s. "
+                "Where this comes from a thread or process that run() started: it does not share the task's "
+                "transaction, so let it return its results to run() instead of writing them itself",
+                attempts * 5,
+            )
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory", "off"):
+        connection.execute("PRAGMA journal_mode = WAL")
+    if isinstance(connection, Connection):
+        connection.journal_is_known = True
 
 
 def _is_busy(exc: sqlite3.OperationalError) -> bool:

@@ -96,7 +96,7 @@ class _CrashError(Exception):
 
 @contextmanager
 def _crash_before_the_commit() -> Iterator[None]:
-    def crash(connection: sa.Connection, name: str, params: str) -> None:
+    def crash(connection: sa.Connection, name: str, params: str, key: str | None = None) -> None:
         raise _CrashError
 
     insert, marker.insert = marker.insert, crash

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import pickle
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
@@ -31,31 +32,42 @@ class Job:
         task: the task.
         requires: the labels of what it requires.
         required: the keys of those of them that are ORM tasks.
+        again: whether it is complete, but only bundles others that are not.
     """
 
-    def __init__(self, task: luigi.Task, requires: list[str], required: list[str]) -> None:
+    def __init__(self, task: luigi.Task, requires: list[str], required: list[str], *, again: bool = False) -> None:
         self.label = task_label(task)
         self.requires = requires
         self.required = required
+        self.again = again
         self.task = task
 
     def __reduce__(self) -> tuple[Any, ...]:
         cls = type(self.task)
         values = pickle.dumps(self.task.param_kwargs)
-        return _Arrived, (cls.__module__, cls.__qualname__, values, self.label, self.requires, self.required)
+        return _Arrived, (
+            cls.__module__,
+            cls.__qualname__,
+            values,
+            self.label,
+            self.requires,
+            self.required,
+            self.again,
+        )
 
 
 class _Arrived(Job):
     """A task in the process that is to run it; it is made at first use, where an error can be told."""
 
     def __init__(
-        self, module: str, name: str, values: bytes, label: str, requires: list[str], required: list[str]
+        self, module: str, name: str, values: bytes, label: str, requires: list[str], required: list[str], again: bool
     ) -> None:
         self._class = module, name
         self._values = values
         self.label = label
         self.requires = requires
         self.required = required
+        self.again = again
 
     @functools.cached_property
     def task(self) -> luigi.Task:  # type: ignore[override]
@@ -78,11 +90,11 @@ class _Arrived(Job):
         return made
 
 
-def job_of(graph: Graph, label: str) -> Job:
-    """The job to run one task of a graph."""
+def job_of(graph: Graph, label: str, done: Collection[str]) -> Job:
+    """The job to run one task of a graph, of which those are complete by themselves."""
     requires = graph.requires[label]
     required = [keys_of(task)[0] for other in requires if type(task := graph.tasks[other]) in task_classes]
-    return Job(graph.tasks[label], requires, required)
+    return Job(graph.tasks[label], requires, required, again=label in done)
 
 
 def is_plain(task: luigi.Task) -> bool:

@@ -80,14 +80,14 @@ class Loop:
         self._deadlines: dict[Future[Any], tuple[float, float]] = {}
         self._tries: Counter[tuple[str, Became]] = Counter()
         self._graph = walk(roots)
-        self._done = complete(self._graph)
-        labels = to_run(self._graph, {task_label(root) for root in roots}, self._done)
+        done = complete(self._graph)
+        labels = to_run(self._graph, {task_label(root) for root in roots}, done)
         most = _MOST if self._database.engine.dialect.name == "sqlite" else _MOST_ON_SERVERS
         self._workers = workers
         self._order = Order(workers, most, limits_of_luigi())
         self._open = set(labels)
         self.result.complete = [label for label in self._graph.tasks if label not in self._open]
-        self._add(self._graph, labels)
+        self._add(self._graph, labels, done)
 
     def run(self) -> RunResult:
         """Run all that is not complete."""
@@ -268,14 +268,14 @@ class Loop:
         self._graph.tasks.update({name: found.tasks[name] for name in added})
         self._graph.requires.update({name: found.requires[name] for name in added})
         self._open.update(added)
-        self._add(found, added)
+        self._add(found, added, done)
         self._event(Kind.PAUSED, label)
         self._order.wait_for(label, labels)
 
-    def _add(self, graph: Graph, labels: list[str]) -> None:
+    def _add(self, graph: Graph, labels: list[str], done: set[str]) -> None:
         jobs: list[Job] = []
         for label in labels:
-            jobs.append(job_of(graph, label))
+            jobs.append(job_of(graph, label, done))
             if not self._shares and (why := executors.stays_here(graph.tasks[label])):
                 self._say_once(f"{why}: it runs in a thread of this process")
                 self._order.here.add(label)

@@ -18,7 +18,7 @@ import luigi
 from ozelot.engine.jobs import Job, is_plain
 
 #: How long a batch is meant to take.
-_BATCH_SECONDS = 0.05
+_BATCH_SECONDS = 0.1
 
 
 class Order:
@@ -85,8 +85,9 @@ class Order:
         del self._open[label]
         self._out.discard(label)
         for other in self._dependents.pop(label, ()):
-            self._open[other].discard(label)
-            self._offer(other)
+            if other in self._open:  # else another runner did it meanwhile
+                self._open[other].discard(label)
+                self._offer(other)
 
     def _offer(self, label: str) -> None:
         if not self._open[label] and label not in self._out:
@@ -172,8 +173,10 @@ class Order:
         while new:
             for other in self._dependents.get(new.popleft(), ()):
                 known = self._seconds.get(type(self.jobs[other].task))
-                waits = self._open[other]
-                if known is None or known > budget or len(waits) > len(together) or len(together) >= self._most:
+                waits = self._open.get(other)
+                if known is None or known > budget or len(together) >= self._most:
+                    continue
+                if waits is None or len(waits) > len(together):
                     continue
                 if other in together or other in self.alone or self._differs(batch[0], other):
                     continue

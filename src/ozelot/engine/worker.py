@@ -24,6 +24,7 @@ from ozelot.etl.declared import keys_of, task_classes
 from ozelot.etl.execution import Begun, run_task
 from ozelot.etl.status import why_not_there
 from ozelot.etl.targets import ORMTarget
+from ozelot.joined import OF_A_RUNNER
 from ozelot.orm import run
 from ozelot.orm import target as marker
 from ozelot.url import without_password
@@ -31,7 +32,7 @@ from ozelot.url import without_password
 log = logging.getLogger(__name__)
 
 #: A batch that turns out to take longer is cut short: others may want to work, or wait for these claims.
-_LONGEST = 0.25  # seconds
+_LONGEST = 0.5  # seconds
 
 #: PostgreSQL's codes and MariaDB's numbers for "try again": deadlocks, serialization failures, lock waits.
 _TRANSIENT = {"40001", "40P01", 1213, 1205}
@@ -64,7 +65,7 @@ def run_batch(batch: Batch, report: Report, stopped: Callable[[], bool]) -> None
         return
     if plain:
         marker.prepare(engine)
-        with engine.connect() as connection:
+        with engine.connect().execution_options(**{OF_A_RUNNER: True}) as connection:
             _Frame(connection, plain, report, stopped).run()
     for label, job in others.items():
         report(label)
@@ -114,8 +115,7 @@ class _Frame:
         there = marker.existing(self.connection, {key for job in free for key in keys_of(job.task)})
         due = []
         for job in free:
-            task: Any = job.task
-            if task.only_bundles or there.isdisjoint(keys_of(task)):
+            if job.again or there.isdisjoint(keys_of(job.task)):
                 due.append(job)
             else:
                 self.report(Outcome(job.label, Became.COMPLETE))
@@ -175,7 +175,7 @@ def _run_within(job: Job, outer: transaction.OpenTransaction) -> Outcome:
     target = ORMTarget.from_task(job.task)
     with writes.unwatched(outer):
         there = marker.existing(outer.connection, target.keys)
-        if there and not job.task.only_bundles:  # type: ignore[attr-defined]
+        if there and not job.again:
             return Outcome(job.label, Became.COMPLETE)
         begun = Begun(outer.connection, target.keys[0], [] if there else [target])
         outcome = _attempt(job, lambda: run_task(job.task, begun))

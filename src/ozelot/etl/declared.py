@@ -71,6 +71,8 @@ def task_of(name: str, params: str) -> luigi.Task | None:
 
 def created_models(task: Any) -> list[Model]:
     """The models (or plain tables) whose rows a task, or a class of tasks, says that it creates."""
+    if not task.creates and not task.object_classes:
+        return []
     return list(dict.fromkeys([*(task.creates or ()), *(task.object_classes or ())]))
 
 
@@ -91,8 +93,10 @@ def updated_columns(task: Any) -> list[sa.Column[Any]]:
 
 
 def _named_columns(task: Any) -> list[sa.Column[Any]]:
+    if not task.updates:
+        return []
     found: dict[sa.Column[Any], None] = {}
-    for attribute in task.updates or ():
+    for attribute in task.updates:
         columns = getattr(getattr(attribute, "property", None), "columns", ())
         if not columns or not all(isinstance(column, sa.Column) for column in columns):
             raise NotClearable(
@@ -111,7 +115,8 @@ def declares_nothing(task: Any) -> bool:
 def writable(task: Any) -> Writable:
     """Where a task, or a class of tasks, says that it writes."""
     models, columns = tuple(created_models(task)), tuple(_named_columns(task))
-    tables, by_column, kinds = _writable_tables(models, columns, len(Base.registry.mappers))
+    number = len(Base.registry.mappers) if models or columns else 0
+    tables, by_column, kinds = _writable_tables(models, columns, number)
     return Writable(
         owner=task.get_name(),
         tables=tables,

@@ -12,7 +12,7 @@ import logging
 import re
 import traceback
 from collections.abc import Callable, Collection, Generator, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -28,10 +28,12 @@ from ozelot.etl.declared import created_models, keys_of, rows_of, task_classes, 
 from ozelot.etl.identity import task_label
 from ozelot.etl.leftovers import clear_leftovers, refuse_half
 from ozelot.etl.targets import ORMTarget
+from ozelot.joined import OF_A_RUNNER
 from ozelot.orm import run
 from ozelot.orm import target as marker
 from ozelot.orm.base import Base
 from ozelot.orm.rows import is_owned
+from ozelot.orm.run import utc_now
 from ozelot.url import without_password
 
 log = logging.getLogger(__name__)
@@ -76,7 +78,9 @@ def run_task(task: Any, begun: Begun | None = None) -> Any:
     Returns:
         What the class's own ``run()`` returns; for a generator function, a generator of the requirements it waits for.
     """
-    own_run: Callable[[], Any] = inspect.getattr_static(type(task), "run").__get__(task, type(task))
+    # What the class says, not the task itself.
+    function: Any = next(vars(cls)["run"] for cls in type(task).__mro__ if "run" in vars(cls))
+    own_run: Callable[[], Any] = function.__get__(task, type(task))
     if inspect.isgeneratorfunction(own_run):
         return _drive(task, own_run, begun)
     result = None
@@ -121,8 +125,7 @@ def _drive(
         yield wanted
 
 
-@contextmanager
-def _one_run(task: Any, begun: Begun | None, waited_for: Collection[luigi.Task] = ()) -> Iterator[bool]:
+def _one_run(task: Any, begun: Begun | None, waited_for: Collection[luigi.Task] = ()) -> AbstractContextManager[bool]:
     """The frame of a run; gives whether the task is still to be run.
 
     Args:
@@ -131,10 +134,12 @@ def _one_run(task: Any, begun: Begun | None, waited_for: Collection[luigi.Task] 
         waited_for: requirements that turn up while it runs.
     """
     task.close_session(commit=False)  # one from before the run is not part of it
-    if begun is not None:
-        with _acting(task, begun, waited_for):
-            yield True
-        return
+    return _claimed(task, waited_for) if begun is None else _acting(task, begun, waited_for)
+
+
+@contextmanager
+def _claimed(task: Any, waited_for: Collection[luigi.Task]) -> Iterator[bool]:
+    """The frame of a run that first takes its claim, and reads the marker again."""
     engine = client.get_client().engine
     marker.prepare(engine)
     outputs = flatten(task.output())
@@ -143,7 +148,7 @@ def _one_run(task: Any, begun: Begun | None, waited_for: Collection[luigi.Task] 
     key = targets[0].keys[0] if targets else ""
     with ExitStack() as stack:
         if outer is None:
-            connection = stack.enter_context(engine.connect())
+            connection = stack.enter_context(engine.connect().execution_options(**{OF_A_RUNNER: True}))
             if targets:
                 stack.enter_context(claimed(connection, key))
         else:
@@ -156,13 +161,16 @@ def _one_run(task: Any, begun: Begun | None, waited_for: Collection[luigi.Task] 
             log.info("Task is complete already, not run again: %s", task_label(task))
             yield False
             return
-        with _acting(task, Begun(connection, key, missing), waited_for):
-            yield True
+        with _acting(task, Begun(connection, key, missing), waited_for) as is_due:
+            yield is_due
 
 
 @contextmanager
-def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iterator[None]:
-    """The transaction of a run: what is left of an earlier one, what the block does, the record, the markers."""
+def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iterator[bool]:
+    """The transaction of a run: what is left of an earlier one, what the block does, the record, the markers.
+
+    Gives whether the task is still to be run: where there are no claims, another runner may have been faster.
+    """
     connection = begun.connection
     outer = transaction.current(connection.engine)
     if begun.run_id is None:
@@ -170,10 +178,13 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
         begun.run_id, begun.ran_before = started
         if outer is None:
             connection.commit()  # so that others see that it is running
-    run_id = begun.run_id
+    run_id, began = begun.run_id, utc_now()
     try:
         with outer.nested() if outer else transaction.on_connection(connection):
             opened = cast(transaction.OpenTransaction, transaction.current(connection.engine))
+            if begun.ran_before and begun.missing and _is_there(begun.missing, opened.connection):
+                yield False
+                raise _RolledBackError
             clear_leftovers(task, opened.connection, begun.key, ran_before=begun.ran_before)
             before = opened.scopes()
             around = opened.owner, opened.run_id, opened.reserved, opened.inside
@@ -182,7 +193,7 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
             task.run_done = False
             try:
                 with writes.watched(opened, writable(task)):
-                    yield
+                    yield True
                     if not task.run_done:
                         task.done()
                     task.close_session()
@@ -191,9 +202,10 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
                 opened.owner, opened.run_id, opened.reserved, opened.inside = around
             if dropped := opened.settle(but=before):
                 log.warning("%s: %d sessions wrote but never committed; that was undone", task_label(task), dropped)
-            begun.rows = rows_of([task], run_id=run_id).counts(opened.connection)
+            if task.creates or task.object_classes or task.updates:
+                begun.rows = rows_of([task], run_id=run_id).counts(opened.connection)
             built_on = {*_built_on(task, begun, waited_for, opened.connection), *inside}
-            run.finish(opened.connection, run_id, begun.rows, built_on)
+            run.finish(opened.connection, run_id, began, begun.rows, built_on)
             opened.inside.append(run_id)
             for target in begun.missing:
                 _mark_complete(target, opened.connection)
@@ -202,11 +214,15 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
         run.forget(connection, [run_id])
         begun.run_id = None
     except BaseException as exc:
+        # SQLAlchemy closes the connection that Ctrl-C struck, but SQLite keeps it for as long as this traceback holds
+        # a cursor, with its lock: to wait for that would be to wait for oneself.
+        struck = connection.invalidated and connection.dialect.name == "sqlite"
         with suppress(DBAPIError):  # the connection may be what broke
-            told = "".join(traceback.format_exception(exc))
-            run.fail(connection, run_id, without_password(connection.engine.url, told))
-            if outer is None:
-                connection.commit()
+            if not struck:
+                told = "".join(traceback.format_exception(exc))
+                run.fail(connection, run_id, without_password(connection.engine.url, told))
+                if outer is None:
+                    connection.commit()
         if isinstance(exc, DBAPIError):
             _explain_missing_tables(task, connection.engine, str(exc.orig))
         _explain_missing_run(task, exc)
@@ -244,10 +260,14 @@ def _explain_missing_run(task: Any, exc: BaseException) -> None:
         ) from exc
 
 
+def _is_there(targets: list[ORMTarget], connection: sa.Connection) -> bool:
+    return bool(marker.existing(connection, {key for target in targets for key in target.keys}))
+
+
 def _mark_complete(target: ORMTarget, connection: sa.Connection) -> None:
     try:
         if type(target).create is ORMTarget.create:
-            marker.insert(connection, target.name, target.params)
+            marker.insert(connection, target.name, target.params, target.keys[0])
         else:
             target.create()
     except IntegrityError:

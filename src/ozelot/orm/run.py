@@ -151,7 +151,12 @@ _BEGIN = Prepared(sa.insert(runs).values({name: sa.bindparam(name, type_=runs.c[
 _FINISH = Prepared(
     sa.update(runs)
     .where(runs.c.id == sa.bindparam("run_id"))
-    .values(state=sa.bindparam("done"), finished=sa.bindparam("now"), rows=sa.bindparam("counts"))
+    .values(
+        state=sa.bindparam("done"),
+        started=sa.bindparam("began"),
+        finished=sa.bindparam("now"),
+        rows=sa.bindparam("counts"),
+    )
 )
 _EDGE = Prepared(sa.insert(run_edge).values(run_id=sa.bindparam("one"), built_on_id=sa.bindparam("other")))
 _HOST = socket.gethostname()
@@ -188,18 +193,33 @@ def begin(connection: sa.Connection, tasks: Collection[tuple[str, str, str]]) ->
     return {key: Started(run_id, (key, DONE) in states) for key, run_id in begun}
 
 
-def finish(connection: sa.Connection, run_id: int, rows: Mapping[str, int], built_on: Collection[int]) -> None:
-    """Record that a task ended well, in the transaction of its rows and its marker."""
-    counts = json.dumps(dict(rows), sort_keys=True)
-    _FINISH.execute(connection, {"run_id": run_id, "done": DONE, "now": utc_now(), "counts": counts})
+def finish(
+    connection: sa.Connection,
+    run_id: int,
+    began: datetime.datetime,
+    rows: Mapping[str, int],
+    built_on: Collection[int],
+) -> None:
+    """Record that a task ended well, in the transaction of its rows and its marker.
+
+    Args:
+        connection: of that transaction.
+        run_id: the record of the run.
+        began: when the task itself began; several runs may have been recorded together before.
+        rows: what it made.
+        built_on: the runs that it was built on.
+    """
+    counts = json.dumps(dict(rows), sort_keys=True) if rows else "{}"
+    values = {"run_id": run_id, "done": DONE, "began": began, "now": utc_now(), "counts": counts}
+    _FINISH.execute(connection, values)
     if built_on:
         _EDGE.execute(connection, *({"one": run_id, "other": other} for other in built_on))
 
 
 def fail(connection: sa.Connection, run_id: int, error: str) -> None:
-    """Record that a task failed, after all that it did was rolled back."""
+    """Record that a task failed, after all that it did was rolled back; not where its commit got through after all."""
     values = {"state": FAILED, "finished": utc_now(), "error": _storable(error)}
-    connection.execute(sa.update(runs).where(runs.c.id == run_id).values(values))
+    connection.execute(sa.update(runs).where(runs.c.id == run_id, runs.c.state == RUNNING).values(values))
 
 
 def _storable(error: str) -> str:

@@ -84,13 +84,19 @@ def existing(connection: sa.Connection, keys: Collection[str]) -> set[str]:
     return {key for (key,) in connection.execute(query) if key is not None and key in keys}
 
 
-def insert(connection: sa.Connection, name: str, params: str) -> None:
+def insert(connection: sa.Connection, name: str, params: str, key: str | None = None) -> None:
     """Write a marker; the table must be ready (:func:`prepare`).
+
+    Args:
+        connection: to the database.
+        name: the name of the task.
+        params: its parameter string.
+        key: the key of both, where it is at hand.
 
     Raises:
         sqlalchemy.exc.IntegrityError: it is there already.
     """
-    key = marker_key(name, params)
+    key = key or marker_key(name, params)
     _INSERT.execute(connection, {"the_name": name, "the_params": params, "the_key": key, "now": utc_now()})
 
 
