@@ -1,0 +1,181 @@
+"""Starting commands, following how far they are, and killing them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 120.0  # seconds until a command counts as stuck
+
+
+class StuckError(Exception):
+    """A command did not end, or left processes behind that do not."""
+
+
+class Ended(NamedTuple):
+    """What came of a command; ``code`` is negative where a signal ended it."""
+
+    code: int
+    output: str
+
+
+class Setup(NamedTuple):
+    """What is to go wrong within the process: see :mod:`tests.crash.faults`."""
+
+    fault: tuple[str, int, int] | None = None
+    page_limit: int = 0
+
+
+class Zygote:
+    """Starts commands as forks of a process that has imported everything.
+
+    Args:
+        folder: where outputs go.
+        modules: to import beforehand.
+        cwd: where the commands run.
+        environment: for them.
+    """
+
+    def __init__(self, folder: Path, modules: Sequence[str], *, cwd: Path, environment: dict[str, str]) -> None:
+        self.output = folder / "output.txt"
+        self.pulse, self._theirs = os.pipe()
+        self._zygote = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "tests.crash.zygote", *modules],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=cwd,
+            env=environment,
+            pass_fds=[self._theirs],
+            start_new_session=True,
+        )
+        self._seen = b""
+
+    def start(self, *arguments: str, setup: Setup | None = None) -> Running:
+        """Start a command, once the one before is over."""
+        while select.select([self.pulse], [], [], 0)[0]:
+            os.read(self.pulse, 65536)
+        setup = setup or Setup()
+        request = {"arguments": arguments, "output": str(self.output), "pulse": self._theirs, **setup._asdict()}
+        self.output.unlink(missing_ok=True)
+        assert self._zygote.stdin is not None
+        self._zygote.stdin.write(json.dumps(request).encode() + b"\n")
+        self._zygote.stdin.flush()
+        pid = None
+        while pid is None:
+            pid = self.answer(PATIENCE)
+        return Running(self, pid)
+
+    def answer(self, seconds: float, *, or_beats: bool = False) -> int | None:
+        """The next number that the zygote tells; None where the time is over, or something beats first."""
+        assert self._zygote.stdout is not None
+        told = self._zygote.stdout.fileno()
+        deadline = time.monotonic() + seconds
+        while b"\n" not in self._seen:
+            ready = select.select([told, *([self.pulse] if or_beats else [])], [], [], max(0, deadline - time.monotonic()))[0]
+            if told not in ready:
+                return None
+            chunk = os.read(told, 65536)
+            if not chunk:
+                raise StuckError("The zygote is gone: see what it wrote to stderr")
+            self._seen += chunk
+        line, _, self._seen = self._seen.partition(b"\n")
+        return int(line)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self._zygote.kill()
+        self._zygote.communicate()
+        os.close(self.pulse)
+        os.close(self._theirs)
+
+
+class Running:
+    """A command that runs."""
+
+    def __init__(self, zygote: Zygote, pid: int) -> None:
+        self.pid = pid
+        self.beats = 0
+        self.began = time.monotonic()
+        self.first_beat = 0.0
+        self.took = 0.0
+        self._zygote = zygote
+        self._code: int | None = None
+
+    def until(self, *, beats: int | None = None, seconds: float = PATIENCE) -> bool:
+        """Let it run until it beat so often, or so long; says whether it ended before."""
+        deadline = time.monotonic() + seconds
+        while self._code is None and (beats is None or self.beats < beats):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            self._code = self._zygote.answer(left, or_beats=True)
+            if self._code is None and select.select([self._zygote.pulse], [], [], 0)[0]:
+                self.first_beat = self.first_beat or time.monotonic() - self.began
+                few = 65536 if beats is None else beats - self.beats
+                self.beats += len(os.read(self._zygote.pulse, few))
+            if self._code is not None:
+                self.took = time.monotonic() - self.began
+        return self._code is not None
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send it a signal."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def end(self) -> Ended:
+        """Wait for its end, and for that of all processes that it started.
+
+        Raises:
+            StuckError: that takes too long; all is killed then.
+        """
+        if not self.until():
+            self.kill(signal.SIGUSR1)  # writes down where its threads are
+            self.until(seconds=1)
+            self.kill()
+            self.until()
+            raise StuckError(f"Still running after {PATIENCE:.0f} s:\n{self._output()}")
+        assert self._code is not None
+        for _ in polled("processes that the command left behind"):
+            try:
+                os.killpg(self.pid, 0)
+            except ProcessLookupError:
+                break
+        return Ended(self._code, self._output())
+
+    def _output(self) -> str:
+        path = self._zygote.output
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+
+def polled(what: str, seconds: float = PATIENCE, pause: float = 0.005) -> Iterator[None]:
+    """Look again and again.
+
+    Raises:
+        StuckError: the caller has not left the loop in that time.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        yield
+        time.sleep(pause)
+    raise StuckError(f"Waited {seconds:.0f} s in vain for: {what}")
+
+
+def environment(**more: str) -> dict[str, str]:
+    """What the processes need to find this package, these tests and the example."""
+    example = ROOT / "examples" / "superheroes"
+    path = os.pathsep.join(path for path in [str(ROOT), str(example), os.environ.get("PYTHONPATH", "")] if path)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OZELOT_")}
+    return {**kept, "PYTHONPATH": path, **more}

@@ -1,0 +1,92 @@
+"""A process that has imported everything, and turns into the command ``ozelot`` whenever it is asked to.
+
+To import Python, Luigi and SQLAlchemy takes a second, to fork takes milliseconds: so a thousand kills take minutes.
+The fork has no client, no engine and no connection yet; all that it shares with a fresh process are the modules.
+
+It reads requests from its standard input, one a line, as JSON, and answers each with two lines: the number of the
+process, and, when that is over, its exit code as :mod:`subprocess` counts it::
+
+    python -m tests.crash.zygote MODULE...
+
+The fork writes one byte into the file of number ``pulse`` for each statement and each end of a transaction, so that
+whoever is to kill it knows how far it is.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+import sqlalchemy as sa
+
+from ozelot.cli.app import main
+from tests.crash import faults
+
+#: What the commands import when they are called.
+_LATER = [
+    "ozelot.cli.clearing",
+    "ozelot.cli.history",
+    "ozelot.cli.run",
+    "ozelot.cli.state",
+    "ozelot.cli.tables",
+    "psycopg",
+    "pymysql",
+    "sqlalchemy.dialects.mysql.pymysql",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.sqlite",
+]
+
+
+def next_request() -> dict[str, Any] | None:
+    """Fork for each request: gives it in the fork, and nothing at all in the zygote, when there are no more."""
+    for line in sys.stdin:
+        child = os.fork()
+        if not child:
+            request: dict[str, Any] = json.loads(line)
+            return request
+        _answer(child)
+        _answer(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    return None
+
+
+def _answer(number: int) -> None:
+    sys.stdout.write(f"{number}\n")
+    sys.stdout.flush()
+
+
+def become(request: dict[str, Any]) -> None:
+    """Be the command from here on."""
+    os.setsid()  # so that all that it starts can be found
+    output = os.open(request["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for number, file in enumerate([nothing, output, output]):
+        os.dup2(file, number)
+    faulthandler.register(signal.SIGUSR1, file=2)
+    sys.argv = ["ozelot", *request["arguments"]]
+    if request["pulse"] is not None:
+        _beat(request["pulse"])
+    if request["page_limit"]:
+        faults.limit_pages(request["page_limit"])
+    if request["fault"]:
+        faults.arm(*request["fault"])
+    main(request["arguments"])
+
+
+def _beat(pulse: int) -> None:
+    def beat(*_: object, **__: object) -> None:
+        os.write(pulse, b".")
+
+    for name in ("before_cursor_execute", "after_cursor_execute", "commit", "rollback"):
+        sa.event.listen(sa.Engine, name, beat)
+
+
+if __name__ == "__main__":
+    for module in [*sys.argv[1:], *_LATER]:
+        importlib.import_module(module)
+    if (found := next_request()) is not None:
+        become(found)
