@@ -7,6 +7,7 @@ import json
 import os
 import select
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -17,6 +18,10 @@ from typing import NamedTuple, Self
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 120.0  # seconds until a command counts as stuck
+
+
+#: The shared file in which a command counts its beats: how many there were, and the time of the first.
+BEATS = struct.Struct("qd")
 
 
 class StuckError(Exception):
@@ -49,6 +54,8 @@ class Zygote:
 
     def __init__(self, folder: Path, modules: Sequence[str], *, cwd: Path, environment: dict[str, str]) -> None:
         self.output = folder / "output.txt"
+        self.beats = folder / "beats"
+        self.beats.write_bytes(bytes(BEATS.size))
         self.pulse, self._theirs = os.pipe()
         self._zygote = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "tests.crash.zygote", *modules],
@@ -61,12 +68,25 @@ class Zygote:
         )
         self._seen = b""
 
-    def start(self, *arguments: str, setup: Setup | None = None) -> Running:
-        """Start a command, once the one before is over."""
+    def start(self, *arguments: str, setup: Setup | None = None, beat: int = 0) -> Running:
+        """Start a command, once the one before is over.
+
+        Args:
+            arguments: of the command.
+            setup: what is to go wrong in it.
+            beat: the one that :meth:`Running.until_beat` will wait for.
+        """
         while select.select([self.pulse], [], [], 0)[0]:
             os.read(self.pulse, 65536)
-        setup = setup or Setup()
-        request = {"arguments": arguments, "output": str(self.output), "pulse": self._theirs, **setup._asdict()}
+        self.beats.write_bytes(bytes(BEATS.size))
+        request = {
+            "arguments": arguments,
+            "output": str(self.output),
+            "pulse": self._theirs,
+            "beats": str(self.beats),
+            "beat": beat,
+            **(setup or Setup())._asdict(),
+        }
         self.output.unlink(missing_ok=True)
         assert self._zygote.stdin is not None
         self._zygote.stdin.write(json.dumps(request).encode() + b"\n")
@@ -76,13 +96,14 @@ class Zygote:
             pid = self.answer(PATIENCE)
         return Running(self, pid)
 
-    def answer(self, seconds: float, *, or_beats: bool = False) -> int | None:
-        """The next number that the zygote tells; None where the time is over, or something beats first."""
+    def answer(self, seconds: float, *, or_beat: bool = False) -> int | None:
+        """The next number that the zygote tells; None where the time is over, or the awaited beat comes first."""
         assert self._zygote.stdout is not None
         told = self._zygote.stdout.fileno()
         deadline = time.monotonic() + seconds
         while b"\n" not in self._seen:
-            ready = select.select([told, *([self.pulse] if or_beats else [])], [], [], max(0, deadline - time.monotonic()))[0]
+            files = [told, self.pulse] if or_beat else [told]
+            ready = select.select(files, [], [], max(0, deadline - time.monotonic()))[0]
             if told not in ready:
                 return None
             chunk = os.read(told, 65536)
@@ -103,32 +124,38 @@ class Zygote:
 
 
 class Running:
-    """A command that runs."""
+    """A command that runs.
+
+    Attributes:
+        pid: of its process.
+        took: seconds until it ended.
+    """
 
     def __init__(self, zygote: Zygote, pid: int) -> None:
         self.pid = pid
-        self.beats = 0
-        self.began = time.monotonic()
-        self.first_beat = 0.0
         self.took = 0.0
         self._zygote = zygote
+        self._began = time.monotonic()
         self._code: int | None = None
 
-    def until(self, *, beats: int | None = None, seconds: float = PATIENCE) -> bool:
-        """Let it run until it beat so often, or so long; says whether it ended before."""
-        deadline = time.monotonic() + seconds
-        while self._code is None and (beats is None or self.beats < beats):
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return False
-            self._code = self._zygote.answer(left, or_beats=True)
-            if self._code is None and select.select([self._zygote.pulse], [], [], 0)[0]:
-                self.first_beat = self.first_beat or time.monotonic() - self.began
-                few = 65536 if beats is None else beats - self.beats
-                self.beats += len(os.read(self._zygote.pulse, few))
-            if self._code is not None:
-                self.took = time.monotonic() - self.began
+    def until_beat(self) -> bool:
+        """Let it run until the beat that was asked for at the start; says whether it ended before."""
+        return self._wait(PATIENCE, or_beat=True)
+
+    def until(self, seconds: float = PATIENCE) -> bool:
+        """Let it run for so long; says whether it ended before."""
+        return self._wait(seconds)
+
+    def _wait(self, seconds: float, *, or_beat: bool = False) -> bool:
+        if self._code is None:
+            self._code = self._zygote.answer(seconds, or_beat=or_beat)
+            self.took = time.monotonic() - self._began
         return self._code is not None
+
+    def beats(self) -> tuple[int, float]:
+        """How many beats there were, and after how many seconds the first one came."""
+        beats, first = BEATS.unpack(self._zygote.beats.read_bytes())
+        return beats, max(0.0, first - self._began)
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         """Send it a signal."""
@@ -143,7 +170,7 @@ class Running:
         """
         if not self.until():
             self.kill(signal.SIGUSR1)  # writes down where its threads are
-            self.until(seconds=1)
+            self.until(1)
             self.kill()
             self.until()
             raise StuckError(f"Still running after {PATIENCE:.0f} s:\n{self._output()}")

@@ -67,14 +67,14 @@ class Pace:
     start: float
     beats: int
 
-    def moment(self, rng: random.Random, left: float = 1.0) -> tuple[int | None, float]:
-        """A random moment in what is left of the command: after so many beats, and then so many seconds.
+    def moment(self, rng: random.Random, left: float = 1.0) -> tuple[int, float]:
+        """A random moment in what is left of the command: after a beat (0: its begin), and then so many seconds.
 
-        Half of all moments are spread over its time, half over its statements and commits, where it matters.
+        A third of all moments is spread over its time, the rest over its statements and commits, where it matters.
         """
-        if self.beats and rng.random() < 0.5:
+        if self.beats and rng.random() < 2 / 3:
             return rng.randint(1, max(1, round(self.beats * left))), rng.uniform(0, 0.002)
-        return None, rng.uniform(0, self.start + (self.seconds - self.start) * left)
+        return 0, rng.uniform(0, self.start + (self.seconds - self.start) * left)
 
 
 @dataclass
@@ -95,18 +95,19 @@ class Subject:
     complete: Contents = field(init=False)
     pace: Pace = field(init=False)
 
-    def start(self, *arguments: str, setup: Setup | None = None) -> Running:
+    def start(self, *arguments: str, setup: Setup | None = None, beat: int = 0) -> Running:
         """Start a command of ``ozelot``."""
         named = ["--pipeline", self.pipeline.root, "--database", self.database.url]
-        return self.zygote.start(*named, *arguments, setup=setup)
+        return self.zygote.start(*named, *arguments, setup=setup, beat=beat)
 
     def call(self, *arguments: str, setup: Setup | None = None) -> Ended:
         """Call a command of ``ozelot``."""
         return self.start(*arguments, setup=setup).end()
 
-    def start_run(self, setup: Setup | None = None) -> Running:
-        """Start ``ozelot run``."""
-        return self.start("run", *self.run_args, setup=setup)
+    @property
+    def run(self) -> list[str]:
+        """The arguments of ``ozelot run``."""
+        return ["run", *self.run_args]
 
     def succeed(self, *arguments: str) -> Ended:
         """Call a command that must go well."""
@@ -121,7 +122,7 @@ class Subject:
         Args:
             done: what was done before, in words.
         """
-        ended = self.start_run().end()
+        ended = self.call(*self.run)
         if ended.code:
             raise BrokenPromiseError(f"After {done}, the next run ended with {ended.code}:\n{ended.output}")
         self.expect(self.complete, done, ended)
@@ -129,11 +130,11 @@ class Subject:
     def measure(self) -> None:
         """Run once or twice, undisturbed, and remember what comes of it."""
         self.succeed("db", "init")
-        self.pace = self.paced("run", *self.run_args)
+        self.pace = self.paced(*self.run)
         self.complete = contents(self.database)
         self.consistent("an undisturbed run", Ended(0, ""))
         self.database.empty()
-        self.pace = self.paced("run", *self.run_args)  # now that files and caches are warm
+        self.pace = self.paced(*self.run)  # now that files and caches are warm
         self.expect(self.complete, "a second undisturbed run", Ended(0, ""))
         self.database.empty()
 
@@ -143,7 +144,8 @@ class Subject:
         ended = running.end()
         if ended.code:
             raise BrokenPromiseError(f"'ozelot {' '.join(arguments)}' ended with {ended.code}:\n{ended.output}")
-        return Pace(running.took, running.first_beat or running.took, running.beats)
+        beats, start = running.beats()
+        return Pace(running.took, start, beats)
 
     def left(self) -> float:
         """The share of markers that are not there yet."""
