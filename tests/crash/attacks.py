@@ -147,7 +147,9 @@ def break_hook(subject: Subject, name: str, times: int, *, start: int = 0) -> Co
         counts["strikes"] += 1
         counts["runs that failed in words" if ended.code else "runs that got through"] += 1
         if ended.code and f"{name} broke" not in ended.output:
-            raise BrokenPromiseError(f"After {done}, the run does not say why it ended with {ended.code}:\n{ended.output}")
+            raise BrokenPromiseError(
+                f"After {done}, the run does not say why it ended with {ended.code}:\n{ended.output}"
+            )
         subject.consistent(done, ended)
         subject.finish(done)
     return counts

@@ -34,14 +34,18 @@ class Contents:
     def differences(self, expected: Contents) -> list[str]:
         """In which this differs from what was expected, a line each."""
         found = []
-        for what, one, other in [
-            *((table, self.rows.get(table, Counter()), rows) for table, rows in expected.rows.items()),
-            ("markers", self.complete, expected.complete),
-            ("runs", Counter(self.made.items()), Counter(expected.made.items())),
-        ]:
+        empty: Counter[str] = Counter()
+        pairs = {table: (self.rows.get(table, empty), rows) for table, rows in expected.rows.items()}
+        pairs["markers"] = self.complete, expected.complete
+        pairs["runs"] = _lines(self.made), _lines(expected.made)
+        for what, (one, other) in pairs.items():
             found += [f"{what}: {number} too many: {row}" for row, number in (one - other).items()]
             found += [f"{what}: {number} missing: {row}" for row, number in (other - one).items()]
         return found + [f"a table that was not there: {table}" for table in self.rows.keys() - expected.rows.keys()]
+
+
+def _lines(made: dict[str, str]) -> Counter[str]:
+    return Counter(f"{label}: {recorded}" for label, recorded in made.items())
 
 
 def contents(database: Database) -> Contents:

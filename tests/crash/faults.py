@@ -74,7 +74,7 @@ def arm(name: str, first: int, times: int) -> None:
         setattr(tasks.ORMTask, name, _after(breaks, getattr(tasks.ORMTask, name), name))
 
 
-def _derived(cls: type) -> Iterator[type]:
+def _derived(cls: type[Any]) -> Iterator[type[Any]]:
     for derived in cls.__subclasses__():
         yield derived
         yield from _derived(derived)

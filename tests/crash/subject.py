@@ -159,7 +159,9 @@ class Subject:
         self.consistent(done, ended)
         if found := contents(self.database).differences(expected):
             raise BrokenPromiseError(
-                f"After {done}, the database is another:\n" + "\n".join(found[:20]) + f"\nThe command said:\n{ended.output}"
+                f"After {done}, the database is another:\n"
+                + "\n".join(found[:20])
+                + f"\nThe command said:\n{ended.output}"
             )
 
     def consistent(self, done: str, ended: Ended) -> None:

@@ -27,6 +27,7 @@ import threading
 import time
 import traceback
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -88,7 +89,7 @@ def become(request: dict[str, Any]) -> None:
 
 
 def _beat(path: str, wanted: int, pulse: int) -> None:
-    with open(path, "r+b") as file:
+    with Path(path).open("r+b") as file:
         shared = mmap.mmap(file.fileno(), BEATS.size)
     beats = 0
     first = 0.0
@@ -127,6 +128,6 @@ if __name__ == "__main__":
             become(found)
         except SystemExit as exc:
             end(exc.code)
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - as Python itself does with what nobody catches
             traceback.print_exc()
             end(1)
