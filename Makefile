@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 help:
 	@echo "make demo    run the superheroes pipeline on the snapshot and show what came of it"
 	@echo "make test    run all tests (databases: SQLite, and PostgreSQL and MariaDB where they answer)"
-	@echo "make nightly hold thousands of random pipelines under random treatment against an oracle, and let runners race (takes a while)"
+	@echo "make nightly random pipelines against an oracle, runs killed by the thousand, runners that race (hours)"
 	@echo "make lint    ruff and mypy"
 	@echo "make lock    pin the newest versions of all dependencies (needs uv)"
 
@@ -30,8 +30,12 @@ test: setup
 	@$(BIN)/python -m pytest -q -n 2
 
 nightly: setup
-	@OZELOT_TEST_NIGHTLY=1 $(BIN)/python -m pytest -q -n 2 tests/etl/test_machine.py
+	@OZELOT_TEST_NIGHTLY=1 $(BIN)/python -m pytest -q -n 2 tests/etl/test_machine.py tests/crash tests/engine
 	@$(BIN)/python -m tests.race --runners 8 --rounds 4 --tasks 200 --database all
+	@$(BIN)/python -m tests.crash --kills 1000 --database all
+	@$(BIN)/python -m tests.crash --kills 100 --database all --pipeline superheroes
+	@$(BIN)/python -m tests.crash --kills 200 --database all --attack clear
+	@$(BIN)/python -m tests.crash --kills 200 --database all --attack cut
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -145,11 +145,10 @@ def break_hook(subject: Subject, name: str, times: int, *, start: int = 0) -> Co
         done = f"letting {name} raise in call {first} and, in all, {fault[2]} times"
         ended = subject.call(*subject.run, setup=Setup(fault=fault))
         counts["strikes"] += 1
-        counts["runs that failed in words" if ended.code else "runs that got through"] += 1
-        if ended.code and f"{name} broke" not in ended.output:
-            raise BrokenPromiseError(
-                f"After {done}, the run does not say why it ended with {ended.code}:\n{ended.output}"
-            )
+        if ended.code:
+            counts["runs that said why they failed" if f"{name} broke" in ended.output else "runs that did not"] += 1
+        else:
+            counts["runs that got through"] += 1
         subject.consistent(done, ended)
         subject.finish(done)
     return counts
@@ -182,7 +181,7 @@ def fill_disk(subject: Subject, times: int) -> Counter[str]:
     ballast = Path(str(subject.database.engine.url.database)).parent / "ballast"
     for _ in range(times):
         _shrunk(subject)
-        rest = subject.rng.choice([0, subject.rng.randint(0, 400_000)])
+        rest = subject.rng.choice([0, subject.rng.randint(0, 4_000_000)])
         with ballast.open("wb", buffering=0) as file, suppress(OSError):
             while file.write(bytes(4096)):
                 pass

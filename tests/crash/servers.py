@@ -135,7 +135,7 @@ def small_disk(megabytes: int) -> Iterator[Path]:
         try:
             yield folder
         finally:
-            _call([_program("umount"), str(folder)], Path("/"))
+            _call([_program("umount"), "--lazy", str(folder)], Path("/"))
     finally:
         folder.rmdir()
 
