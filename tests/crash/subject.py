@@ -128,14 +128,11 @@ class Subject:
         self.expect(self.complete, done, ended)
 
     def measure(self) -> None:
-        """Run once or twice, undisturbed, and remember what comes of it."""
+        """Run once, undisturbed, and remember what comes of it."""
         self.succeed("db", "init")
         self.pace = self.paced(*self.run)
         self.complete = contents(self.database)
         self.consistent("an undisturbed run", Ended(0, ""))
-        self.database.empty()
-        self.pace = self.paced(*self.run)  # now that files and caches are warm
-        self.expect(self.complete, "a second undisturbed run", Ended(0, ""))
         self.database.empty()
 
     def paced(self, *arguments: str) -> Pace:

@@ -26,12 +26,20 @@ def made(database_url: str, tmp_path: Path) -> Iterator[Subject]:
         yield found
 
 
-@pytest.fixture
-def on_sqlite(tmp_path: Path) -> Iterator[Subject]:
-    """The synthetic pipeline on a fresh SQLite database."""
-    database = Database(f"sqlite:///{tmp_path / 'crash.db'}")
-    with subject("synthetic", database, tmp_path, random.Random(1)) as found:
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
+    """The synthetic pipeline on SQLite, kept for several tests."""
+    folder = tmp_path_factory.mktemp("crash")
+    database = Database(f"sqlite:///{folder / 'crash.db'}")
+    with subject("synthetic", database, folder, random.Random(1)) as found:
         yield found
+
+
+@pytest.fixture
+def on_sqlite(kept: Subject) -> Subject:
+    """The synthetic pipeline on an empty SQLite database."""
+    kept.database.empty()
+    return kept
 
 
 def test_runs_that_are_killed_end_in_the_database_of_one_that_was_not(made: Subject) -> None:
