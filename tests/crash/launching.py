@@ -169,9 +169,7 @@ class Running:
             StuckError: that takes too long; all is killed then.
         """
         if not self.until():
-            self.kill(signal.SIGUSR1)  # writes down where its threads are
-            self.until(1)
-            self.kill()
+            self.kill(signal.SIGABRT)  # it writes down where its threads are
             self.until()
             raise StuckError(f"Still running after {PATIENCE:.0f} s:\n{self._output()}")
         assert self._code is not None

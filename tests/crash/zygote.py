@@ -21,7 +21,6 @@ import importlib
 import json
 import mmap
 import os
-import signal
 import sys
 import threading
 import time
@@ -78,7 +77,7 @@ def become(request: dict[str, Any]) -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     for number, file in enumerate([nothing, output, output]):
         os.dup2(file, number)
-    faulthandler.register(signal.SIGUSR1, file=2)
+    faulthandler.enable(file=2)
     sys.argv = ["ozelot", *request["arguments"]]
     _beat(request["beats"], request["beat"], request["pulse"])
     if request["page_limit"]:
