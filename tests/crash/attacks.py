@@ -250,6 +250,10 @@ def kill_refresh(subject: Subject, times: int) -> Counter[str]:
     return counts
 
 
+#: What Python says of an exception that nobody saw, as where Ctrl-C hit SQLAlchemy, is none.
+_TRACEBACK = re.compile(r"^(?!Exception ignored in).*\nTraceback \(most recent call last\)", re.MULTILINE)
+
+
 def _fails_in_words(ended: Ended, done: str) -> None:
-    if "Traceback (most recent call last)" in ended.output:
+    if _TRACEBACK.search(f"\n{ended.output}"):
         raise BrokenPromiseError(f"After {done}, the command ended with {ended.code} and a traceback:\n{ended.output}")
