@@ -72,10 +72,7 @@ def _shown(text: str | None, shows: Display, options: Options) -> int:
     shows.sum_up(result)
     if options.json:
         return code or (ExitCode.OK if result.ok else ExitCode.INCOMPLETE)
-    roots = [] if code else tasks
-    for root in roots:
-        code = max(code, _conclude(status(root), result, database, options))
-    return code
+    return code or _conclude([status(task) for task in tasks], result, database, options)
 
 
 def _refuse_what_does_not_go_together(text: str | None, options: Options) -> None:
@@ -138,14 +135,16 @@ def _dask(address: str | None) -> Iterator[Executor | None]:
         yield cluster.get_executor()  # type: ignore[no-untyped-call]
 
 
-def _conclude(after: list[TaskStatus], result: RunResult, database: Client, options: Options) -> ExitCode:
-    if all(entry.state == State.COMPLETE for entry in after):
+def _conclude(after: list[list[TaskStatus]], result: RunResult, database: Client, options: Options) -> ExitCode:
+    pending = [found for found in after if any(entry.state != State.COMPLETE for entry in found)]
+    if not pending:
         if not options.quiet:
-            say(f"{shown(after[-1].label)} is complete")
+            say(f"{shown(after[0][-1].label)} is complete" if len(after) == 1 else f"All {len(after):,} are complete")
         return ExitCode.OK
     if missing := missing_tables(database):
         say(f"There is no table {listed(missing)}. Create all that are missing with: ozelot db init")
-    say(_what_next(after, result))
+    for found in pending:
+        say(_what_next(found, result))
     return ExitCode.INCOMPLETE
 
 

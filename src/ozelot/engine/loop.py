@@ -97,6 +97,7 @@ class Loop:
             try:
                 self._hand_out_all()
             finally:
+                self.stopping.set()
                 if self._local is not None:
                     self._local.shutdown(wait=False)
         for label in self._order.jobs:

@@ -47,12 +47,16 @@ def run(
     """
     tasks = [roots] if isinstance(roots, luigi.Task) else list(roots)
     chosen, number, is_ours = executors.choose(executor, workers, client.get_client())
+    wait = True
     try:
         loop = Loop(tasks, chosen, number, keep_going=keep_going, progress=progress, timeout=timeout)
         result = loop.run()
+    except KeyboardInterrupt:
+        wait = False
+        raise
     finally:
         if is_ours:
-            chosen.shutdown(wait=False, cancel_futures=True)
+            chosen.shutdown(wait=wait, cancel_futures=True)
     if loop.interrupted:
         raise Interrupted(result)
     return result
