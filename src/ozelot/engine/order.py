@@ -35,7 +35,7 @@ class Order:
         self.alone: set[str] = set()  # labels of tasks that share no batch
         self.here: set[str] = set()  # labels of tasks that have to run in this process
         self._open: dict[str, set[str]] = {}  # what each task that is not complete waits for
-        self._out: set[str] = set()  # labels of tasks that a worker has
+        self._out: set[str] = set()  # labels of tasks that a worker has, or whose next turn is later
         self._dependents: dict[str, list[str]] = {}
         self._ready: list[tuple[int, int, str]] = []
         self._later: list[tuple[float, int, str]] = []
@@ -74,10 +74,10 @@ class Order:
 
     def again(self, label: str, seconds: float = 0.0) -> None:
         """Let a task that was handed out have another turn, at once or later."""
-        self._out.discard(label)
         if seconds:
             heapq.heappush(self._later, (time.monotonic() + seconds, self._places[label][1], label))
         else:
+            self._out.discard(label)
             self._offer(label)
 
     def done(self, label: str) -> None:
@@ -175,7 +175,7 @@ class Order:
                 waits = self._open[other]
                 if known is None or known > budget or len(waits) > len(together) or len(together) >= self._most:
                     continue
-                if other in together or other in self.alone or self._differs(batch[0], other):
+                if other in together or other in self.alone or other in self._out or self._differs(batch[0], other):
                     continue
                 if waits <= together.keys():
                     together[other] = None
