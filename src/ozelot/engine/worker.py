@@ -119,9 +119,9 @@ class _Frame:
                 due.append(job)
             else:
                 self.report(Outcome(job.label, Became.COMPLETE))
-        for label in self.jobs:
-            if self.keys[label] not in held:
-                self.report(Outcome(label, Became.BUSY))
+        self.busy = [label for label in self.jobs if self.keys[label] not in held]
+        for label in self.busy:
+            self.report(Outcome(label, Became.BUSY))
         self.there = there
         return due
 
@@ -143,7 +143,7 @@ class _Frame:
 
     def _run(self, due: list[Job]) -> None:
         until = time.perf_counter() + _LONGEST
-        gone: set[str] = set()  # what did not become complete, and what requires it
+        gone = set(self.busy)  # what did not become complete, and what requires it
         for job in due:
             # What is not complete is required by those behind it; a broken connection has lost all claims.
             lost = self.connection.connection.driver_connection is not self.backend
