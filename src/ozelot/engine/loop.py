@@ -267,6 +267,7 @@ class Loop:
             return
         self._graph.tasks.update({name: found.tasks[name] for name in added})
         self._graph.requires.update({name: found.requires[name] for name in added})
+        self._graph.requires[label] = [*self._graph.requires[label], *map(task_label, wanted)]
         self._open.update(added)
         self._add(found, added)
         self._event(Kind.PAUSED, label)
