@@ -22,7 +22,7 @@ from ozelot.engine.jobs import Batch, Became, Job, Outcome, job_of
 from ozelot.engine.order import Order, limits_of_luigi
 from ozelot.engine.told import Event, Failure, Kind, Progress, Ran, RunResult
 from ozelot.engine.worker import failed, run_batch, run_elsewhere
-from ozelot.errors import GraphError, TimedOut, WorkerError
+from ozelot.errors import GraphError, OutputMissing, TimedOut, WorkerError
 from ozelot.etl.completion import complete, to_run
 from ozelot.etl.graph import Graph, walk
 from ozelot.etl.identity import task_label
@@ -262,6 +262,8 @@ class Loop:
             done = complete(new) | {name for name in found.tasks if name in self._order.jobs and name not in self._open}
             labels = to_run(found, {task_label(task) for task in wanted}, done)
             added = [name for name in labels if name not in self._order.jobs]
+            if not labels and (missing := next((task for task in wanted if not task.complete()), None)) is not None:
+                raise OutputMissing(f"it asked for {task_label(missing)}, which is not complete although it ran")
         except Exception as exc:  # noqa: BLE001 - whatever requires() raises
             self._failed(failed(label, exc, 0.0))
             return
