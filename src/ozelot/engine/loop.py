@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import graphlib
 import logging
 import queue
 import random
@@ -111,9 +112,8 @@ class Loop:
             self._hand_out()
             if not self._running and (self.stopping.is_set() or self._order.until_next() is None):
                 self._hear()
-                if self.stopping.is_set() or not self._order.has_ready():
+                if self.stopping.is_set() or not (self._refuse_wanting() or self._refuse_circle()):
                     return
-                self._refuse_wanting()
                 continue
             wait = min(_LOOK, self._order.until_next() or _LOOK)
             try:
@@ -245,7 +245,10 @@ class Loop:
         number = self._try(outcome.label, Became.FAILED)
         if number < (task.retry_count or 1) and not self.stopping.is_set():
             self._retry(outcome, number, first=getattr(task, "retry_seconds", 1.0))
-            return
+        else:
+            self._give_up(outcome)
+
+    def _give_up(self, outcome: Outcome) -> None:
         failure = Failure(outcome.reason, outcome.traceback, outcome.exception, outcome.seconds)
         self.result.failed[outcome.label] = failure
         self._event(Kind.FAILED, outcome.label, seconds=outcome.seconds, text=outcome.reason)
@@ -294,10 +297,24 @@ class Loop:
             log.warning("%s", text)
             self._event(Kind.MESSAGE, text=text)
 
-    def _refuse_wanting(self) -> None:
+    def _refuse_wanting(self) -> bool:
         """Nothing runs, and what is ready may not: it never will."""
+        ready = self._order.has_ready()
         for label, why in self._order.wanting():
-            self._failed(failed(label, WorkerError(why), 0.0))
+            self._give_up(failed(label, WorkerError(why), 0.0))
+        return ready
+
+    def _refuse_circle(self) -> bool:
+        """Nothing runs, and nothing is ready: requirements that turned up late may wait for each other."""
+        waiting = self._open.difference(self.result.failed)
+        requires = {label: waiting.intersection(self._graph.requires[label]) for label in waiting}
+        try:
+            graphlib.TopologicalSorter(requires).prepare()
+        except graphlib.CycleError as exc:
+            circle = exc.args[1][::-1]
+            self._give_up(failed(circle[0], GraphError(f"Requirements run in a circle: {' -> '.join(circle)}"), 0.0))
+            return True
+        return False
 
     def _because(self, label: str) -> str:
         """The task that failed, because of which one was not reached."""
