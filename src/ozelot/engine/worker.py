@@ -212,7 +212,9 @@ def _attempt(job: Job, act: Callable[[], Any]) -> Outcome:
         task.on_success()
         task.trigger_event(luigi.Event.SUCCESS, task)
         return Outcome(job.label, Became.DONE, seconds)
-    except Exception as exc:  # noqa: BLE001 - the task's own; BaseException ends the worker
+    except KeyboardInterrupt:  # ends the run
+        raise
+    except BaseException as exc:  # noqa: BLE001 - the task's own; under Luigi, too, sys.exit() fails the task
         seconds = time.perf_counter() - begin
         if _is_transient(exc):
             return failed(job.label, exc, seconds, Became.LOST)
