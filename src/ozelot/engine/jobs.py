@@ -97,10 +97,12 @@ class Batch:
     Attributes:
         jobs: the jobs.
         url: the database; never shown, as it may hold a password.
+        keep_going: whether those behind one that failed are still begun.
     """
 
     jobs: list[Job]
     url: sa.URL = field(repr=False)
+    keep_going: bool = True
 
     def connect(self) -> None:
         """Make the database that of this process."""

@@ -136,7 +136,7 @@ class Loop:
             labels = self._order.next_batch()
             if not labels:
                 return
-            batch = Batch([self._order.jobs[label] for label in labels], self._database.url)
+            batch = Batch([self._order.jobs[label] for label in labels], self._database.url, self.keep_going)
             for label in labels:
                 self._order.hold(label)
             future = self._submit(batch, labels)

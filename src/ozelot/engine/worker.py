@@ -6,6 +6,7 @@ What can be done for many at once is: taking their claims, looking for their mar
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterable
@@ -47,6 +48,8 @@ def run_batch(batch: Batch, report: Report, stopped: Callable[[], bool]) -> None
         report: is handed the label of each task that starts, and the outcome of each job.
         stopped: whether to begin no more.
     """
+    if not batch.keep_going:
+        report, stopped = _until_one_fails(report, stopped)
     jobs = {job.label: job for job in batch.jobs}
     plain: dict[str, Job] = {}
     others: dict[str, Job] = {}
@@ -77,6 +80,18 @@ def run_batch(batch: Batch, report: Report, stopped: Callable[[], bool]) -> None
     for label, job in others.items():
         report(label)
         report(_run_other(job))
+
+
+def _until_one_fails(report: Report, stopped: Callable[[], bool]) -> tuple[Report, Callable[[], bool]]:
+    """The same, but no more are begun after a failure: whoever handed them out hears of it only later."""
+    has_failed = threading.Event()
+
+    def heard(told: Outcome | str) -> None:
+        if isinstance(told, Outcome) and told.became is Became.FAILED:
+            has_failed.set()
+        report(told)
+
+    return heard, lambda: has_failed.is_set() or stopped()
 
 
 def run_elsewhere(batch: Batch) -> list[Outcome]:
