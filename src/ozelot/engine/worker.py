@@ -239,7 +239,7 @@ def _attempt(job: Job, act: Callable[[], Any]) -> Outcome:
         raise
     except BaseException as exc:  # noqa: BLE001 - the task's own; under Luigi, too, sys.exit() fails the task
         seconds = time.perf_counter() - begin
-        if _is_transient(exc):
+        if is_transient(exc):
             return failed(job.label, exc, seconds, Became.LOST)
         with suppress(Exception):  # what counts is the first error
             task.on_failure(exc)
@@ -278,8 +278,9 @@ def failed(label: str, exc: BaseException, seconds: float, became: Became = Beca
     return Outcome(label, became, seconds, reason=reason, traceback=told, exception=exc)
 
 
-def _is_transient(exc: BaseException) -> bool:
+def is_transient(exc: BaseException) -> bool:
+    """Whether an error says that a connection broke, or that another transaction was in the way."""
     if not isinstance(exc, DBAPIError):
-        return False
+        return exc.__cause__ is not None and is_transient(exc.__cause__)
     code: Any = getattr(exc.orig, "sqlstate", None) or next(iter(getattr(exc.orig, "args", ())), None)
     return exc.connection_invalidated or code in _TRANSIENT
