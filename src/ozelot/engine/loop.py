@@ -22,7 +22,7 @@ from ozelot.engine import executors
 from ozelot.engine.jobs import Batch, Became, Job, Outcome, job_of
 from ozelot.engine.order import Order, limits_of_luigi
 from ozelot.engine.told import Event, Failure, Kind, Progress, Ran, RunResult
-from ozelot.engine.worker import failed, run_batch, run_elsewhere
+from ozelot.engine.worker import failed, is_transient, run_batch, run_elsewhere
 from ozelot.errors import GraphError, OutputMissing, TimedOut, WorkerError
 from ozelot.etl.completion import complete, to_run
 from ozelot.etl.graph import Graph, walk
@@ -78,6 +78,7 @@ class Loop:
         self._reports: deque[Outcome | str] = deque()
         self._ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self._running: dict[Future[Any], list[str]] = {}
+        self._awaited: dict[str, Future[Any]] = {}  # what each task is part of, of which nothing was heard since
         self._deadlines: dict[Future[Any], tuple[float, float]] = {}
         self._tries: Counter[tuple[str, Became]] = Counter()
         self._graph = walk(roots)
@@ -141,6 +142,7 @@ class Loop:
                 self._order.hold(label)
             future = self._submit(batch, labels)
             self._running[future] = labels
+            self._awaited.update(dict.fromkeys(labels, future))
             if (seconds := self._seconds_allowed(labels)) is not None:
                 self._deadlines[future] = time.monotonic() + seconds, seconds
             future.add_done_callback(self._ended.put)
@@ -174,11 +176,12 @@ class Loop:
         elif error is not None:
             if not isinstance(error, Exception):
                 raise error
-            lost = executors.died(error)
-            told = WorkerError(f"its worker died ({type(error).__name__}: {error})") if lost else error
+            died = executors.died(error)
+            told = WorkerError(f"its worker died ({type(error).__name__}: {error})") if died else error
+            became = Became.LOST if died or is_transient(error) else Became.FAILED
             for label in labels:
-                if label in self._open and label not in self.result.failed:
-                    self._heard(failed(label, told, 0.0, Became.LOST if lost else Became.FAILED))
+                if self._awaited.get(label) is future:
+                    self._heard(failed(label, told, 0.0, became))
         for label in labels:
             self._order.release(label)
 
@@ -205,6 +208,7 @@ class Loop:
 
     def _heard(self, outcome: Outcome) -> None:
         label = outcome.label
+        self._awaited.pop(label, None)
         if outcome.became is Became.DONE:
             self._order.took(label, outcome.seconds)
             self.result.ran[label] = Ran(outcome.seconds, outcome.rows)
@@ -268,7 +272,7 @@ class Loop:
             if not labels and (missing := next((task for task in wanted if not task.complete()), None)) is not None:
                 raise OutputMissing(f"it asked for {task_label(missing)}, which is not complete although it ran")
         except Exception as exc:  # noqa: BLE001 - whatever requires() raises
-            self._failed(failed(label, exc, 0.0))
+            self._heard(failed(label, exc, 0.0, Became.LOST if is_transient(exc) else Became.FAILED))
             return
         self._graph.tasks.update({name: found.tasks[name] for name in added})
         self._graph.requires.update({name: found.requires[name] for name in added})

@@ -125,6 +125,7 @@ class _Frame:
             self._begin(due)
             self._run(due)
         finally:
+            connection.rollback()  # nothing on success; a broken connection takes no statement before that
             with suppress(DBAPIError):  # the connection may be what broke
                 if unused := [begun.run_id for begun in self.begun.values() if begun.run_id is not None]:
                     run.forget(connection, unused)
