@@ -278,11 +278,11 @@ class Loop:
         self._graph.requires.update({name: found.requires[name] for name in added})
         self._graph.requires[label] = [*self._graph.requires[label], *map(task_label, wanted)]
         self._open.update(added)
-        self._add(found, added)
+        self._add(found, added, wanted_by=label)
         self._event(Kind.PAUSED, label)
         self._order.wait_for(label, labels)
 
-    def _add(self, graph: Graph, labels: list[str]) -> None:
+    def _add(self, graph: Graph, labels: list[str], wanted_by: str | None = None) -> None:
         jobs: list[Job] = []
         for label in labels:
             jobs.append(job_of(graph, label))
@@ -293,7 +293,7 @@ class Loop:
                 self._order.alone.add(label)
                 if not isinstance(self.executor, executors.Processes):
                     self._say_once("No time limit is kept: a thread cannot be stopped. Use processes (--processes)")
-        self._order.add(jobs)
+        self._order.add(jobs, wanted_by)
 
     def _say_once(self, text: str) -> None:
         if not self._tries[text, Became.LEFT]:

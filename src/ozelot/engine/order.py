@@ -37,9 +37,9 @@ class Order:
         self._open: dict[str, set[str]] = {}  # what each task that is not complete waits for
         self._out: set[str] = set()  # labels of tasks that a worker has, or whose next turn is later
         self._dependents: dict[str, list[str]] = {}
-        self._ready: list[tuple[int, int, str]] = []
+        self._ready: list[tuple[float, int, str]] = []
         self._later: list[tuple[float, int, str]] = []
-        self._places: dict[str, tuple[int, int]] = {}
+        self._places: dict[str, tuple[float, int]] = {}
         self._workers = workers
         self._most = most
         self._limits = limits
@@ -47,14 +47,23 @@ class Order:
         self._needs: dict[str, dict[str, int]] = {}
         self._seconds: dict[type, float] = {}
 
-    def add(self, jobs: Iterable[Job]) -> None:
-        """Add tasks, requirements first; of what they require, what is no task of the run is complete."""
+    def add(self, jobs: Iterable[Job], wanted_by: str | None = None) -> None:
+        """Add tasks, requirements first; of what they require, what is no task of the run is complete.
+
+        As in Luigi, what is required is at least as urgent as what requires it.
+        """
         added = list(jobs)
+        least = -math.inf if wanted_by is None else -self._places[wanted_by][0]
+        urgency: dict[str, float] = {}
+        for job in reversed(added):
+            own = urgency[job.label] = max(job.task.priority, urgency.get(job.label, least))
+            for other in job.requires:
+                urgency[other] = max(own, urgency.get(other, own))
         for job in added:
             self.jobs[job.label] = job
         for job in added:
             task = job.task
-            self._places[job.label] = -int(task.priority), len(self._places)
+            self._places[job.label] = -urgency[job.label], len(self._places)
             if needs := {str(name): int(number) for name, number in task.process_resources().items()}:
                 self._needs[job.label] = needs
             if needs or not is_plain(task):
