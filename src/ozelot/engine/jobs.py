@@ -111,6 +111,21 @@ class Batch:
             client.set_client(client.Client(connection_string=self.url))
 
 
+@dataclass(frozen=True)
+class Note:
+    """What a task says while it runs.
+
+    Attributes:
+        label: of the task.
+        text: a message.
+        gives_back: how much of each resource it needs no more.
+    """
+
+    label: str
+    text: str = ""
+    gives_back: dict[str, int] = field(default_factory=dict)
+
+
 class Became(Enum):
     """What became of a job."""
 

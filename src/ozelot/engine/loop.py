@@ -19,7 +19,7 @@ import luigi
 
 from ozelot import client
 from ozelot.engine import executors
-from ozelot.engine.jobs import Batch, Became, Job, Outcome, job_of
+from ozelot.engine.jobs import Batch, Became, Job, Note, Outcome, job_of
 from ozelot.engine.order import Order, limits_of_luigi
 from ozelot.engine.told import Event, Failure, Kind, Progress, Ran, RunResult
 from ozelot.engine.worker import failed, is_transient, run_batch, run_elsewhere
@@ -75,7 +75,7 @@ class Loop:
         self._database = client.get_client()
         self._shares = executors.shares_memory(executor)
         self._local: Executor | None = None  # for tasks that cannot travel
-        self._reports: deque[Outcome | str] = deque()
+        self._reports: deque[Outcome | Note | str] = deque()
         self._ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self._running: dict[Future[Any], list[str]] = {}
         self._awaited: dict[str, Future[Any]] = {}  # what each task is part of, of which nothing was heard since
@@ -203,6 +203,10 @@ class Loop:
             report = self._reports.popleft()
             if isinstance(report, str):
                 self._event(Kind.STARTED, report)
+            elif isinstance(report, Note):
+                self._order.release(report.label, report.gives_back)
+                if report.text:
+                    self._event(Kind.MESSAGE, report.label, text=report.text)
             else:
                 self._heard(report)
 

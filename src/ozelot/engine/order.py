@@ -45,6 +45,7 @@ class Order:
         self._limits = limits
         self._used: Counter[str] = Counter()
         self._needs: dict[str, dict[str, int]] = {}
+        self._held: dict[str, dict[str, int]] = {}
         self._seconds: dict[type, float] = {}
 
     def add(self, jobs: Iterable[Job], wanted_by: str | None = None) -> None:
@@ -109,15 +110,17 @@ class Order:
 
     def hold(self, label: str) -> None:
         """Take the resources that a task needs."""
-        self._used.update(self._needs.get(label, {}))
+        if needs := self._needs.get(label):
+            self._held[label] = dict(needs)
+            self._used.update(needs)
 
-    def release(self, label: str, needs: Mapping[str, int] | None = None) -> None:
+    def release(self, label: str, part: Mapping[str, int] | None = None) -> None:
         """Give back what a task holds, or a part of it."""
-        held = self._needs.get(label, {})
-        for name, number in (held if needs is None else needs).items():
-            self._used[name] -= number
-        if needs is not None:
-            self._needs[label] = {name: number - needs.get(name, 0) for name, number in held.items()}
+        held = self._held.get(label, {})
+        for name, number in (held.copy() if part is None else part).items():
+            given = min(number, held.get(name, 0))
+            self._used[name] -= given
+            held[name] = held.get(name, 0) - given
 
     def until_next(self) -> float | None:
         """Seconds until a task has another turn; None: nobody waits for one."""

@@ -19,7 +19,7 @@ from luigi.task import DynamicRequirements
 from sqlalchemy.exc import DBAPIError
 
 from ozelot import claim, client, transaction, writes
-from ozelot.engine.jobs import Batch, Became, Job, Outcome, is_plain
+from ozelot.engine.jobs import Batch, Became, Job, Note, Outcome, is_plain
 from ozelot.errors import OutputMissing, TimedOut, WorkerError
 from ozelot.etl.declared import keys_of, task_classes
 from ozelot.etl.execution import Begun, run_task
@@ -37,7 +37,10 @@ _LONGEST = 0.25  # seconds
 #: PostgreSQL's codes and MariaDB's numbers for "try again": deadlocks, serialization failures, lock waits.
 _TRANSIENT = {"40001", "40P01", 1213, 1205}
 
-Report = Callable[[Outcome | str], None]
+#: What Luigi adds to a task while it runs.
+_SAYINGS = "set_status_message", "set_tracking_url", "set_progress_percentage", "decrease_running_resources"
+
+Report = Callable[[Outcome | Note | str], None]
 
 
 def run_batch(batch: Batch, report: Report, stopped: Callable[[], bool]) -> None:
@@ -68,7 +71,7 @@ def run_batch(batch: Batch, report: Report, stopped: Callable[[], bool]) -> None
                 report(Outcome(label, Became.LEFT))
                 continue
             report(label)
-            outcome = _run_within(job, outer) if label in plain else _run_other(job)
+            outcome = _run_within(job, outer, report) if label in plain else _run_other(job, report)
             if outcome.became not in (Became.DONE, Became.COMPLETE):
                 gone.add(label)
             report(outcome)
@@ -79,14 +82,14 @@ def run_batch(batch: Batch, report: Report, stopped: Callable[[], bool]) -> None
             _Frame(connection, plain, report, stopped).run()
     for label, job in others.items():
         report(label)
-        report(_run_other(job))
+        report(_run_other(job, report))
 
 
 def _until_one_fails(report: Report, stopped: Callable[[], bool]) -> tuple[Report, Callable[[], bool]]:
     """The same, but no more are begun after a failure: whoever handed them out hears of it only later."""
     has_failed = threading.Event()
 
-    def heard(told: Outcome | str) -> None:
+    def heard(told: Outcome | Note | str) -> None:
         if isinstance(told, Outcome) and told.became is Became.FAILED:
             has_failed.set()
         report(told)
@@ -97,7 +100,7 @@ def _until_one_fails(report: Report, stopped: Callable[[], bool]) -> tuple[Repor
 def run_elsewhere(batch: Batch) -> list[Outcome]:
     """Run jobs in a process that shares nothing with the one that handed them out."""
     batch.connect()
-    told: list[Outcome | str] = []
+    told: list[Outcome | Note | str] = []
     run_batch(batch, told.append, lambda: False)
     return [outcome for outcome in told if isinstance(outcome, Outcome)]
 
@@ -178,7 +181,7 @@ class _Frame:
             begun = self.begun.pop(job.label)
             begun.required = {self.runs[key] for key in job.required if key in self.runs}
             self.report(job.label)
-            outcome = _attempt(job, lambda job=job, begun=begun: run_task(job.task, begun))  # type: ignore[misc]
+            outcome = _attempt(job, self.report, lambda job=job, begun=begun: run_task(job.task, begun))  # type: ignore[misc]
             outcome.rows = begun.rows
             if outcome.became is Became.DONE and begun.finished and begun.run_id is not None:
                 self.runs[begun.key] = begun.run_id
@@ -194,7 +197,7 @@ def over(until: float) -> bool:
     return time.perf_counter() > until
 
 
-def _run_within(job: Job, outer: transaction.OpenTransaction) -> Outcome:
+def _run_within(job: Job, outer: transaction.OpenTransaction, report: Report) -> Outcome:
     """Run an ORM task as a part of the caller's own transaction."""
     target = ORMTarget.from_task(job.task)
     with writes.unwatched(outer):
@@ -202,15 +205,15 @@ def _run_within(job: Job, outer: transaction.OpenTransaction) -> Outcome:
         if there and not job.task.only_bundles:  # type: ignore[attr-defined]
             return Outcome(job.label, Became.COMPLETE)
         begun = Begun(outer.connection, target.keys[0], [] if there else [target])
-        outcome = _attempt(job, lambda: run_task(job.task, begun))
+        outcome = _attempt(job, report, lambda: run_task(job.task, begun))
     outcome.rows = begun.rows
     return outcome
 
 
-def _run_other(job: Job) -> Outcome:
+def _run_other(job: Job, report: Report) -> Outcome:
     """Run a task that is complete by something else than a marker."""
     task = job.task
-    outcome = _attempt(job, task.run)
+    outcome = _attempt(job, report, task.run)
     is_orm = type(task) in task_classes
     if outcome.became is Became.DONE and not is_orm and _has_to_be_complete(task) and not task.complete():
         return failed(job.label, OutputMissing(why_not_there(task)), outcome.seconds)
@@ -222,9 +225,29 @@ def _has_to_be_complete(task: luigi.Task) -> bool:
     return type(task).complete is not luigi.Task.complete or bool(luigi.task.flatten(task.output()))
 
 
-def _attempt(job: Job, act: Callable[[], Any]) -> Outcome:
-    """Run a task with what Luigi promises around it: events, ``on_success()`` and ``on_failure()``."""
+class _Says:
+    """What Luigi lets a task call while it runs; where a copy travels to another process, nobody hears it."""
+
+    def __init__(self, hear: Callable[[Any], object]) -> None:
+        self._hear = hear
+
+    def __call__(self, what: Any) -> None:
+        self._hear(what)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Says, (str,)
+
+
+def _attempt(job: Job, report: Report, act: Callable[[], Any]) -> Outcome:
+    """Run a task with what Luigi promises around it: events, hooks, and what it may say."""
     task = job.task
+    says = _Says(lambda text: report(Note(job.label, str(text))))
+    vars(task).update(
+        set_status_message=says,
+        set_tracking_url=says,
+        set_progress_percentage=_Says(lambda percent: report(Note(job.label, f"{percent} %"))),
+        decrease_running_resources=_Says(lambda part: report(Note(job.label, gives_back=dict(part)))),
+    )
     begin = time.perf_counter()
     task.trigger_event(luigi.Event.START, task)
     try:
@@ -246,6 +269,8 @@ def _attempt(job: Job, act: Callable[[], Any]) -> Outcome:
             task.on_failure(exc)
         task.trigger_event(luigi.Event.FAILURE, task, exc)
         return failed(job.label, exc, seconds)
+    finally:
+        vars(task).update(dict.fromkeys(_SAYINGS))
 
 
 def _finish(task: luigi.Task, result: Any) -> Iterable[luigi.Task] | None:
