@@ -35,7 +35,7 @@ class Drawing:
     """
 
     requires: dict[str, list[str]] = field(default_factory=dict)
-    acts: dict[str, Callable[[Step], Any]] = field(default_factory=dict)
+    acts: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
     began: list[str] = field(default_factory=list)
 
     def clear(self) -> None:
@@ -72,7 +72,7 @@ class LateStep(tasks.ORMTask):
 
     def run(self) -> Any:
         drawn.began.append(self.name)
-        yield from drawn.acts[self.name](self)  # type: ignore[arg-type]
+        yield from drawn.acts[self.name](self)
         self.session.add(EStep(name=self.name))
 
 

@@ -170,7 +170,7 @@ def test_a_late_requirement_that_cannot_be_looked_at_fails_the_one_that_asked(he
 
 
 def test_complete_that_raises_after_the_run_fails_the_task(here: Client) -> None:
-    result = ozelot.run([CompleteOnlyRaisesLater(), Step(name="other")])
+    result = ozelot.run([CompleteOnlyRaisesLater(), Step(name="other")])  # type: ignore[no-untyped-call]
     assert "raised in complete" in failed_with(result, "CompleteOnlyRaisesLater {}")
     assert "in complete" in result.failed["CompleteOnlyRaisesLater {}"].traceback
     assert rows(here) == ["other"]

@@ -91,7 +91,9 @@ def test_all_other_connections_break_at_once(server: Client) -> None:
         mine = own_number(step)
         with sa.create_engine(server.url, poolclass=sa.NullPool).connect() as connection:
             if server.engine.dialect.name == "postgresql":
-                query = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                query = (
+                    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
             else:
                 query = "SELECT id FROM information_schema.processlist WHERE db = database() AND id <> connection_id()"
             numbers = [number for number in connection.scalars(sa.text(query)) if number != mine]
