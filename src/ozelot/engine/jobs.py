@@ -90,6 +90,11 @@ def is_plain(task: luigi.Task) -> bool:
     return type(task) in task_classes and judged_by_marker(task)
 
 
+def is_external(task: luigi.Task) -> bool:
+    """Whether somebody else has to see to it: there is nothing to run."""
+    return task.run is None or task.run is NotImplemented
+
+
 @dataclass(frozen=True)
 class Batch:
     """Jobs for one worker, in an order in which they can run one after another.

@@ -19,7 +19,7 @@ from luigi.task import DynamicRequirements
 from sqlalchemy.exc import DBAPIError
 
 from ozelot import claim, client, transaction, writes
-from ozelot.engine.jobs import Batch, Became, Job, Note, Outcome, is_plain
+from ozelot.engine.jobs import Batch, Became, Job, Note, Outcome, is_external, is_plain
 from ozelot.errors import OutputMissing, TimedOut, WorkerError
 from ozelot.etl.declared import keys_of, task_classes
 from ozelot.etl.execution import Begun, run_task
@@ -213,11 +213,14 @@ def _run_within(job: Job, outer: transaction.OpenTransaction, report: Report) ->
 def _run_other(job: Job, report: Report) -> Outcome:
     """Run a task that is complete by something else than a marker."""
     task = job.task
-    outcome = _attempt(job, report, task.run)
-    is_orm = type(task) in task_classes
-    if outcome.became is Became.DONE and not is_orm and _has_to_be_complete(task) and not task.complete():
-        return failed(job.label, OutputMissing(why_not_there(task)), outcome.seconds)
-    return outcome
+    if is_external(task):
+        return failed(job.label, OutputMissing(why_not_there(task)), 0.0)
+    return _attempt(job, report, task.run, _require_output)
+
+
+def _require_output(task: luigi.Task) -> None:
+    if type(task) not in task_classes and _has_to_be_complete(task) and not task.complete():
+        raise OutputMissing(why_not_there(task))
 
 
 def _has_to_be_complete(task: luigi.Task) -> bool:
@@ -238,7 +241,9 @@ class _Says:
         return _Says, (str,)
 
 
-def _attempt(job: Job, report: Report, act: Callable[[], Any]) -> Outcome:
+def _attempt(
+    job: Job, report: Report, act: Callable[[], Any], check: Callable[[luigi.Task], None] = lambda task: None
+) -> Outcome:
     """Run a task with what Luigi promises around it: events, hooks, and what it may say."""
     task = job.task
     says = _Says(lambda text: report(Note(job.label, str(text))))
@@ -254,6 +259,7 @@ def _attempt(job: Job, report: Report, act: Callable[[], Any]) -> Outcome:
         if (waits_for := _finish(task, act())) is not None:
             jobs = [Job(requirement, [], []) for requirement in waits_for]
             return Outcome(job.label, Became.WAITS, time.perf_counter() - begin, wanted=jobs)
+        check(task)
         seconds = time.perf_counter() - begin
         task.trigger_event(luigi.Event.PROCESSING_TIME, task, seconds)
         task.on_success()
