@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import pickle
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
@@ -93,6 +94,28 @@ def is_plain(task: luigi.Task) -> bool:
 def is_external(task: luigi.Task) -> bool:
     """Whether somebody else has to see to it: there is nothing to run."""
     return task.run is None or task.run is NotImplemented
+
+
+def announce(graph: Graph, roots: Iterable[str], labels: Iterable[str]) -> None:
+    """Tell the handlers of Luigi's events what a graph was found to hold, as far as it is to be run.
+
+    Args:
+        graph: the graph.
+        roots: the labels that were asked for.
+        labels: the labels of tasks that are to be run.
+    """
+    new = set(labels)
+    seen = dict.fromkeys(roots)
+    for label in new:
+        for other in graph.requires[label]:
+            seen[other] = None
+            graph.tasks[label].trigger_event(luigi.Event.DEPENDENCY_DISCOVERED, graph.tasks[label], graph.tasks[other])
+    for label in seen:
+        task = graph.tasks[label]
+        if label not in new:
+            task.trigger_event(luigi.Event.DEPENDENCY_PRESENT, task)
+        elif is_external(task):
+            task.trigger_event(luigi.Event.DEPENDENCY_MISSING, task)
 
 
 @dataclass(frozen=True)

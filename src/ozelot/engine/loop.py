@@ -19,7 +19,7 @@ import luigi
 
 from ozelot import client
 from ozelot.engine import executors
-from ozelot.engine.jobs import Batch, Became, Job, Note, Outcome, job_of
+from ozelot.engine.jobs import Batch, Became, Job, Note, Outcome, announce, job_of
 from ozelot.engine.order import Order, limits_of_luigi
 from ozelot.engine.told import Event, Failure, Kind, Progress, Ran, RunResult
 from ozelot.engine.worker import failed, is_transient, run_batch, run_elsewhere
@@ -83,7 +83,9 @@ class Loop:
         self._tries: Counter[tuple[str, Became]] = Counter()
         self._graph = walk(roots)
         self._done = complete(self._graph)
-        labels = to_run(self._graph, {task_label(root) for root in roots}, self._done)
+        wanted = [task_label(root) for root in roots]
+        labels = to_run(self._graph, set(wanted), self._done)
+        announce(self._graph, wanted, labels)
         most = _MOST if self._database.engine.dialect.name == "sqlite" else _MOST_ON_SERVERS
         self._workers = workers
         self._order = Order(workers, most, limits_of_luigi())
@@ -278,6 +280,7 @@ class Loop:
         except Exception as exc:  # noqa: BLE001 - whatever requires() raises
             self._heard(failed(label, exc, 0.0, Became.LOST if is_transient(exc) else Became.FAILED))
             return
+        announce(found, map(task_label, wanted), labels)
         self._graph.tasks.update({name: found.tasks[name] for name in added})
         self._graph.requires.update({name: found.requires[name] for name in added})
         self._graph.requires[label] = [*self._graph.requires[label], *map(task_label, wanted)]
