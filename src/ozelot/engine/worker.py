@@ -271,9 +271,9 @@ def _attempt(
         seconds = time.perf_counter() - begin
         if is_transient(exc):
             return failed(job.label, exc, seconds, Became.LOST)
+        task.trigger_event(luigi.Event.FAILURE, task, exc)
         with suppress(Exception):  # what counts is the first error
             task.on_failure(exc)
-        task.trigger_event(luigi.Event.FAILURE, task, exc)
         return failed(job.label, exc, seconds)
     finally:
         vars(task).update(dict.fromkeys(_SAYINGS))
