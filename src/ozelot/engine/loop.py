@@ -82,15 +82,15 @@ class Loop:
         self._deadlines: dict[Future[Any], tuple[float, float]] = {}
         self._tries: Counter[tuple[str, Became]] = Counter()
         self._graph = walk(roots)
-        self._done = complete(self._graph)
+        done = complete(self._graph)
         wanted = [task_label(root) for root in roots]
-        labels = to_run(self._graph, set(wanted), self._done)
+        labels = to_run(self._graph, set(wanted), done)
         announce(self._graph, wanted, labels)
         most = _MOST if self._database.engine.dialect.name == "sqlite" else _MOST_ON_SERVERS
         self._workers = workers
         self._order = Order(workers, most, limits_of_luigi())
         self._open = set(labels)
-        self.result.complete = [label for label in self._graph.tasks if label not in self._open]
+        self.result.complete = [label for label in self._graph.tasks if label in done and label not in self._open]
         self._add(self._graph, labels)
 
     def run(self) -> RunResult:
