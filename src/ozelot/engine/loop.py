@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import graphlib
 import logging
 import queue
 import random
@@ -20,7 +19,7 @@ import luigi
 from ozelot import client
 from ozelot.engine import executors
 from ozelot.engine.jobs import Batch, Became, Job, Note, Outcome, announce, job_of
-from ozelot.engine.order import Order, limits_of_luigi
+from ozelot.engine.order import Order, cause, circle_in, limits_of_luigi
 from ozelot.engine.told import Event, Failure, Kind, Progress, Ran, RunResult
 from ozelot.engine.worker import failed, is_transient, run_batch, run_elsewhere
 from ozelot.errors import GraphError, OutputMissing, TimedOut, WorkerError
@@ -105,7 +104,7 @@ class Loop:
                     self._local.shutdown(wait=False)
         for label in self._order.jobs:
             if label in self._open and label not in self.result.failed:
-                self.result.not_reached[label] = self._because(label)
+                self.result.not_reached[label] = cause(label, self._graph.requires, self._open, self.result.failed)
         self.result.seconds = time.monotonic() - begin
         return self.result
 
@@ -318,27 +317,10 @@ class Loop:
     def _refuse_circle(self) -> bool:
         """Nothing runs, and nothing is ready: requirements that turned up late may wait for each other."""
         waiting = self._open.difference(self.result.failed)
-        requires = {label: waiting.intersection(self._graph.requires[label]) for label in waiting}
-        try:
-            graphlib.TopologicalSorter(requires).prepare()
-        except graphlib.CycleError as exc:
-            circle = exc.args[1][::-1]
-            self._give_up(failed(circle[0], GraphError(f"Requirements run in a circle: {' -> '.join(circle)}"), 0.0))
-            return True
-        return False
-
-    def _because(self, label: str) -> str:
-        """The task that failed, because of which one was not reached."""
-        seen = {label}
-        path = [label]
-        while path:
-            for other in self._graph.requires.get(path.pop(), ()):
-                if other in self.result.failed:
-                    return other
-                if other in self._open and other not in seen:
-                    seen.add(other)
-                    path.append(other)
-        return ""
+        if not (circle := circle_in({label: waiting.intersection(self._graph.requires[label]) for label in waiting})):
+            return False
+        self._give_up(failed(circle[0], GraphError(f"Requirements run in a circle: {' -> '.join(circle)}"), 0.0))
+        return True
 
     def _event(self, kind: Kind, label: str = "", **more: Any) -> None:
         total = len(self.result.complete) + len(self._order.jobs)

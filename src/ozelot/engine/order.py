@@ -7,11 +7,12 @@ cost of handing them out, and nobody waits long behind one that takes its time.
 
 from __future__ import annotations
 
+import graphlib
 import heapq
 import math
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 
 import luigi
 
@@ -200,6 +201,30 @@ class Order:
 
     def _limit(self, name: str) -> int:
         return self._limits.get(name, 1)
+
+
+def cause(label: str, requires: Mapping[str, Iterable[str]], unfinished: Container[str], failed: Container[str]) -> str:
+    """The task that failed, because of which one was not reached; the empty text where there is none."""
+    seen = {label}
+    path = [label]
+    while path:
+        for other in requires.get(path.pop(), ()):
+            if other in failed:
+                return other
+            if other in unfinished and other not in seen:
+                seen.add(other)
+                path.append(other)
+    return ""
+
+
+def circle_in(requires: Mapping[str, Iterable[str]]) -> list[str]:
+    """Labels of which each requires the next, and the last is the first; empty where there are none."""
+    try:
+        graphlib.TopologicalSorter(requires).prepare()
+    except graphlib.CycleError as exc:
+        found: list[str] = exc.args[1]
+        return found[::-1]
+    return []
 
 
 def limits_of_luigi() -> dict[str, int]:
