@@ -67,7 +67,7 @@ def test_followers_of_a_task_that_another_runner_is_at_wait_for_it(everywhere: C
     assert len(rows(everywhere)) == 12
 
 
-def test_a_slow_first_task_of_a_class_holds_up_nobody_else(everywhere: Client) -> None:
+def test_a_slow_first_task_of_a_class_holds_up_nobody_else(here: Client) -> None:
     others_ran = threading.Event()
     drawn.acts["wide 0"] = lambda step: wait_for(others_ran)
     left = {label(f"wide {number}") for number in range(1, 10)}

@@ -93,7 +93,7 @@ def test_the_others_go_on_and_the_result_says_why(everywhere: Client) -> None:
     assert set(result.ran) == {label("good"), label("beside")}
 
 
-def test_a_run_after_a_failure_does_what_is_left(everywhere: Client) -> None:
+def test_a_run_after_a_failure_does_what_is_left(here: Client) -> None:
     drawn.acts["5"] = fail
     first = ozelot.run(chain(9))
     del drawn.acts["5"]
@@ -176,7 +176,7 @@ def test_complete_that_raises_after_the_run_fails_the_task(here: Client) -> None
     assert rows(here) == ["other"]
 
 
-def test_the_last_error_of_sql_is_told_in_one_line(everywhere: Client) -> None:
+def test_the_last_error_of_sql_is_told_in_one_line(here: Client) -> None:
     drawn.acts["bad"] = lambda step: step.session.execute(sa.text("SELECT 1 FROM nowhere"))
     result = ozelot.run(Step(name="bad"))
     reason = failed_with(result, label("bad"))

@@ -22,7 +22,7 @@ def told_by(root: Step | LateStep | list[Step], **how: int) -> list[Event]:
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-def test_each_task_starts_before_it_ends_and_totals_count_up_to_all(everywhere: Client, workers: int) -> None:
+def test_each_task_starts_before_it_ends_and_totals_count_up_to_all(here: Client, workers: int) -> None:
     drawn.requires["end"] = [f"n {number}" for number in range(30)]
     told = told_by(Step(name="end"), workers=workers)
     assert (told[0].kind, told[0].total, told[0].complete) == ("planned", 31, 0)

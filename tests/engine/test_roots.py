@@ -37,11 +37,11 @@ def diamond() -> Step:
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-def test_several_roots_and_one_of_them_twice(everywhere: Client, workers: int) -> None:
+def test_several_roots_and_one_of_them_twice(here: Client, workers: int) -> None:
     drawn.requires |= {"x": ["shared"], "y": ["shared"]}
     result = ozelot.run([Step(name="x"), Step(name="y"), Step(name="x"), Step(name="shared")], workers=workers)
     assert result.ok
-    assert sorted(drawn.began) == rows(everywhere) == ["shared", "x", "y"]
+    assert sorted(drawn.began) == rows(here) == ["shared", "x", "y"]
     assert sorted(result.ran) == [label("shared"), label("x"), label("y")]
 
 
@@ -58,10 +58,10 @@ def test_roots_may_come_from_a_generator(here: Client) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-def test_a_diamond(everywhere: Client, workers: int) -> None:
+def test_a_diamond(here: Client, workers: int) -> None:
     assert ozelot.run(diamond(), workers=workers).ok
     assert drawn.began[0] == "bottom" and drawn.began[-1] == "top"
-    assert rows(everywhere) == ["bottom", "left", "right", "top"]
+    assert rows(here) == ["bottom", "left", "right", "top"]
 
 
 def test_one_failed_side_of_a_diamond(here: Client) -> None:
@@ -82,13 +82,13 @@ def test_a_task_that_many_require_fails_once_for_all_of_them(here: Client) -> No
 
 
 def test_a_long_chain(here: Client) -> None:
-    assert ozelot.run(chain(1500)).ok
-    assert len(rows(here)) == 1500
+    assert ozelot.run(chain(600)).ok
+    assert len(rows(here)) == 600
 
 
 def test_a_circle_is_drawn_before_anything_runs(here: Client) -> None:
     drawn.requires |= {"a": ["b"], "b": ["c"], "c": ["a"], "d": ["a", "other"]}
-    with pytest.raises(GraphError, match="circle.*'a'.*'b'.*'c'.*'a'"):
+    with pytest.raises(GraphError, match=r"circle.*'a'.*'b'.*'c'.*'a'"):
         ozelot.run([Step(name="other"), Step(name="d")])
     assert drawn.began == []
 

@@ -70,12 +70,12 @@ def test_a_failure_undoes_its_own_rows_and_stops_its_followers(everywhere: Clien
     assert all(int(name) < 8 for name in drawn.began if name != "other")
 
 
-def test_late_requirements_turn_up_inside_too(everywhere: Client) -> None:
+def test_late_requirements_turn_up_inside_too(here: Client) -> None:
     drawn.acts["late"] = asks(Step(name="a"), [Step(name="b"), LateStep(name="other")])
     drawn.acts["other"] = asks(Step(name="c"))
-    with everywhere.transaction():
+    with here.transaction():
         assert ozelot.run(LateStep(name="late")).ok
-    assert rows(everywhere) == ["a", "b", "c", "late", "other"]
+    assert rows(here) == ["a", "b", "c", "late", "other"]
 
 
 def test_a_failing_task_may_be_retried_inside(here: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,10 +93,10 @@ def test_more_workers_are_refused_in_words(here: Client, how: dict[str, Any]) ->
         ozelot.run(Step(name="a"), **how)
 
 
-def test_what_was_written_before_in_the_transaction_is_seen(everywhere: Client) -> None:
+def test_what_was_written_before_in_the_transaction_is_seen(here: Client) -> None:
     seen: list[int] = []
     drawn.acts["a"] = lambda step: seen.append(step.session.query(EStep).count())
-    with everywhere.transaction():
+    with here.transaction():
         ozelot.run(Step(name="before"))
         ozelot.run(Step(name="a"))
     assert seen == [1]

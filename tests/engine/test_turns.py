@@ -191,17 +191,21 @@ def test_others_run_while_a_task_waits_to_be_tried_again(here: Client, monkeypat
     assert drawn.began == [*"abcdef", "a"]
 
 
-SETTINGS = "[resources]\ndisk=3\n\n[Limited]\nhow_many=3\n"
+SETTINGS = "[resources]\ndisk=3\n\n[Limited]\nname=from cfg\n\n[disks]\nhow_many=3\n"
 PIPELINE = """
 import luigi
 from ozelot.etl.tasks import ORMTask
 
-class Limited(ORMTask):
-    creates = ()
+class disks(luigi.Config):
     how_many = luigi.IntParameter()
 
-    def process_resources(self):
-        return {"disk": self.how_many}
+class Limited(ORMTask):
+    creates = ()
+    name = luigi.Parameter()
+
+    @property
+    def resources(self):
+        return {"disk": disks().how_many}
 
     def run(self):
         self.set_status_message("half way")
@@ -216,5 +220,6 @@ def test_resources_and_parameters_come_from_luigi_cfg(tmp_path: Path, there: int
     assert process(tmp_path, *options, "db", "init").code == 0
     called = process(tmp_path, *options, "run")
     assert called.code == code, called
-    assert "how_many': '3'" in called.out + called.err
-    assert ("resource 'disk'" in called.out + called.err) is bool(code)
+    told = called.out + called.err
+    assert "{'name': 'from cfg'}" in told
+    assert ("it needs 3 of the resource 'disk', of which there is 2" in told) is bool(code)
