@@ -19,7 +19,7 @@ import luigi
 from ozelot import client
 from ozelot.engine import executors
 from ozelot.engine.jobs import Batch, Became, Job, Note, Outcome, announce, job_of
-from ozelot.engine.order import Order, cause, circle_in, limits_of_luigi
+from ozelot.engine.order import Order, causes, circle_in, limits_of_luigi
 from ozelot.engine.told import Event, Failure, Kind, Progress, Ran, RunResult
 from ozelot.engine.worker import failed, is_transient, run_batch, run_elsewhere
 from ozelot.errors import GraphError, OutputMissing, TimedOut, WorkerError
@@ -102,9 +102,10 @@ class Loop:
             finally:
                 if self._local is not None:
                     self._local.shutdown(wait=False)
+        because = causes({label: self._graph.requires[label] for label in self._open}, self.result.failed)
         for label in self._order.jobs:
             if label in self._open and label not in self.result.failed:
-                self.result.not_reached[label] = cause(label, self._graph.requires, self._open, self.result.failed)
+                self.result.not_reached[label] = because.get(label, "")
         self.result.seconds = time.monotonic() - begin
         return self.result
 

@@ -11,8 +11,8 @@ import graphlib
 import heapq
 import math
 import time
-from collections import Counter, deque
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping
 
 import luigi
 
@@ -203,18 +203,21 @@ class Order:
         return self._limits.get(name, 1)
 
 
-def cause(label: str, requires: Mapping[str, Iterable[str]], unfinished: Container[str], failed: Container[str]) -> str:
-    """The task that failed, because of which one was not reached; the empty text where there is none."""
-    seen = {label}
-    path = [label]
-    while path:
-        for other in requires.get(path.pop(), ()):
-            if other in failed:
-                return other
-            if other in unfinished and other not in seen:
-                seen.add(other)
-                path.append(other)
-    return ""
+def causes(requires: Mapping[str, Iterable[str]], failed: Iterable[str]) -> dict[str, str]:
+    """What each task that stands on one that failed was not reached because of: the label of a nearest such one."""
+    dependents: defaultdict[str, list[str]] = defaultdict(list)
+    for label, others in requires.items():
+        for other in others:
+            dependents[other].append(label)
+    found = {label: label for label in failed}
+    new = deque(found)
+    while new:
+        label = new.popleft()
+        for other in dependents.get(label, ()):
+            if other not in found:
+                found[other] = found[label]
+                new.append(other)
+    return found
 
 
 def circle_in(requires: Mapping[str, Iterable[str]]) -> list[str]:
