@@ -96,8 +96,9 @@ class Order:
         del self._open[label]
         self._out.discard(label)
         for other in self._dependents.pop(label, ()):
-            self._open[other].discard(label)
-            self._offer(other)
+            if other in self._open:  # another runner may have done it before we knew that it could
+                self._open[other].discard(label)
+                self._offer(other)
 
     def _offer(self, label: str) -> None:
         if not self._open[label] and label not in self._out:
@@ -185,7 +186,8 @@ class Order:
         while new:
             for other in self._dependents.get(new.popleft(), ()):
                 known = self._seconds.get(type(self.jobs[other].task))
-                waits = self._open[other]
+                if (waits := self._open.get(other)) is None:
+                    continue
                 if known is None or known > budget or len(waits) > len(together) or len(together) >= self._most:
                     continue
                 if other in together or other in self.alone or other in self._out or self._differs(batch[0], other):
