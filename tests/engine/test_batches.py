@@ -8,6 +8,7 @@ import ozelot
 from ozelot import claim
 from ozelot.client import Client
 from ozelot.etl.declared import keys_of
+from ozelot.etl.targets import ORMTarget
 from ozelot.etl.tasks import ORMWrapperTask
 from tests.engine.steps import Step, chain, drawn, fail, label, rows, wait_for
 
@@ -65,6 +66,27 @@ def test_followers_of_a_task_that_another_runner_is_at_wait_for_it(everywhere: C
     runner.join(30)
     assert results[0].ok, results[0].failed
     assert len(rows(everywhere)) == 12
+
+
+def test_another_runner_completes_what_waits_here_for_a_task_that_it_had(everywhere: Client) -> None:
+    """A claim was looked for when the other runner had it, and the next one when it was done with both."""
+
+    def complete_the_third(step: Step) -> None:
+        thread = threading.Thread(target=ORMTarget.from_task(Step(name="2")).create)
+        thread.start()
+        thread.join(30)
+
+    drawn.acts["0"] = complete_the_third
+    key = keys_of(Step(name="1"))[0]
+    with everywhere.engine.connect() as connection:
+        assert claim.take(connection, [key])
+        connection.commit()
+        result = ozelot.run(
+            chain(5), progress=lambda event: claim.give_back(connection, [key]) if event.kind == "waiting" else None
+        )
+    assert result.ok, result.failed
+    assert result.elsewhere == [label("2")]
+    assert rows(everywhere) == ["0", "1", "3", "4"]
 
 
 def test_a_slow_first_task_of_a_class_holds_up_nobody_else(here: Client) -> None:
