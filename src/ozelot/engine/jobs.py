@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import pickle
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
@@ -102,6 +102,33 @@ def is_plain(task: luigi.Task) -> bool:
     return type(task) in task_classes and judged_by_marker(task)
 
 
+def is_external(task: luigi.Task) -> bool:
+    """Whether somebody else has to see to it: there is nothing to run."""
+    return task.run is None or task.run is NotImplemented
+
+
+def announce(graph: Graph, roots: Iterable[str], labels: Iterable[str]) -> None:
+    """Tell the handlers of Luigi's events what a graph was found to hold, as far as it is to be run.
+
+    Args:
+        graph: the graph.
+        roots: the labels that were asked for.
+        labels: the labels of tasks that are to be run.
+    """
+    new = set(labels)
+    seen = dict.fromkeys(roots)
+    for label in new:
+        for other in graph.requires[label]:
+            seen[other] = None
+            graph.tasks[label].trigger_event(luigi.Event.DEPENDENCY_DISCOVERED, graph.tasks[label], graph.tasks[other])
+    for label in seen:
+        task = graph.tasks[label]
+        if label not in new:
+            task.trigger_event(luigi.Event.DEPENDENCY_PRESENT, task)
+        elif is_external(task):
+            task.trigger_event(luigi.Event.DEPENDENCY_MISSING, task)
+
+
 @dataclass(frozen=True)
 class Batch:
     """Jobs for one worker, in an order in which they can run one after another.
@@ -109,16 +136,33 @@ class Batch:
     Attributes:
         jobs: the jobs.
         url: the database; never shown, as it may hold a password.
+        keep_going: whether those behind one that failed are still begun.
     """
 
     jobs: list[Job]
     url: sa.URL = field(repr=False)
+    keep_going: bool = True
 
     def connect(self) -> None:
         """Make the database that of this process."""
         current = client.current_client()
         if current is None or current.url != self.url:
             client.set_client(client.Client(connection_string=self.url))
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a task says while it runs.
+
+    Attributes:
+        label: of the task.
+        text: a message.
+        gives_back: how much of each resource it needs no more.
+    """
+
+    label: str
+    text: str = ""
+    gives_back: dict[str, int] = field(default_factory=dict)
 
 
 class Became(Enum):

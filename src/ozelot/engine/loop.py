@@ -18,11 +18,11 @@ import luigi
 
 from ozelot import client
 from ozelot.engine import executors
-from ozelot.engine.jobs import Batch, Became, Job, Outcome, job_of
-from ozelot.engine.order import Order, limits_of_luigi
+from ozelot.engine.jobs import Batch, Became, Job, Note, Outcome, announce, job_of
+from ozelot.engine.order import Order, causes, circle_in, limits_of_luigi
 from ozelot.engine.told import Event, Failure, Kind, Progress, Ran, RunResult
-from ozelot.engine.worker import failed, run_batch, run_elsewhere
-from ozelot.errors import GraphError, TimedOut, WorkerError
+from ozelot.engine.worker import failed, is_transient, run_batch, run_elsewhere
+from ozelot.errors import GraphError, OutputMissing, TimedOut, WorkerError
 from ozelot.etl.completion import complete, to_run
 from ozelot.etl.graph import Graph, walk
 from ozelot.etl.identity import task_label
@@ -74,19 +74,22 @@ class Loop:
         self._database = client.get_client()
         self._shares = executors.shares_memory(executor)
         self._local: Executor | None = None  # for tasks that cannot travel
-        self._reports: deque[Outcome | str] = deque()
+        self._reports: deque[Outcome | Note | str] = deque()
         self._ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self._running: dict[Future[Any], list[str]] = {}
+        self._awaited: dict[str, Future[Any]] = {}  # what each task is part of, of which nothing was heard since
         self._deadlines: dict[Future[Any], tuple[float, float]] = {}
         self._tries: Counter[tuple[str, Became]] = Counter()
         self._graph = walk(roots)
         done = complete(self._graph)
-        labels = to_run(self._graph, {task_label(root) for root in roots}, done)
+        wanted = [task_label(root) for root in roots]
+        labels = to_run(self._graph, set(wanted), done)
+        announce(self._graph, wanted, labels)
         most = _MOST if self._database.engine.dialect.name == "sqlite" else _MOST_ON_SERVERS
         self._workers = workers
         self._order = Order(workers, most, limits_of_luigi())
         self._open = set(labels)
-        self.result.complete = [label for label in self._graph.tasks if label not in self._open]
+        self.result.complete = [label for label in self._graph.tasks if label in done and label not in self._open]
         self._add(self._graph, labels, done)
 
     def run(self) -> RunResult:
@@ -100,9 +103,10 @@ class Loop:
                 self.stopping.set()
                 if self._local is not None:
                     self._local.shutdown(wait=False)
+        because = causes({label: self._graph.requires[label] for label in self._open}, self.result.failed)
         for label in self._order.jobs:
             if label in self._open and label not in self.result.failed:
-                self.result.not_reached[label] = self._because(label)
+                self.result.not_reached[label] = because.get(label, "")
         self.result.seconds = time.monotonic() - begin
         return self.result
 
@@ -112,9 +116,8 @@ class Loop:
             self._hand_out()
             if not self._running and (self.stopping.is_set() or self._order.until_next() is None):
                 self._hear()
-                if self.stopping.is_set() or not self._order.has_ready():
+                if self.stopping.is_set() or not (self._refuse_wanting() or self._refuse_circle()):
                     return
-                self._refuse_wanting()
                 continue
             wait = min(_LOOK, self._order.until_next() or _LOOK)
             try:
@@ -137,11 +140,12 @@ class Loop:
             labels = self._order.next_batch()
             if not labels:
                 return
-            batch = Batch([self._order.jobs[label] for label in labels], self._database.url)
+            batch = Batch([self._order.jobs[label] for label in labels], self._database.url, self.keep_going)
             for label in labels:
                 self._order.hold(label)
             future = self._submit(batch, labels)
             self._running[future] = labels
+            self._awaited.update(dict.fromkeys(labels, future))
             if (seconds := self._seconds_allowed(labels)) is not None:
                 self._deadlines[future] = time.monotonic() + seconds, seconds
             future.add_done_callback(self._ended.put)
@@ -175,11 +179,12 @@ class Loop:
         elif error is not None:
             if not isinstance(error, Exception):
                 raise error
-            lost = executors.died(error)
-            told = WorkerError(f"its worker died ({type(error).__name__}: {error})") if lost else error
+            died = executors.died(error)
+            told = WorkerError(f"its worker died ({type(error).__name__}: {error})") if died else error
+            became = Became.LOST if died or is_transient(error) else Became.FAILED
             for label in labels:
-                if label in self._open and label not in self.result.failed:
-                    self._heard(failed(label, told, 0.0, Became.LOST if lost else Became.FAILED))
+                if self._awaited.get(label) is future:
+                    self._heard(failed(label, told, 0.0, became))
         for label in labels:
             self._order.release(label)
 
@@ -201,11 +206,16 @@ class Loop:
             report = self._reports.popleft()
             if isinstance(report, str):
                 self._event(Kind.STARTED, report)
+            elif isinstance(report, Note):
+                self._order.release(report.label, report.gives_back)
+                if report.text:
+                    self._event(Kind.MESSAGE, report.label, text=report.text)
             else:
                 self._heard(report)
 
     def _heard(self, outcome: Outcome) -> None:
         label = outcome.label
+        self._awaited.pop(label, None)
         if outcome.became is Became.DONE:
             self._order.took(label, outcome.seconds)
             self.result.ran[label] = Ran(outcome.seconds, outcome.rows)
@@ -246,7 +256,10 @@ class Loop:
         number = self._try(outcome.label, Became.FAILED)
         if number < (task.retry_count or 1) and not self.stopping.is_set():
             self._retry(outcome, number, first=getattr(task, "retry_seconds", 1.0))
-            return
+        else:
+            self._give_up(outcome)
+
+    def _give_up(self, outcome: Outcome) -> None:
         failure = Failure(outcome.reason, outcome.traceback, outcome.exception, outcome.seconds)
         self.result.failed[outcome.label] = failure
         self._event(Kind.FAILED, outcome.label, seconds=outcome.seconds, text=outcome.reason)
@@ -263,17 +276,21 @@ class Loop:
             done = complete(new) | {name for name in found.tasks if name in self._order.jobs and name not in self._open}
             labels = to_run(found, {task_label(task) for task in wanted}, done)
             added = [name for name in labels if name not in self._order.jobs]
+            if not labels and (missing := next((task for task in wanted if not task.complete()), None)) is not None:
+                raise OutputMissing(f"it asked for {task_label(missing)}, which is not complete although it ran")
         except Exception as exc:  # noqa: BLE001 - whatever requires() raises
-            self._failed(failed(label, exc, 0.0))
+            self._heard(failed(label, exc, 0.0, Became.LOST if is_transient(exc) else Became.FAILED))
             return
+        announce(found, map(task_label, wanted), labels)
         self._graph.tasks.update({name: found.tasks[name] for name in added})
         self._graph.requires.update({name: found.requires[name] for name in added})
+        self._graph.requires[label] = [*self._graph.requires[label], *map(task_label, wanted)]
         self._open.update(added)
-        self._add(found, added, done)
+        self._add(found, added, done, wanted_by=label)
         self._event(Kind.PAUSED, label)
         self._order.wait_for(label, labels)
 
-    def _add(self, graph: Graph, labels: list[str], done: set[str]) -> None:
+    def _add(self, graph: Graph, labels: list[str], done: set[str], wanted_by: str | None = None) -> None:
         jobs: list[Job] = []
         for label in labels:
             jobs.append(job_of(graph, label, done))
@@ -284,7 +301,7 @@ class Loop:
                 self._order.alone.add(label)
                 if not isinstance(self.executor, executors.Processes):
                     self._say_once("No time limit is kept: a thread cannot be stopped. Use processes (--processes)")
-        self._order.add(jobs)
+        self._order.add(jobs, wanted_by)
 
     def _say_once(self, text: str) -> None:
         if not self._tries[text, Became.LEFT]:
@@ -292,23 +309,20 @@ class Loop:
             log.warning("%s", text)
             self._event(Kind.MESSAGE, text=text)
 
-    def _refuse_wanting(self) -> None:
+    def _refuse_wanting(self) -> bool:
         """Nothing runs, and what is ready may not: it never will."""
+        ready = self._order.has_ready()
         for label, why in self._order.wanting():
-            self._failed(failed(label, WorkerError(why), 0.0))
+            self._give_up(failed(label, WorkerError(why), 0.0))
+        return ready
 
-    def _because(self, label: str) -> str:
-        """The task that failed, because of which one was not reached."""
-        seen = {label}
-        path = [label]
-        while path:
-            for other in self._graph.requires.get(path.pop(), ()):
-                if other in self.result.failed:
-                    return other
-                if other in self._open and other not in seen:
-                    seen.add(other)
-                    path.append(other)
-        return ""
+    def _refuse_circle(self) -> bool:
+        """Nothing runs, and nothing is ready: requirements that turned up late may wait for each other."""
+        waiting = self._open.difference(self.result.failed)
+        if not (circle := circle_in({label: waiting.intersection(self._graph.requires[label]) for label in waiting})):
+            return False
+        self._give_up(failed(circle[0], GraphError(f"Requirements run in a circle: {' -> '.join(circle)}"), 0.0))
+        return True
 
     def _event(self, kind: Kind, label: str = "", **more: Any) -> None:
         total = len(self.result.complete) + len(self._order.jobs)

@@ -7,10 +7,11 @@ cost of handing them out, and nobody waits long behind one that takes its time.
 
 from __future__ import annotations
 
+import graphlib
 import heapq
 import math
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 
 import luigi
@@ -35,26 +36,36 @@ class Order:
         self.alone: set[str] = set()  # labels of tasks that share no batch
         self.here: set[str] = set()  # labels of tasks that have to run in this process
         self._open: dict[str, set[str]] = {}  # what each task that is not complete waits for
-        self._out: set[str] = set()  # labels of tasks that a worker has
+        self._out: set[str] = set()  # labels of tasks that a worker has, or whose next turn is later
         self._dependents: dict[str, list[str]] = {}
-        self._ready: list[tuple[int, int, str]] = []
+        self._ready: list[tuple[float, int, str]] = []
         self._later: list[tuple[float, int, str]] = []
-        self._places: dict[str, tuple[int, int]] = {}
+        self._places: dict[str, tuple[float, int]] = {}
         self._workers = workers
         self._most = most
         self._limits = limits
         self._used: Counter[str] = Counter()
         self._needs: dict[str, dict[str, int]] = {}
+        self._held: dict[str, dict[str, int]] = {}
         self._seconds: dict[type, float] = {}
 
-    def add(self, jobs: Iterable[Job]) -> None:
-        """Add tasks, requirements first; of what they require, what is no task of the run is complete."""
+    def add(self, jobs: Iterable[Job], wanted_by: str | None = None) -> None:
+        """Add tasks, requirements first; of what they require, what is no task of the run is complete.
+
+        As in Luigi, what is required is at least as urgent as what requires it.
+        """
         added = list(jobs)
+        least = -math.inf if wanted_by is None else -self._places[wanted_by][0]
+        urgency: dict[str, float] = {}
+        for job in reversed(added):
+            own = urgency[job.label] = max(job.task.priority, urgency.get(job.label, least))
+            for other in job.requires:
+                urgency[other] = max(own, urgency.get(other, own))
         for job in added:
             self.jobs[job.label] = job
         for job in added:
             task = job.task
-            self._places[job.label] = -int(task.priority), len(self._places)
+            self._places[job.label] = -urgency[job.label], len(self._places)
             if needs := {str(name): int(number) for name, number in task.process_resources().items()}:
                 self._needs[job.label] = needs
             if needs or not is_plain(task):
@@ -74,10 +85,10 @@ class Order:
 
     def again(self, label: str, seconds: float = 0.0) -> None:
         """Let a task that was handed out have another turn, at once or later."""
-        self._out.discard(label)
         if seconds:
             heapq.heappush(self._later, (time.monotonic() + seconds, self._places[label][1], label))
         else:
+            self._out.discard(label)
             self._offer(label)
 
     def done(self, label: str) -> None:
@@ -85,7 +96,7 @@ class Order:
         del self._open[label]
         self._out.discard(label)
         for other in self._dependents.pop(label, ()):
-            if other in self._open:  # else another runner did it meanwhile
+            if other in self._open:  # another runner may have done it before we knew that it could
                 self._open[other].discard(label)
                 self._offer(other)
 
@@ -101,15 +112,17 @@ class Order:
 
     def hold(self, label: str) -> None:
         """Take the resources that a task needs."""
-        self._used.update(self._needs.get(label, {}))
+        if needs := self._needs.get(label):
+            self._held[label] = dict(needs)
+            self._used.update(needs)
 
-    def release(self, label: str, needs: Mapping[str, int] | None = None) -> None:
+    def release(self, label: str, part: Mapping[str, int] | None = None) -> None:
         """Give back what a task holds, or a part of it."""
-        held = self._needs.get(label, {})
-        for name, number in (held if needs is None else needs).items():
-            self._used[name] -= number
-        if needs is not None:
-            self._needs[label] = {name: number - needs.get(name, 0) for name, number in held.items()}
+        held = self._held.get(label, {})
+        for name, number in (held.copy() if part is None else part).items():
+            given = min(number, held.get(name, 0))
+            self._used[name] -= given
+            held[name] = held.get(name, 0) - given
 
     def until_next(self) -> float | None:
         """Seconds until a task has another turn; None: nobody waits for one."""
@@ -178,7 +191,7 @@ class Order:
                     continue
                 if waits is None or len(waits) > len(together):
                     continue
-                if other in together or other in self.alone or self._differs(batch[0], other):
+                if other in together or other in self.alone or other in self._out or self._differs(batch[0], other):
                     continue
                 if waits <= together.keys():
                     together[other] = None
@@ -191,6 +204,33 @@ class Order:
 
     def _limit(self, name: str) -> int:
         return self._limits.get(name, 1)
+
+
+def causes(requires: Mapping[str, Iterable[str]], failed: Iterable[str]) -> dict[str, str]:
+    """What each task that stands on one that failed was not reached because of: the label of a nearest such one."""
+    dependents: defaultdict[str, list[str]] = defaultdict(list)
+    for label, others in requires.items():
+        for other in others:
+            dependents[other].append(label)
+    found = {label: label for label in failed}
+    new = deque(found)
+    while new:
+        label = new.popleft()
+        for other in dependents.get(label, ()):
+            if other not in found:
+                found[other] = found[label]
+                new.append(other)
+    return found
+
+
+def circle_in(requires: Mapping[str, Iterable[str]]) -> list[str]:
+    """Labels of which each requires the next, and the last is the first; empty where there are none."""
+    try:
+        graphlib.TopologicalSorter(requires).prepare()
+    except graphlib.CycleError as exc:
+        found: list[str] = exc.args[1]
+        return found[::-1]
+    return []
 
 
 def limits_of_luigi() -> dict[str, int]:

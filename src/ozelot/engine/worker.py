@@ -6,6 +6,7 @@ What can be done for many at once is: taking their claims, looking for their mar
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterable
@@ -18,7 +19,7 @@ from luigi.task import DynamicRequirements
 from sqlalchemy.exc import DBAPIError
 
 from ozelot import claim, client, transaction, writes
-from ozelot.engine.jobs import Batch, Became, Job, Outcome, is_plain
+from ozelot.engine.jobs import Batch, Became, Job, Note, Outcome, is_external, is_plain
 from ozelot.errors import OutputMissing, TimedOut, WorkerError
 from ozelot.etl.declared import keys_of, task_classes
 from ozelot.etl.execution import Begun, run_task
@@ -37,7 +38,10 @@ _LONGEST = 0.5  # seconds
 #: PostgreSQL's codes and MariaDB's numbers for "try again": deadlocks, serialization failures, lock waits.
 _TRANSIENT = {"40001", "40P01", 1213, 1205}
 
-Report = Callable[[Outcome | str], None]
+#: What Luigi adds to a task while it runs.
+_SAYINGS = "set_status_message", "set_tracking_url", "set_progress_percentage", "decrease_running_resources"
+
+Report = Callable[[Outcome | Note | str], None]
 
 
 def run_batch(batch: Batch, report: Report, stopped: Callable[[], bool]) -> None:
@@ -48,6 +52,8 @@ def run_batch(batch: Batch, report: Report, stopped: Callable[[], bool]) -> None
         report: is handed the label of each task that starts, and the outcome of each job.
         stopped: whether to begin no more.
     """
+    if not batch.keep_going:
+        report, stopped = _until_one_fails(report, stopped)
     jobs = {job.label: job for job in batch.jobs}
     plain: dict[str, Job] = {}
     others: dict[str, Job] = {}
@@ -59,9 +65,17 @@ def run_batch(batch: Batch, report: Report, stopped: Callable[[], bool]) -> None
             del jobs[label]
     engine = client.get_client().engine
     if (outer := transaction.current(engine)) is not None:  # all of it is one transaction of the caller's
+        gone: set[str] = set()
         for label, job in jobs.items():
+            if stopped() or not gone.isdisjoint(job.requires):
+                gone.add(label)
+                report(Outcome(label, Became.LEFT))
+                continue
             report(label)
-            report(_run_within(job, outer) if label in plain else _run_other(job))
+            outcome = _run_within(job, outer, report) if label in plain else _run_other(job, report)
+            if outcome.became not in (Became.DONE, Became.COMPLETE):
+                gone.add(label)
+            report(outcome)
         return
     if plain:
         marker.prepare(engine)
@@ -69,13 +83,25 @@ def run_batch(batch: Batch, report: Report, stopped: Callable[[], bool]) -> None
             _Frame(connection, plain, report, stopped).run()
     for label, job in others.items():
         report(label)
-        report(_run_other(job))
+        report(_run_other(job, report))
+
+
+def _until_one_fails(report: Report, stopped: Callable[[], bool]) -> tuple[Report, Callable[[], bool]]:
+    """The same, but no more are begun after a failure: whoever handed them out hears of it only later."""
+    has_failed = threading.Event()
+
+    def heard(told: Outcome | Note | str) -> None:
+        if isinstance(told, Outcome) and told.became is Became.FAILED:
+            has_failed.set()
+        report(told)
+
+    return heard, lambda: has_failed.is_set() or stopped()
 
 
 def run_elsewhere(batch: Batch) -> list[Outcome]:
     """Run jobs in a process that shares nothing with the one that handed them out."""
     batch.connect()
-    told: list[Outcome | str] = []
+    told: list[Outcome | Note | str] = []
     run_batch(batch, told.append, lambda: False)
     return [outcome for outcome in told if isinstance(outcome, Outcome)]
 
@@ -103,6 +129,7 @@ class _Frame:
             self._begin(due)
             self._run(due)
         finally:
+            connection.rollback()  # nothing on success; a broken connection takes no statement before that
             with suppress(DBAPIError):  # the connection may be what broke
                 if unused := [begun.run_id for begun in self.begun.values() if begun.run_id is not None]:
                     run.forget(connection, unused)
@@ -119,9 +146,9 @@ class _Frame:
                 due.append(job)
             else:
                 self.report(Outcome(job.label, Became.COMPLETE))
-        for label in self.jobs:
-            if self.keys[label] not in held:
-                self.report(Outcome(label, Became.BUSY))
+        self.busy = [label for label in self.jobs if self.keys[label] not in held]
+        for label in self.busy:
+            self.report(Outcome(label, Became.BUSY))
         self.there = there
         return due
 
@@ -143,7 +170,7 @@ class _Frame:
 
     def _run(self, due: list[Job]) -> None:
         until = time.perf_counter() + _LONGEST
-        gone: set[str] = set()  # what did not become complete, and what requires it
+        gone = set(self.busy)  # what did not become complete, and what requires it
         for job in due:
             # What is not complete is required by those behind it; a broken connection has lost all claims.
             lost = self.connection.connection.driver_connection is not self.backend
@@ -154,7 +181,7 @@ class _Frame:
             begun = self.begun.pop(job.label)
             begun.required = {self.runs[key] for key in job.required if key in self.runs}
             self.report(job.label)
-            outcome = _attempt(job, lambda job=job, begun=begun: run_task(job.task, begun))  # type: ignore[misc]
+            outcome = _attempt(job, self.report, lambda job=job, begun=begun: run_task(job.task, begun))  # type: ignore[misc]
             outcome.rows = begun.rows
             if outcome.became is Became.DONE and begun.finished and begun.run_id is not None:
                 self.runs[begun.key] = begun.run_id
@@ -170,7 +197,7 @@ def over(until: float) -> bool:
     return time.perf_counter() > until
 
 
-def _run_within(job: Job, outer: transaction.OpenTransaction) -> Outcome:
+def _run_within(job: Job, outer: transaction.OpenTransaction, report: Report) -> Outcome:
     """Run an ORM task as a part of the caller's own transaction."""
     target = ORMTarget.from_task(job.task)
     with writes.unwatched(outer):
@@ -178,19 +205,24 @@ def _run_within(job: Job, outer: transaction.OpenTransaction) -> Outcome:
         if there and not job.again:
             return Outcome(job.label, Became.COMPLETE)
         begun = Begun(outer.connection, target.keys[0], [] if there else [target])
-        outcome = _attempt(job, lambda: run_task(job.task, begun))
+        outcome = _attempt(job, report, lambda: run_task(job.task, begun))
     outcome.rows = begun.rows
     return outcome
 
 
-def _run_other(job: Job) -> Outcome:
+def _run_other(job: Job, report: Report) -> Outcome:
     """Run a task that is complete by something else than a marker."""
     task = job.task
-    outcome = _attempt(job, task.run)
-    is_orm = type(task) in task_classes
-    if outcome.became is Became.DONE and not is_orm and _has_to_be_complete(task) and not task.complete():
-        return failed(job.label, OutputMissing(why_not_there(task)), outcome.seconds)
-    return outcome
+    if is_external(task):
+        if task.complete():  # by now
+            return Outcome(job.label, Became.COMPLETE)
+        return failed(job.label, OutputMissing(why_not_there(task)), 0.0)
+    return _attempt(job, report, task.run, _require_output)
+
+
+def _require_output(task: luigi.Task) -> None:
+    if type(task) not in task_classes and _has_to_be_complete(task) and not task.complete():
+        raise OutputMissing(why_not_there(task))
 
 
 def _has_to_be_complete(task: luigi.Task) -> bool:
@@ -198,28 +230,55 @@ def _has_to_be_complete(task: luigi.Task) -> bool:
     return type(task).complete is not luigi.Task.complete or bool(luigi.task.flatten(task.output()))
 
 
-def _attempt(job: Job, act: Callable[[], Any]) -> Outcome:
-    """Run a task with what Luigi promises around it: events, ``on_success()`` and ``on_failure()``."""
+class _Says:
+    """What Luigi lets a task call while it runs; where a copy travels to another process, nobody hears it."""
+
+    def __init__(self, hear: Callable[[Any], object]) -> None:
+        self._hear = hear
+
+    def __call__(self, what: Any) -> None:
+        self._hear(what)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Says, (str,)
+
+
+def _attempt(
+    job: Job, report: Report, act: Callable[[], Any], check: Callable[[luigi.Task], None] = lambda task: None
+) -> Outcome:
+    """Run a task with what Luigi promises around it: events, hooks, and what it may say."""
     task = job.task
+    says = _Says(lambda text: report(Note(job.label, str(text))))
+    vars(task).update(
+        set_status_message=says,
+        set_tracking_url=says,
+        set_progress_percentage=_Says(lambda percent: report(Note(job.label, f"{percent} %"))),
+        decrease_running_resources=_Says(lambda part: report(Note(job.label, gives_back=dict(part)))),
+    )
     begin = time.perf_counter()
     task.trigger_event(luigi.Event.START, task)
     try:
         if (waits_for := _finish(task, act())) is not None:
             jobs = [Job(requirement, [], []) for requirement in waits_for]
             return Outcome(job.label, Became.WAITS, time.perf_counter() - begin, wanted=jobs)
+        check(task)
         seconds = time.perf_counter() - begin
         task.trigger_event(luigi.Event.PROCESSING_TIME, task, seconds)
         task.on_success()
         task.trigger_event(luigi.Event.SUCCESS, task)
         return Outcome(job.label, Became.DONE, seconds)
-    except Exception as exc:  # noqa: BLE001 - the task's own; BaseException ends the worker
+    except KeyboardInterrupt:  # ends the run
+        raise
+    except BaseException as exc:  # noqa: BLE001 - the task's own; under Luigi, too, sys.exit() fails the task
         seconds = time.perf_counter() - begin
-        if _is_transient(exc):
+        if is_transient(exc):
             return failed(job.label, exc, seconds, Became.LOST)
+        task.trigger_event(luigi.Event.FAILURE, task, exc)
         with suppress(Exception):  # what counts is the first error
             task.on_failure(exc)
-        task.trigger_event(luigi.Event.FAILURE, task, exc)
         return failed(job.label, exc, seconds)
+    finally:
+        vars(task).update(dict.fromkeys(_SAYINGS))
 
 
 def _finish(task: luigi.Task, result: Any) -> Iterable[luigi.Task] | None:
@@ -253,8 +312,9 @@ def failed(label: str, exc: BaseException, seconds: float, became: Became = Beca
     return Outcome(label, became, seconds, reason=reason, traceback=told, exception=exc)
 
 
-def _is_transient(exc: BaseException) -> bool:
+def is_transient(exc: BaseException) -> bool:
+    """Whether an error says that a connection broke, or that another transaction was in the way."""
     if not isinstance(exc, DBAPIError):
-        return False
+        return exc.__cause__ is not None and is_transient(exc.__cause__)
     code: Any = getattr(exc.orig, "sqlstate", None) or next(iter(getattr(exc.orig, "args", ())), None)
     return exc.connection_invalidated or code in _TRANSIENT
