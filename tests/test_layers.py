@@ -57,6 +57,7 @@ LAYERS = [
     "ozelot.engine.order",
     "ozelot.engine.worker",
     "ozelot.engine.executors",
+    "ozelot.engine.interruption",
     "ozelot.engine.loop",
     "ozelot.engine.start",
     "ozelot.engine.again",

@@ -5,19 +5,17 @@ from __future__ import annotations
 import logging
 import queue
 import random
-import signal
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, cast
 
 import luigi
 
 from ozelot import client
 from ozelot.engine import executors
+from ozelot.engine.interruption import Interruption
 from ozelot.engine.jobs import Batch, Became, Job, Note, Outcome, announce, job_of
 from ozelot.engine.order import Order, causes, circle_in, limits_of_luigi
 from ozelot.engine.told import Event, Failure, Kind, Progress, Ran, RunResult
@@ -69,7 +67,8 @@ class Loop:
         self.timeout = timeout
         self.result = RunResult()
         self.stopping = threading.Event()
-        self.interrupted = self._told_of_it = False
+        self.interruption = Interruption(self.stopping.set)
+        self._told_of_it = False
         self._tell = progress or (lambda event: None)
         self._database = client.get_client()
         self._shares = executors.shares_memory(executor)
@@ -80,8 +79,9 @@ class Loop:
         self._awaited: dict[str, Future[Any]] = {}  # what each task is part of, of which nothing was heard since
         self._deadlines: dict[Future[Any], tuple[float, float]] = {}
         self._tries: Counter[tuple[str, Became]] = Counter()
-        self._graph = walk(roots)
-        done = complete(self._graph)
+        broken: dict[str, Exception] = {}
+        self._graph = walk(roots, broken)
+        done = complete(self._graph, broken)
         wanted = [task_label(root) for root in roots]
         labels = to_run(self._graph, set(wanted), done)
         announce(self._graph, wanted, labels)
@@ -91,13 +91,18 @@ class Loop:
         self._open = set(labels)
         self.result.complete = [label for label in self._graph.tasks if label in done and label not in self._open]
         self._add(self._graph, labels, done)
+        self._broken = {label: exc for label, exc in broken.items() if label in self._open}
 
     def run(self) -> RunResult:
         """Run all that is not complete."""
         begin = time.monotonic()
         self._event(Kind.PLANNED)
-        with self._interruptible():
+        with self.interruption:
             try:
+                for label, exc in self._broken.items():
+                    self._order.hold_back(label)
+                    self._graph.tasks[label].trigger_event(luigi.Event.BROKEN_TASK, self._graph.tasks[label], exc)
+                    self._give_up(failed(label, exc, 0.0))
                 self._hand_out_all()
             finally:
                 self.stopping.set()
@@ -128,7 +133,7 @@ class Loop:
                 pass
             self._hear()
             self._end_late()
-            if self.interrupted and not self._told_of_it:
+            if self.interruption.came and not self._told_of_it:
                 self._told_of_it = True
                 self._event(Kind.STOPPING)
             if time.monotonic() - ticked > _TICK:
@@ -327,22 +332,3 @@ class Loop:
     def _event(self, kind: Kind, label: str = "", **more: Any) -> None:
         total = len(self.result.complete) + len(self._order.jobs)
         self._tell(Event(kind, label, total=total, complete=total - len(self._open), **more))
-
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """The first Ctrl-C stops handing out, the second one ends at once."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def interrupt(_number: int, _frame: object) -> None:
-            if self.interrupted:
-                raise KeyboardInterrupt
-            self.interrupted = True
-            self.stopping.set()
-
-        before = signal.signal(signal.SIGINT, interrupt)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, cast(Callable[..., Any], before))

@@ -73,6 +73,12 @@ class Order:
             self._open[job.label] = set()
             self.wait_for(job.label, job.requires)
 
+    def hold_back(self, label: str) -> None:
+        """Never hand out a task."""
+        self._out.add(label)
+        self._ready = [entry for entry in self._ready if entry[-1] != label]
+        heapq.heapify(self._ready)
+
     def wait_for(self, label: str, others: Iterable[str]) -> None:
         """Let a task wait for those that are to be run; where there is none, it is ready."""
         self._out.discard(label)

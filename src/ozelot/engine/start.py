@@ -57,6 +57,6 @@ def run(
     finally:
         if is_ours:
             chosen.shutdown(wait=wait, cancel_futures=True)
-    if loop.interrupted:
+    if loop.interruption.came:
         raise Interrupted(result)
     return result

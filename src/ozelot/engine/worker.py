@@ -41,6 +41,9 @@ _TRANSIENT = {"40001", "40P01", 1213, 1205}
 #: What Luigi adds to a task while it runs.
 _SAYINGS = "set_status_message", "set_tracking_url", "set_progress_percentage", "decrease_running_resources"
 
+#: What Python says to a task that wants to hear of signals in a thread.
+_MAIN_THREAD = "ValueError: signal only works in main thread"
+
 Report = Callable[[Outcome | Note | str], None]
 
 
@@ -306,6 +309,8 @@ def failed(label: str, exc: BaseException, seconds: float, became: Became = Beca
     url = client.get_client().engine.url
     lines = without_password(url, str(exc.orig if isinstance(exc, DBAPIError) else exc)).strip().splitlines()
     reason = f"{type(exc).__name__}: {lines[0]}" if lines else type(exc).__name__
+    if isinstance(exc, ValueError) and reason.startswith(_MAIN_THREAD):  # as a task that starts a program
+        reason += ". Use processes, where each task has a main thread: ozelot run --processes"
     if isinstance(exc, OutputMissing | TimedOut | WorkerError):  # of the run, not of the task's code
         return Outcome(label, became, seconds, reason=str(exc), exception=exc)
     told = without_password(url, "".join(traceback.format_exception(exc)))

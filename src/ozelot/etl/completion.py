@@ -24,17 +24,28 @@ from ozelot.orm.base import Base, table_of, tables_referring_to
 log = logging.getLogger(__name__)
 
 
-def complete(graph: Graph) -> set[str]:
+def complete(graph: Graph, broken: dict[str, Exception] | None = None) -> set[str]:
     """The labels of tasks whose own marker (or target) exists, whatever they require.
 
     The markers of all ORM tasks are read by one query; ``complete()`` is called where a class overrides it.
+
+    Args:
+        graph: the graph.
+        broken: where it is given, an error of ``complete()`` is put there by label, and the others are looked at.
     """
     keys: dict[str, tuple[str, str]] = {}
     found = set()
     for label, task in graph.tasks.items():
         if judged_by_marker(task):
             keys[label] = ORMTarget.from_task(task).keys
-        elif task.complete():
+            continue
+        try:
+            is_complete = task.complete()
+        except Exception as exc:
+            if broken is None:
+                raise
+            broken[label], is_complete = exc, False
+        if is_complete:
             found.add(label)
     if keys:
         with client.get_client().engine.connect() as connection:

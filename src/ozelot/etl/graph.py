@@ -52,8 +52,12 @@ class Graph:
         return found
 
 
-def walk(roots: luigi.Task | Iterable[luigi.Task]) -> Graph:
+def walk(roots: luigi.Task | Iterable[luigi.Task], broken: dict[str, Exception] | None = None) -> Graph:
     """The graph of a task, or of several; calls each task's ``requires()`` once.
+
+    Args:
+        roots: the tasks.
+        broken: where it is given, an error of ``requires()`` is put there by label, and the walk goes on.
 
     Raises:
         GraphError: requirements run in a circle.
@@ -72,7 +76,12 @@ def walk(roots: luigi.Task | Iterable[luigi.Task]) -> Graph:
     path: dict[str, Iterator[luigi.Task]] = {}  # the tasks under way, and which requirements are still to visit
 
     def enter(task: luigi.Task, label: str) -> None:
-        requirements = {label_of(requirement): requirement for requirement in task.deps()}
+        try:
+            requirements = {label_of(requirement): requirement for requirement in task.deps()}
+        except Exception as exc:
+            if broken is None:
+                raise
+            broken[label], requirements = exc, {}
         entered[label] = task
         graph.requires[label] = list(requirements)
         path[label] = iter(requirements.values())
