@@ -212,7 +212,7 @@ def _attempt(job: Job, act: Callable[[], Any]) -> Outcome:
         task.on_success()
         task.trigger_event(luigi.Event.SUCCESS, task)
         return Outcome(job.label, Became.DONE, seconds)
-    except Exception as exc:  # noqa: BLE001 - the task's own; BaseException ends the worker
+    except (Exception, SystemExit) as exc:  # noqa: BLE001 - the task's own; Ctrl-C ends the worker
         seconds = time.perf_counter() - begin
         if _is_transient(exc):
             return failed(job.label, exc, seconds, Became.LOST)
