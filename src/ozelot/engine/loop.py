@@ -192,8 +192,8 @@ class Loop:
     def _seconds_allowed(self, labels: list[str]) -> float | None:
         if not isinstance(self.executor, executors.Processes) or labels[0] in self._order.here:
             return None
-        allowed: float | None = self._order.jobs[labels[0]].task.worker_timeout
-        return allowed or self.timeout or None
+        own: float | None = self._order.jobs[labels[0]].task.worker_timeout  # as with Luigi, 0 means no limit
+        return (self.timeout if own is None else own) or None
 
     def _hear(self) -> None:
         while self._reports:
