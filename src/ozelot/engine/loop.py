@@ -178,6 +178,7 @@ class Loop:
             told = WorkerError(f"its worker died ({type(error).__name__}: {error})") if lost else error
             for label in labels:
                 if label in self._open and label not in self.result.failed:
+                    self._order.alone.add(label)  # so that one that ends its worker takes no other along again
                     self._heard(failed(label, told, 0.0, Became.LOST if lost else Became.FAILED))
         for label in labels:
             self._order.release(label)
