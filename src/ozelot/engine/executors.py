@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import luigi
@@ -49,7 +50,14 @@ class Processes(Executor):
     def submit(self, fn: Callable[..., _R], /, *args: Any, **kwargs: Any) -> Future[_R]:
         """Hand it to a process that has nothing to do."""
         self._gather()
-        pool = self._idle.pop() or ProcessPoolExecutor(1, mp_context=self._context, initializer=_begin)
+        pool = self._idle.pop()
+        if pool is not None:
+            with suppress(BrokenExecutor):  # it died while it had nothing to do
+                return self._hand(pool, fn, *args, **kwargs)
+            pool.shutdown(wait=False)
+        return self._hand(ProcessPoolExecutor(1, mp_context=self._context, initializer=_begin), fn, *args, **kwargs)
+
+    def _hand(self, pool: ProcessPoolExecutor, fn: Callable[..., _R], /, *args: Any, **kwargs: Any) -> Future[_R]:
         future = pool.submit(fn, *args, **kwargs)
         self._busy[future] = pool
         return future
