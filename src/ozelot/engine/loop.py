@@ -139,7 +139,11 @@ class Loop:
             batch = Batch([self._order.jobs[label] for label in labels], self._database.url)
             for label in labels:
                 self._order.hold(label)
-            future = self._submit(batch, labels)
+            try:
+                future = self._submit(batch, labels)
+            except Exception as exc:  # noqa: BLE001 - such as an executor of the user's that broke, or was shut down
+                future = Future()
+                future.set_exception(exc)
             self._running[future] = labels
             if (seconds := self._seconds_allowed(labels)) is not None:
                 self._deadlines[future] = time.monotonic() + seconds, seconds
