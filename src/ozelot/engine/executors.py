@@ -13,6 +13,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
+from multiprocessing.context import SpawnContext, SpawnProcess
+from types import ModuleType
 from typing import Any, TypeVar
 
 import luigi
@@ -34,6 +36,26 @@ class Inline(Executor):
         return future
 
 
+class _Process(SpawnProcess):
+    """A process that starts without the script of the user.
+
+    What is defined there does not travel, and a script that does not ask for its ``__name__`` would begin a run of its
+    own in each process.
+    """
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802 - where multiprocessing looks for it
+        script, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+        try:
+            return SpawnProcess._Popen(process_obj)
+        finally:
+            sys.modules["__main__"] = script
+
+
+class _Spawn(SpawnContext):
+    Process = _Process
+
+
 class Processes(Executor):
     """A number of processes, each of which can be ended by itself.
 
@@ -43,7 +65,7 @@ class Processes(Executor):
 
     def __init__(self, number: int) -> None:
         # A fresh interpreter each: a fork would copy whatever locks the threads of this one hold.
-        self._context = multiprocessing.get_context("spawn")
+        self._context = _Spawn()
         self._idle: list[ProcessPoolExecutor | None] = [None] * number
         self._busy: dict[Future[Any], ProcessPoolExecutor] = {}
 
