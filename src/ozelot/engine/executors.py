@@ -46,10 +46,12 @@ class _Process(SpawnProcess):
     @staticmethod
     def _Popen(process_obj: Any) -> Any:  # noqa: N802 - where multiprocessing looks for it
         script, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+        blocked = _block({signal.SIGINT})  # which the new process inherits, until it can say that it ignores it
         try:
             return SpawnProcess._Popen(process_obj)
         finally:
             sys.modules["__main__"] = script
+            _unblock({signal.SIGINT} - blocked)
 
 
 class _Spawn(SpawnContext):
@@ -114,7 +116,18 @@ def _processes(pool: ProcessPoolExecutor) -> list[Any]:
 def _begin() -> None:
     """What each process does first: leave Ctrl-C to the one that started it, and end when that one does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _unblock({signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _block(signals: set[signal.Signals]) -> set[Any]:
+    """Let signals wait; returns those that did before."""
+    return set(signal.pthread_sigmask(signal.SIG_BLOCK, signals)) if hasattr(signal, "pthread_sigmask") else set()
+
+
+def _unblock(signals: set[signal.Signals]) -> None:
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
 
 
 def _end_with_parent() -> None:
