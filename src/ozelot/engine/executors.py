@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
@@ -21,6 +22,7 @@ import luigi
 
 from ozelot import sqlite, transaction
 from ozelot.client import Client
+from ozelot.engine.jobs import Batch
 from ozelot.errors import ConfigError
 
 _R = TypeVar("_R")
@@ -70,6 +72,8 @@ class Processes(Executor):
         self._context = _Spawn()
         self._idle: list[ProcessPoolExecutor | None] = [None] * number
         self._busy: dict[Future[Any], ProcessPoolExecutor] = {}
+        self._starting: dict[ProcessPoolExecutor, Future[Any]] = {}
+        self._began: dict[Future[Any], float] = {}
 
     def submit(self, fn: Callable[..., _R], /, *args: Any, **kwargs: Any) -> Future[_R]:
         """Hand it to a process that has nothing to do."""
@@ -79,12 +83,22 @@ class Processes(Executor):
             with suppress(BrokenExecutor):  # it died while it had nothing to do
                 return self._hand(pool, fn, *args, **kwargs)
             pool.shutdown(wait=False)
-        return self._hand(ProcessPoolExecutor(1, mp_context=self._context, initializer=_begin), fn, *args, **kwargs)
+        pool = ProcessPoolExecutor(1, mp_context=self._context, initializer=_begin)
+        self._starting[pool] = pool.submit(_arrive, *args)
+        return self._hand(pool, fn, *args, **kwargs)
 
     def _hand(self, pool: ProcessPoolExecutor, fn: Callable[..., _R], /, *args: Any, **kwargs: Any) -> Future[_R]:
         future = pool.submit(fn, *args, **kwargs)
         self._busy[future] = pool
         return future
+
+    def seconds_at(self, future: Future[Any]) -> float:
+        """How long a process has been at it; starting the process, and what it has to import, do not count."""
+        now = time.monotonic()
+        starting = self._starting.get(self._busy[future])
+        if starting is not None and not starting.done():
+            return 0.0
+        return now - self._began.setdefault(future, now)
 
     def end(self, future: Future[Any]) -> None:
         """End the process that is at it, which breaks the future."""
@@ -103,6 +117,8 @@ class Processes(Executor):
     def _gather(self) -> None:
         for future in [future for future in self._busy if future.done()]:
             pool = self._busy.pop(future)
+            self._starting.pop(pool, None)
+            self._began.pop(future, None)
             broken = getattr(pool, "_broken", False)
             if broken:
                 pool.shutdown(wait=False)
@@ -128,6 +144,13 @@ def _block(signals: set[signal.Signals]) -> set[Any]:
 def _unblock(signals: set[signal.Signals]) -> None:
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+
+
+def _arrive(batch: Batch) -> None:
+    """Import what a batch needs; what fails is told when its turn comes."""
+    with suppress(Exception):
+        for job in batch.jobs:
+            _ = job.task
 
 
 def _end_with_parent() -> None:

@@ -77,7 +77,7 @@ class Loop:
         self._reports: deque[Outcome | str] = deque()
         self._ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self._running: dict[Future[Any], list[str]] = {}
-        self._deadlines: dict[Future[Any], tuple[float, float]] = {}
+        self._allowed: dict[Future[Any], float] = {}  # seconds; below 0: they are over
         self._tries: Counter[tuple[str, Became]] = Counter()
         self._graph = walk(roots)
         self._done = complete(self._graph)
@@ -146,7 +146,7 @@ class Loop:
                 future.set_exception(exc)
             self._running[future] = labels
             if (seconds := self._seconds_allowed(labels)) is not None:
-                self._deadlines[future] = time.monotonic() + seconds, seconds
+                self._allowed[future] = seconds
             future.add_done_callback(self._ended.put)
             if isinstance(self.executor, executors.Inline):
                 return  # it has run already
@@ -167,7 +167,7 @@ class Loop:
     def _end(self, future: Future[Any]) -> None:
         """A worker has ended its batch, or died over it."""
         labels = self._running.pop(future)
-        _, allowed = self._deadlines.pop(future, (0.0, 0.0))
+        allowed = self._allowed.pop(future, 0.0)
         error = future.exception()
         if error is None:
             self._reports.extend(future.result() or ())
@@ -189,10 +189,11 @@ class Loop:
 
     def _end_late(self) -> None:
         """End what takes longer than it may."""
-        for future, (deadline, seconds) in self._deadlines.items():
-            if time.monotonic() > deadline and seconds > 0:
-                self._deadlines[future] = deadline, -seconds
-                cast(executors.Processes, self.executor).end(future)
+        for future, seconds in self._allowed.items():
+            processes = cast(executors.Processes, self.executor)
+            if 0 < seconds < processes.seconds_at(future):
+                self._allowed[future] = -seconds
+                processes.end(future)
 
     def _seconds_allowed(self, labels: list[str]) -> float | None:
         if not isinstance(self.executor, executors.Processes) or labels[0] in self._order.here:
