@@ -185,6 +185,19 @@ class Many(tasks.ORMWrapperTask):
         return [Small(number=n) for n in range(self.number)]
 
 
+class Link(tasks.ORMTask):
+    """One of a chain."""
+
+    creates = ()
+    number: int = luigi.IntParameter()
+
+    def requires(self) -> Any:
+        return [Link(number=self.number - 1)] if self.number else []
+
+    def run(self) -> None:
+        happens(f"Link {self.number}")
+
+
 LIBRARY = [
     "LoadAuthors {}",
     "RateAuthors {}",

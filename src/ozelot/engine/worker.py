@@ -58,9 +58,17 @@ def run_batch(batch: Batch, report: Report, stopped: Callable[[], bool]) -> None
             del jobs[label]
     engine = client.get_client().engine
     if (outer := transaction.current(engine)) is not None:  # all of it is one transaction of the caller's
+        gone: set[str] = set()
         for label, job in jobs.items():
+            if stopped() or not gone.isdisjoint(job.requires):
+                gone.add(label)
+                report(Outcome(label, Became.LEFT))
+                continue
             report(label)
-            report(_run_within(job, outer) if label in plain else _run_other(job))
+            outcome = _run_within(job, outer) if label in plain else _run_other(job)
+            if outcome.became not in (Became.DONE, Became.COMPLETE):
+                gone.add(label)
+            report(outcome)
         return
     if plain:
         marker.prepare(engine)
