@@ -57,6 +57,8 @@ def run_batch(batch: Batch, report: Report, stopped: Callable[[], bool]) -> None
             report(failed(label, exc, 0.0))
             del jobs[label]
     engine = client.get_client().engine
+    if plain:
+        marker.prepare(engine)
     if (outer := transaction.current(engine)) is not None:  # all of it is one transaction of the caller's
         gone: set[str] = set()
         for label, job in jobs.items():
@@ -71,7 +73,6 @@ def run_batch(batch: Batch, report: Report, stopped: Callable[[], bool]) -> None
             report(outcome)
         return
     if plain:
-        marker.prepare(engine)
         with engine.connect() as connection:
             _Frame(connection, plain, report, stopped).run()
     for label, job in others.items():
