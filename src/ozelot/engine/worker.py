@@ -188,6 +188,8 @@ def _run_within(job: Job, outer: transaction.OpenTransaction) -> Outcome:
             return Outcome(job.label, Became.COMPLETE)
         begun = Begun(outer.connection, target.keys[0], [] if there else [target])
         outcome = _attempt(job, lambda: run_task(job.task, begun))
+    if outcome.became is Became.LOST:
+        outcome.became = Became.FAILED  # with the connection, or by a deadlock, all of the transaction is lost
     outcome.rows = begun.rows
     return outcome
 
