@@ -20,7 +20,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from ozelot.client import Client
 from ozelot.etl import tasks
 from ozelot.orm.base import Base, table_of
-from ozelot.orm.run import Run, TaskOwned
+from ozelot.orm.run import Run, TaskOwned, run_edge
 from ozelot.orm.target import ORMTargetMarker
 
 AUTHORS, BOOKS = 3, 4
@@ -48,7 +48,7 @@ MODELS: list[type[Base]] = [Author, Book, Review, Run, ORMTargetMarker]
 def create_tables(database: Client) -> None:
     """The empty tables of the library, and no others."""
     with database.engine.begin() as connection:
-        Base.metadata.create_all(connection, [table_of(model) for model in MODELS])
+        Base.metadata.create_all(connection, [*map(table_of, MODELS), run_edge])
 
 
 class Unpicklable(Exception):
