@@ -167,7 +167,12 @@ def is_distributed(executor: Executor) -> bool:
 
 def died(error: BaseException) -> bool:
     """Whether an error says that a worker is gone, not that something is wrong with what it was handed."""
-    return isinstance(error, BrokenExecutor | CancelledError) or type(error).__name__ == "KilledWorker"
+    return isinstance(error, BrokenExecutor | CancelledError) or gave_up(error)
+
+
+def gave_up(error: BaseException) -> bool:
+    """Whether an executor has tried it again by itself, as Dask does: several workers are gone."""
+    return type(error).__name__ == "KilledWorker"
 
 
 def shares_memory(executor: Executor) -> bool:

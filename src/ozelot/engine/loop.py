@@ -182,10 +182,11 @@ class Loop:
                 raise error
             lost = executors.died(error)
             told = WorkerError(f"its worker died ({type(error).__name__}: {error})") if lost else error
+            again = lost and not (len(labels) == 1 and executors.gave_up(error))
             for label in labels:
                 if label in self._open and label not in self.result.failed:
                     self._order.alone.add(label)  # so that one that ends its worker takes no other along again
-                    self._heard(failed(label, told, 0.0, Became.LOST if lost else Became.FAILED))
+                    self._heard(failed(label, told, 0.0, Became.LOST if again else Became.FAILED))
         for label in labels:
             self._order.release(label)
 
