@@ -68,11 +68,11 @@ def happens(name: str) -> None:
     with Path(f"came by {name}").open("a") as log:
         log.write(f"{os.getpid()}\n")
     what = wish(name)
-    if what == "die once":
+    if what.endswith(" once"):
         Path(f"wish {name}").unlink()
     if what.startswith("die"):
         os.kill(os.getpid(), signal.SIGKILL)
-    if what == "fail":
+    if what in ("fail", "fail once"):
         raise RuntimeError(f"no {name} today")
     if what == "exit":
         sys.exit(0)
@@ -176,6 +176,13 @@ class Small(tasks.ORMTask):
     def run(self) -> None:
         if self.number % 10 == 5:
             happens(f"Small {self.number}")
+
+
+class Stubborn(Small):
+    """Has another try, soon."""
+
+    retry_count = 2
+    retry_seconds = 0.1
 
 
 class Many(tasks.ORMWrapperTask):

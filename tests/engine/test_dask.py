@@ -15,9 +15,10 @@ import ozelot
 from ozelot.client import Client
 from ozelot.engine import Event, Kind
 from ozelot.errors import ConfigError, WorkerError
+from ozelot.etl.completion import clear_plan
 from tests.cli.calling import environment, process
 from tests.engine.contents import contents, library
-from tests.engine.library import LIBRARY, LoadBooks, LoadLibrary, create_tables
+from tests.engine.library import LIBRARY, LoadAuthors, LoadBooks, LoadLibrary, Stubborn, create_tables
 
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -78,6 +79,23 @@ def test_a_pipeline_runs_there_and_a_worker_that_dies_loses_nothing(
     died, after = Path("came by LoadBooks 1990").read_text().split()
     assert died != after and str(os.getpid()) not in (died, after)
     assert not [event for event in events if event.kind is Kind.FAILED]
+
+
+def test_what_is_tried_or_run_again_runs_again(dask: Any, server: Client, database_url: str) -> None:
+    Path("wish Small 5").write_text("fail once")
+    executor = dask.get_executor()
+    kept: list[Any] = []  # what somebody keeps, Dask need not do again, as it sees it
+
+    def keep(_event: Event) -> None:
+        kept.extend(distributed.Future(key, dask) for key in dask.futures)
+
+    assert ozelot.run(Stubborn(number=5), executor=executor, progress=keep).ok
+    assert len(Path("came by Small 5").read_text().split()) == 2
+    for _ in range(2):
+        assert ozelot.run(LoadBooks(year=1990), executor=executor, progress=keep).ok
+        clear_plan(LoadBooks(year=1990), [LoadAuthors()]).apply()
+    assert len(Path("came by LoadBooks 1990").read_text().split()) == 2
+    assert kept
 
 
 def test_the_command_runs_there(cluster: Any, dask: Any, server: Client, database_url: str) -> None:
