@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
 from ozelot import cache
@@ -55,3 +56,22 @@ def loaded(url: str) -> Counter[tuple[object, ...]]:
     text = _WHAT_IS_THERE.format(character=named)
     with engine.connect() as connection:
         return Counter(tuple(row) for row in connection.execute(sa.text(text)))
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pages") / "web_cache.db"
+    fill_cache(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def expected(pages: Path) -> Counter[tuple[object, ...]]:
+    """What one thread loads."""
+    url = f"sqlite:///{pages.parent / 'expected.db'}"
+    assert ozelot(pages.parent, pages, url, "db", "init").code == 0
+    done = ozelot(pages.parent, pages, url, "run")
+    assert done.code == 0, done.err
+    found = loaded(url)
+    assert found.total() > 500
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,11 @@ from ozelot.errors import ConfigError, WorkerError
 from ozelot.etl.completion import clear_plan
 from tests.cli.calling import environment, process
 from tests.engine.contents import contents, library
+from tests.engine.heroes import EXAMPLE, expected, fill_cache, loaded, pages, settings
+from tests.engine.heroes import ozelot as heroes
 from tests.engine.library import LIBRARY, LoadAuthors, LoadBooks, LoadLibrary, Stubborn, create_tables
+
+__all__ = ["expected", "pages"]
 
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
@@ -34,8 +39,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         patch.chdir(folder)
-        for name, value in environment().items():
-            patch.setenv(name, value)
+        fill_cache(folder / "web_cache.db")
         with distributed.LocalCluster(
             n_workers=2,
             threads_per_worker=1,
@@ -43,6 +47,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             dashboard_address=None,
             silence_logs=logging.CRITICAL,
             local_directory=str(folder),
+            env={**environment(), **settings(folder / "web_cache.db")},  # of those that replace dead ones, too
         ) as made:
             made.folder = folder
             yield made
@@ -52,6 +57,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def dask(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A client of the cluster, in the folder of its workers."""
     monkeypatch.chdir(cluster.folder)
+    monkeypatch.syspath_prepend(str(EXAMPLE))  # for a worker that replaces a dead one
     for path in [*cluster.folder.glob("wish *"), *cluster.folder.glob("came by *")]:
         path.unlink()
     with distributed.Client(cluster) as made:
@@ -98,12 +104,14 @@ def test_what_is_tried_or_run_again_runs_again(dask: Any, server: Client, databa
     assert kept
 
 
-def test_the_command_runs_there(cluster: Any, dask: Any, server: Client, database_url: str) -> None:
-    options = (*PIPELINE, "--database", database_url)
-    done = process(cluster.folder, *options, "run", "--dask", cluster.scheduler_address)
-    assert done.code == 0, done.err
-    assert "LoadLibrary is complete" in done.out and "Traceback" not in done.err
-    assert contents(database_url) == library()
+def test_the_command_runs_the_superheroes_there(
+    cluster: Any, expected: Counter[tuple[object, ...]], pages: Path, server: Client, database_url: str
+) -> None:
+    assert heroes(cluster.folder, pages, database_url, "db", "init").code == 0
+    done = heroes(cluster.folder, pages, database_url, "run", "--dask", cluster.scheduler_address)
+    assert done.code == 0, done.out + done.err
+    assert "LoadEverything is complete" in done.out and "Traceback" not in done.err
+    assert loaded(database_url) == expected
 
 
 def test_errors_there_are_told_in_words(dask: Any, server: Client, database_url: str) -> None:

@@ -10,10 +10,10 @@ import ozelot
 from ozelot import client
 from ozelot.client import Client
 from ozelot.etl.completion import clear_plan
-from tests.cli.calling import Called, at_terminal, called, process
+from tests.cli.calling import Called, called
 from tests.cli.conftest import nothing_left_behind
 from tests.engine.contents import Contents, contents, library, markers, runs
-from tests.engine.library import LIBRARY, LoadBooks, LoadLibrary, LoadReviews, RateAuthors, create_tables
+from tests.engine.library import LIBRARY, LoadLibrary, LoadReviews, create_tables
 
 __all__ = ["nothing_left_behind"]
 
@@ -93,18 +93,6 @@ def test_nothing_is_changed_where_nobody_can_be_asked(database_url: str) -> None
     assert contents(database_url) == library() and not came_by()
 
 
-@pytest.mark.parametrize("answer", ["n", "y"])
-def test_at_a_terminal_it_shows_the_plan_and_asks(database_url: str, answer: str, tmp_path: Path) -> None:
-    pytest.importorskip("pty")
-    arguments = ("--pipeline", PIPELINE, "--database", database_url, "run", "RateAuthors", "--force")
-    done = at_terminal(tmp_path, *arguments, answers=[answer])
-    assert done.out.index("author.rating") < done.out.index("Clear 2 tasks, and run? [y/N]")
-    assert done.code == (0 if answer == "y" else 1), done.out
-    assert came_by() == ({"RateAuthors"} if answer == "y" else set())
-    rating = "3" if answer == "y" else "1"
-    assert contents(database_url)["author", "author 1", rating] == 1
-
-
 def test_a_failure_leaves_what_came_before_it_loaded_and_what_stands_on_it_incomplete(database_url: str) -> None:
     Path("wish LoadBooks 1991").write_text("fail")
     force(database_url, "LoadAuthors", "--yes")
@@ -120,11 +108,3 @@ def test_a_failure_leaves_what_came_before_it_loaded_and_what_stands_on_it_incom
 def test_the_exit_code_tells_that_what_stands_on_it_failed(database_url: str, atomic: tuple[str, ...]) -> None:
     Path("wish LoadBooks 1991").write_text("fail")
     assert force(database_url, "LoadAuthors", "--yes", *atomic).code == 1
-
-
-def test_it_works_on_processes_too(database_url: str, tmp_path: Path) -> None:
-    arguments = ("run", "LoadAuthors", "--force", "--yes", "--processes", "--workers", "2")
-    done = process(tmp_path, "--pipeline", PIPELINE, "--database", database_url, *arguments)
-    assert done.code == 0, done.err
-    assert contents(database_url) == library("v2")
-    assert RateAuthors().complete() and LoadBooks(year=1992).complete()

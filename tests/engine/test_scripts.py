@@ -127,8 +127,9 @@ def ctrl_c(child: subprocess.Popen[str]) -> None:
     os.killpg(child.pid, signal.SIGINT)  # as a terminal does: to all processes
 
 
-def test_the_first_ctrl_c_lets_processes_end_their_tasks(db: Client, database_url: str, tmp_path: Path) -> None:
-    create_tables(db)
+def test_the_first_ctrl_c_lets_processes_end_their_tasks(sqlite_db: Client, tmp_path: Path) -> None:
+    create_tables(sqlite_db)
+    database_url = str(sqlite_db.url)
     child, worker = started(tmp_path, database_url)
     with child:
         ctrl_c(child)
