@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -170,7 +170,7 @@ class Loop:
         """A worker has ended its batch, or died over it."""
         labels = self._running.pop(future)
         allowed = self._allowed.pop(future, 0.0)
-        error = future.exception()
+        error = CancelledError() if future.cancelled() else future.exception()
         if error is None:
             self._reports.extend(future.result() or ())
         self._hear()
