@@ -28,6 +28,7 @@ from tests.engine.library import (
     LoadReviews,
     Many,
     Patient,
+    Small,
     create_tables,
 )
 
@@ -203,3 +204,20 @@ def test_an_executor_that_takes_no_more_tasks_lets_them_fail_in_words(sqlite_db:
     shut = run(LoadBooks(year=1990), executor=processes)
     assert "shutdown" in shut.failed["LoadAuthors {}"].reason
     assert not contents(str(sqlite_db.url))
+
+
+def test_an_executor_that_drops_what_it_took_lets_tasks_fail_in_words(sqlite_db: Client) -> None:
+    create_tables(sqlite_db)
+    Path("wish LoadAuthors").write_text("wait")
+    with ThreadPoolExecutor(1) as threads:
+
+        def drop(event: Event) -> None:
+            if event.kind is Kind.STARTED:
+                threads.shutdown(wait=False, cancel_futures=True)
+                Path("wish LoadAuthors").unlink()
+
+        result = run(LoadAuthors(), Small(number=1), Many(number=1), executor=threads, progress=drop)
+    assert result.ran.keys() == {"LoadAuthors {}"}
+    assert {failure.reason for failure in result.failed.values()} == {
+        "RuntimeError: cannot schedule new futures after shutdown"
+    }
