@@ -23,7 +23,7 @@ import luigi
 from ozelot import sqlite, transaction
 from ozelot.client import Client
 from ozelot.engine.jobs import Batch
-from ozelot.errors import ConfigError
+from ozelot.errors import ConfigError, WorkerError
 
 _R = TypeVar("_R")
 
@@ -163,6 +163,19 @@ def _end_with_parent() -> None:
 def is_distributed(executor: Executor) -> bool:
     """Whether it is Dask's, which may hand tasks to other machines."""
     return type(executor).__module__.partition(".")[0] == "distributed"
+
+
+def how_to_submit(executor: Executor) -> dict[str, Any]:
+    """What an executor is to be told with each batch.
+
+    Raises:
+        WorkerError: it is Dask's, and has lost its scheduler; what it is handed would never come back.
+    """
+    if not is_distributed(executor):
+        return {}
+    if executor._client.status in ("closing", "closed"):  # type: ignore[attr-defined]
+        raise WorkerError("Dask's client is closed: its scheduler is gone, or somebody closed it")
+    return {"pure": False}  # unasked, Dask takes a batch that comes again for one whose outcome it knows
 
 
 def died(error: BaseException) -> bool:

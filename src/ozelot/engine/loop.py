@@ -157,9 +157,7 @@ class Loop:
             return executor.submit(run_batch, batch, self._reports.append, self.stopping.is_set)
         for label in labels:
             self._reports.append(label)
-        # Unasked, Dask takes a batch that comes again for one whose outcome it knows.
-        how = {"pure": False} if executors.is_distributed(self.executor) else {}
-        return self.executor.submit(run_elsewhere, batch, **how)
+        return self.executor.submit(run_elsewhere, batch, **executors.how_to_submit(self.executor))
 
     def _local_executor(self) -> Executor:
         if self._local is None:
