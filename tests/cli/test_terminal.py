@@ -92,7 +92,7 @@ def test_ctrl_c_twice_ends_a_run_at_once_with_one_line_and_nothing_half_done(sho
     ended = at_terminal(shop, "run", "--pipeline", "tests.cli.shop:Stuck", interrupt_at=shop / "stuck")
     assert ended.code == 130
     assert "Traceback" not in ended.out
-    assert ended.out.endswith("Ended at once; what was under way is rolled back\n")
+    assert ended.out.endswith("Ended at once; the rest is rolled back\n")
     found = json.loads(process(shop, "status", "--json", "--pipeline", "tests.cli.shop:Stuck").out)
     assert [(entry["state"], entry["why"]) for entry in found] == [("incomplete", "its runner died")]
 

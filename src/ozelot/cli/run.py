@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import luigi
 
@@ -67,7 +69,8 @@ def _shown(text: str | None, shows: Display, options: Options) -> int:
     except Interrupted as exc:
         result, code = exc.result, INTERRUPTED
     except KeyboardInterrupt:  # once more: threads that are still at a task would hold up the end of the program
-        print("Ended at once; what was under way is rolled back", file=sys.stderr, flush=True)  # noqa: T201
+        rest = "what workers elsewhere are at may still come to its end" if options.dask else "the rest is rolled back"
+        print(f"Ended at once; {rest}", file=sys.stderr, flush=True)  # noqa: T201
         os._exit(INTERRUPTED)
     shows.sum_up(result)
     if options.json:
@@ -86,11 +89,11 @@ def _refuse_what_does_not_go_together(text: str | None, options: Options) -> Non
         raise UsageError("--processes are on this machine, --dask is elsewhere: choose one")
 
 
-def _plan(whole: luigi.Task, tasks: list[luigi.Task], database: Client, options: Options) -> ClearPlan | None:
-    """What --force clears first, after showing it; None where there is nothing."""
+def _plan(whole: luigi.Task, tasks: list[luigi.Task], database: Client, options: Options) -> ClearPlan:
+    """What --force clears first, after showing it."""
     plan = clear_plan([whole, *tasks], tasks)
     if not plan.steps:
-        return None
+        return plan
     if not (options.quiet and options.yes) and not options.json:
         say(f"To be cleared in {name_of(database)}, and loaded again:")
         show_steps(plan.steps, plan)
@@ -127,6 +130,7 @@ def _dask(address: str | None) -> Iterator[Executor | None]:
     except ImportError:
         raise ConfigError("--dask needs a package: pip install 'ozelot[dask]'") from None
     try:
+        _knock(address)
         cluster = DaskClient(address, timeout=10)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as exc:
         reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
@@ -135,8 +139,25 @@ def _dask(address: str | None) -> Iterator[Executor | None]:
         yield cluster.get_executor()  # type: ignore[no-untyped-call]
 
 
+def _knock(address: str) -> None:
+    """Find out quickly whether anybody listens; Dask would try for as long as it takes to start a cluster.
+
+    Raises:
+        OSError: nobody does.
+    """
+    where = urlsplit(address)
+    if where.hostname and where.port:
+        socket.create_connection((where.hostname, where.port), timeout=3).close()
+
+
 def _conclude(after: list[list[TaskStatus]], result: RunResult, database: Client, options: Options) -> ExitCode:
     pending = [found for found in after if any(entry.state != State.COMPLETE for entry in found)]
+    if options.atomic and not result.ok:
+        say("Nothing was changed: all is as it was before")
+        return ExitCode.INCOMPLETE
+    if not pending and not result.ok:
+        say("What was to be loaded again is not complete. See: ozelot status")
+        return ExitCode.INCOMPLETE
     if not pending:
         if not options.quiet:
             say(f"{shown(after[0][-1].label)} is complete" if len(after) == 1 else f"All {len(after):,} are complete")

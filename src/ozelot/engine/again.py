@@ -54,6 +54,7 @@ def run_again(
         What came of it. Where ``atomic`` and a task failed, nothing ran.
 
     Raises:
+        ConfigError: ``atomic`` with several workers, or an executor; nothing was changed.
         RowsChanged: the rows are not those of the plan any more; nothing was changed.
         ClearRefused: other rows refer to them; nothing was changed.
     """
@@ -63,10 +64,10 @@ def run_again(
     for step in reversed(plan.steps):
         if isinstance(step.task, luigi.Task) and not complete.isdisjoint(keys_of(step.task)):
             roots[step.label] = step.task
-    how: dict[str, Any] = {"progress": progress, "timeout": timeout}
+    how: dict[str, Any] = {"workers": workers, "executor": executor, "progress": progress, "timeout": timeout}
     if not atomic:
         plan.apply()
-        return run(roots.values(), workers=workers, executor=executor, keep_going=keep_going, **how)
+        return run(roots.values(), keep_going=keep_going, **how)
     return _atomically(plan, list(roots.values()), how)
 
 

@@ -10,15 +10,20 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
+from multiprocessing.context import SpawnContext, SpawnProcess
+from types import ModuleType
 from typing import Any, TypeVar
 
 import luigi
 
 from ozelot import sqlite, transaction
 from ozelot.client import Client
-from ozelot.errors import ConfigError
+from ozelot.engine.jobs import Batch
+from ozelot.errors import ConfigError, WorkerError
 
 _R = TypeVar("_R")
 
@@ -33,6 +38,28 @@ class Inline(Executor):
         return future
 
 
+class _Process(SpawnProcess):
+    """A process that starts without the script of the user.
+
+    What is defined there does not travel, and a script that does not ask for its ``__name__`` would begin a run of its
+    own in each process.
+    """
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:  # noqa: N802 - where multiprocessing looks for it
+        script, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+        blocked = _block({signal.SIGINT})  # which the new process inherits, until it can say that it ignores it
+        try:
+            return SpawnProcess._Popen(process_obj)
+        finally:
+            sys.modules["__main__"] = script
+            _unblock({signal.SIGINT} - blocked)
+
+
+class _Spawn(SpawnContext):
+    Process = _Process
+
+
 class Processes(Executor):
     """A number of processes, each of which can be ended by itself.
 
@@ -42,17 +69,36 @@ class Processes(Executor):
 
     def __init__(self, number: int) -> None:
         # A fresh interpreter each: a fork would copy whatever locks the threads of this one hold.
-        self._context = multiprocessing.get_context("spawn")
+        self._context = _Spawn()
         self._idle: list[ProcessPoolExecutor | None] = [None] * number
         self._busy: dict[Future[Any], ProcessPoolExecutor] = {}
+        self._starting: dict[ProcessPoolExecutor, Future[Any]] = {}
+        self._began: dict[Future[Any], float] = {}
 
     def submit(self, fn: Callable[..., _R], /, *args: Any, **kwargs: Any) -> Future[_R]:
         """Hand it to a process that has nothing to do."""
         self._gather()
-        pool = self._idle.pop() or ProcessPoolExecutor(1, mp_context=self._context, initializer=_begin)
+        pool = self._idle.pop()
+        if pool is not None:
+            with suppress(BrokenExecutor):  # it died while it had nothing to do
+                return self._hand(pool, fn, *args, **kwargs)
+            pool.shutdown(wait=False)
+        pool = ProcessPoolExecutor(1, mp_context=self._context, initializer=_begin)
+        self._starting[pool] = pool.submit(_arrive, *args)
+        return self._hand(pool, fn, *args, **kwargs)
+
+    def _hand(self, pool: ProcessPoolExecutor, fn: Callable[..., _R], /, *args: Any, **kwargs: Any) -> Future[_R]:
         future = pool.submit(fn, *args, **kwargs)
         self._busy[future] = pool
         return future
+
+    def seconds_at(self, future: Future[Any]) -> float:
+        """How long a process has been at it; starting the process, and what it has to import, do not count."""
+        now = time.monotonic()
+        starting = self._starting.get(self._busy[future])
+        if starting is not None and not starting.done():
+            return 0.0
+        return now - self._began.setdefault(future, now)
 
     def end(self, future: Future[Any]) -> None:
         """End the process that is at it, which breaks the future."""
@@ -71,6 +117,8 @@ class Processes(Executor):
     def _gather(self) -> None:
         for future in [future for future in self._busy if future.done()]:
             pool = self._busy.pop(future)
+            self._starting.pop(pool, None)
+            self._began.pop(future, None)
             broken = getattr(pool, "_broken", False)
             if broken:
                 pool.shutdown(wait=False)
@@ -84,7 +132,25 @@ def _processes(pool: ProcessPoolExecutor) -> list[Any]:
 def _begin() -> None:
     """What each process does first: leave Ctrl-C to the one that started it, and end when that one does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _unblock({signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _block(signals: set[signal.Signals]) -> set[Any]:
+    """Let signals wait; returns those that did before."""
+    return set(signal.pthread_sigmask(signal.SIG_BLOCK, signals)) if hasattr(signal, "pthread_sigmask") else set()
+
+
+def _unblock(signals: set[signal.Signals]) -> None:
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+
+
+def _arrive(batch: Batch) -> None:
+    """Import what a batch needs; what fails is told when its turn comes."""
+    with suppress(Exception):
+        for job in batch.jobs:
+            _ = job.task
 
 
 def _end_with_parent() -> None:
@@ -99,9 +165,27 @@ def is_distributed(executor: Executor) -> bool:
     return type(executor).__module__.partition(".")[0] == "distributed"
 
 
+def how_to_submit(executor: Executor) -> dict[str, Any]:
+    """What an executor is to be told with each batch.
+
+    Raises:
+        WorkerError: it is Dask's, and has lost its scheduler; what it is handed would never come back.
+    """
+    if not is_distributed(executor):
+        return {}
+    if executor._client.status in ("closing", "closed"):  # type: ignore[attr-defined]
+        raise WorkerError("Dask's client is closed: its scheduler is gone, or somebody closed it")
+    return {"pure": False}  # unasked, Dask takes a batch that comes again for one whose outcome it knows
+
+
 def died(error: BaseException) -> bool:
     """Whether an error says that a worker is gone, not that something is wrong with what it was handed."""
-    return isinstance(error, BrokenExecutor | CancelledError) or type(error).__name__ == "KilledWorker"
+    return isinstance(error, BrokenExecutor | CancelledError) or gave_up(error)
+
+
+def gave_up(error: BaseException) -> bool:
+    """Whether an executor has tried it again by itself, as Dask does: several workers are gone."""
+    return type(error).__name__ == "KilledWorker"
 
 
 def shares_memory(executor: Executor) -> bool:

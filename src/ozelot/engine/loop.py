@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections import Counter, deque
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from typing import Any, cast
 
 import luigi
@@ -77,7 +77,7 @@ class Loop:
         self._ended: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
         self._running: dict[Future[Any], list[str]] = {}
         self._awaited: dict[str, Future[Any]] = {}  # what each task is part of, of which nothing was heard since
-        self._deadlines: dict[Future[Any], tuple[float, float]] = {}
+        self._allowed: dict[Future[Any], float] = {}  # seconds; below 0: they are over
         self._tries: Counter[tuple[str, Became]] = Counter()
         broken: dict[str, Exception] = {}
         self._graph = walk(roots, broken)
@@ -148,11 +148,15 @@ class Loop:
             batch = Batch([self._order.jobs[label] for label in labels], self._database.url, self.keep_going)
             for label in labels:
                 self._order.hold(label)
-            future = self._submit(batch, labels)
+            try:
+                future = self._submit(batch, labels)
+            except Exception as exc:  # noqa: BLE001 - such as an executor of the user's that broke, or was shut down
+                future = Future()
+                future.set_exception(exc)
             self._running[future] = labels
             self._awaited.update(dict.fromkeys(labels, future))
             if (seconds := self._seconds_allowed(labels)) is not None:
-                self._deadlines[future] = time.monotonic() + seconds, seconds
+                self._allowed[future] = seconds
             future.add_done_callback(self._ended.put)
             if isinstance(self.executor, executors.Inline):
                 return  # it has run already
@@ -163,7 +167,7 @@ class Loop:
             return executor.submit(run_batch, batch, self._reports.append, self.stopping.is_set)
         for label in labels:
             self._reports.append(label)
-        return self.executor.submit(run_elsewhere, batch)
+        return self.executor.submit(run_elsewhere, batch, **executors.how_to_submit(self.executor))
 
     def _local_executor(self) -> Executor:
         if self._local is None:
@@ -173,8 +177,8 @@ class Loop:
     def _end(self, future: Future[Any]) -> None:
         """A worker has ended its batch, or died over it."""
         labels = self._running.pop(future)
-        _, allowed = self._deadlines.pop(future, (0.0, 0.0))
-        error = future.exception()
+        allowed = self._allowed.pop(future, 0.0)
+        error = CancelledError() if future.cancelled() else future.exception()
         if error is None:
             self._reports.extend(future.result() or ())
         self._hear()
@@ -186,25 +190,28 @@ class Loop:
                 raise error
             died = executors.died(error)
             told = WorkerError(f"its worker died ({type(error).__name__}: {error})") if died else error
-            became = Became.LOST if died or is_transient(error) else Became.FAILED
+            again = (died and not (len(labels) == 1 and executors.gave_up(error))) or is_transient(error)
             for label in labels:
                 if self._awaited.get(label) is future:
-                    self._heard(failed(label, told, 0.0, became))
+                    if died:
+                        self._order.alone.add(label)  # so that one that ends its worker takes no other along again
+                    self._heard(failed(label, told, 0.0, Became.LOST if again else Became.FAILED))
         for label in labels:
             self._order.release(label)
 
     def _end_late(self) -> None:
         """End what takes longer than it may."""
-        for future, (deadline, seconds) in self._deadlines.items():
-            if time.monotonic() > deadline and seconds > 0:
-                self._deadlines[future] = deadline, -seconds
-                cast(executors.Processes, self.executor).end(future)
+        for future, seconds in self._allowed.items():
+            processes = cast(executors.Processes, self.executor)
+            if 0 < seconds < processes.seconds_at(future):
+                self._allowed[future] = -seconds
+                processes.end(future)
 
     def _seconds_allowed(self, labels: list[str]) -> float | None:
         if not isinstance(self.executor, executors.Processes) or labels[0] in self._order.here:
             return None
-        allowed: float | None = self._order.jobs[labels[0]].task.worker_timeout
-        return allowed or self.timeout or None
+        own: float | None = self._order.jobs[labels[0]].task.worker_timeout  # as with Luigi, 0 means no limit
+        return (self.timeout if own is None else own) or None
 
     def _hear(self) -> None:
         while self._reports:

@@ -67,6 +67,8 @@ def run_batch(batch: Batch, report: Report, stopped: Callable[[], bool]) -> None
             report(failed(label, exc, 0.0))
             del jobs[label]
     engine = client.get_client().engine
+    if plain:
+        marker.prepare(engine)
     if (outer := transaction.current(engine)) is not None:  # all of it is one transaction of the caller's
         gone: set[str] = set()
         for label, job in jobs.items():
@@ -81,7 +83,6 @@ def run_batch(batch: Batch, report: Report, stopped: Callable[[], bool]) -> None
             report(outcome)
         return
     if plain:
-        marker.prepare(engine)
         with engine.connect().execution_options(**{OF_A_RUNNER: True}) as connection:
             _Frame(connection, plain, report, stopped).run()
     for label, job in others.items():
@@ -209,6 +210,8 @@ def _run_within(job: Job, outer: transaction.OpenTransaction, report: Report) ->
             return Outcome(job.label, Became.COMPLETE)
         begun = Begun(outer.connection, target.keys[0], [] if there else [target])
         outcome = _attempt(job, report, lambda: run_task(job.task, begun))
+    if outcome.became is Became.LOST:
+        outcome.became = Became.FAILED  # with the connection, or by a deadlock, all of the transaction is lost
     outcome.rows = begun.rows
     return outcome
 
@@ -307,14 +310,25 @@ def _finish(task: luigi.Task, result: Any) -> Iterable[luigi.Task] | None:
 def failed(label: str, exc: BaseException, seconds: float, became: Became = Became.FAILED) -> Outcome:
     """The outcome of a task that raised."""
     url = client.get_client().engine.url
-    lines = without_password(url, str(exc.orig if isinstance(exc, DBAPIError) else exc)).strip().splitlines()
-    reason = f"{type(exc).__name__}: {lines[0]}" if lines else type(exc).__name__
+    first = _first_of(exc)
+    lines = without_password(url, str(first.orig if isinstance(first, DBAPIError) else first)).strip().splitlines()
+    reason = f"{type(first).__name__}: {lines[0]}" if lines else type(first).__name__
     if isinstance(exc, ValueError) and reason.startswith(_MAIN_THREAD):  # as a task that starts a program
         reason += ". Use processes, where each task has a main thread: ozelot run --processes"
     if isinstance(exc, OutputMissing | TimedOut | WorkerError):  # of the run, not of the task's code
         return Outcome(label, became, seconds, reason=str(exc), exception=exc)
     told = without_password(url, "".join(traceback.format_exception(exc)))
     return Outcome(label, became, seconds, reason=reason, traceback=told, exception=exc)
+
+
+def _first_of(exc: BaseException) -> BaseException:
+    """The deadlock or the lost connection that an error came of: MariaDB tells of savepoints that went with it."""
+    earlier = exc.__context__
+    while earlier is not None:
+        if is_transient(earlier):
+            return earlier
+        earlier = earlier.__context__
+    return exc
 
 
 def is_transient(exc: BaseException) -> bool:

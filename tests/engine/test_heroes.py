@@ -1,0 +1,19 @@
+"""The superheroes example in several processes: the same database as in one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from tests.engine.heroes import expected, loaded, ozelot, pages
+
+__all__ = ["expected", "pages"]
+
+
+def test_processes_load_the_same(
+    pages: Path, expected: Counter[tuple[object, ...]], database_url: str, tmp_path: Path
+) -> None:
+    assert ozelot(tmp_path, pages, database_url, "db", "init").code == 0
+    done = ozelot(tmp_path, pages, database_url, "run", "--processes", "--workers", "2")
+    assert done.code == 0, done.err
+    assert loaded(database_url) == expected
