@@ -21,11 +21,13 @@ from ozelot.statements import reads
 
 log = logging.getLogger(__name__)
 
-#: How long one call into SQLite waits for a lock; who wants to write waits again and again, and hears Ctrl-C between.
-_PATIENCE = "PRAGMA busy_timeout = 5000"
+#: How long one call into SQLite waits for a lock: short where a Python loop goes on waiting, so that Ctrl-C works. With
+#: a log (WAL), who reads does not wait.
+_PATIENCE = "PRAGMA busy_timeout = 60000"
+_IMPATIENCE = "PRAGMA busy_timeout = 1000"
 #: Pages in the log before they are moved to the file, which waits for the disk: 32 MB, for many small commits.
 _CHECKPOINT = "PRAGMA wal_autocheckpoint = 8000"
-_WARN_EVERY = 12  # attempts of five seconds each
+_WARN_AFTER = 5  # attempts of one second each
 
 
 def file_of(url: URL) -> Path | None:
@@ -104,16 +106,17 @@ def begin(connection: sqlite3.Connection) -> None:
             if not _is_busy(exc):
                 raise
         attempts += 1
-        if attempts % _WARN_EVERY == 1:
+        if attempts % (12 * _WARN_AFTER) == _WARN_AFTER:
             log.warning(
                 "Waiting for another transaction to end: it has been writing to the database for over %d s. "
                 "Where this comes from a thread or process that run() started: it does not share the task's "
                 "transaction, so let it return its results to run() instead of writing them itself",
-                attempts * 5,
+                attempts,
             )
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
+    connection.execute(_IMPATIENCE)
     if connection.execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory", "off"):
         connection.execute("PRAGMA journal_mode = WAL")
     if isinstance(connection, Connection):

@@ -30,7 +30,7 @@ def by_one_worker(tmp_path_factory: pytest.TempPathFactory) -> dict[luigi.Task, 
     found: dict[luigi.Task, Contents] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("one"))
-        write_regions()
+        write_provinces()
         for root in ROOTS:
             database = Client(connection_string=f"sqlite:///{root.task_family}.db")
             client.set_client(database)
@@ -46,13 +46,13 @@ def by_one_worker(tmp_path_factory: pytest.TempPathFactory) -> dict[luigi.Task, 
 def database(by_one_worker: object, db: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
     """An empty database for workers that can meet: made after what it is compared with, which needs the client, too."""
     Base.create_all(db)
-    write_regions()
+    write_provinces()
     monkeypatch.setenv(MEET, str(tmp_path))
     return db
 
 
-def write_regions() -> None:
-    Path("regions.txt").write_text("north\nsouth\n")
+def write_provinces() -> None:
+    Path("provinces.txt").write_text("north\nsouth\n")
 
 
 class PatientWorkers:
@@ -96,7 +96,7 @@ def test_a_run_with_one_worker_holds_what_the_comparisons_are_about(by_one_worke
     """Comparing nothing with nothing would be no proof."""
     good, bad = (by_one_worker[root] for root in ROOTS)
     assert {what: found.total() for what, found in good.items()} == {
-        "region": 2,
+        "province": 2,
         "visit": 2 * (10 + whole.MEETING + 3),
         "markers": 1 + 10 + whole.MEETING + 3 + 4,
         "runs": 1 + 10 + whole.MEETING + 3 + 4,

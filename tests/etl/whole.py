@@ -27,19 +27,19 @@ COUNTED = [0, 1, 2, 3, 100, 101, 102]  # days, and then what is required late
 _CONNECTION = {"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT CONNECTION_ID()"}
 
 
-class Region(Base):
+class Province(Base):
     name: Mapped[str] = mapped_column(String(100))
     visits: Mapped[int | None]
 
 
 class Visit(TaskOwned, Base):
-    region_id: Mapped[int] = mapped_column(ForeignKey("region.id"))
+    province_id: Mapped[int] = mapped_column(ForeignKey("province.id"))
     number: Mapped[int]
     process: Mapped[int]
     connection: Mapped[int]
 
 
-MODELS = [Region, Visit]
+MODELS = [Province, Visit]
 
 
 def connection_of(session: Session) -> int:
@@ -48,37 +48,37 @@ def connection_of(session: Session) -> int:
     return 0 if query is None else int(session.scalar(text(query)) or 0)
 
 
-class RegionsFile(tasks.InputFileTask):
-    input_file = Path("regions.txt")
+class ProvincesFile(tasks.InputFileTask):
+    input_file = Path("provinces.txt")
 
     def load(self) -> list[str]:
         return self.input_file.read_text().split()
 
 
-class LoadRegions(tasks.ORMTask):
-    creates = [Region]
+class LoadProvinces(tasks.ORMTask):
+    creates = [Province]
 
     def requires(self) -> Any:
-        return [RegionsFile()]
+        return [ProvincesFile()]
 
     def run(self) -> None:
-        self.session.add_all(Region(name=name) for name in RegionsFile().load())
+        self.session.add_all(Province(name=name) for name in ProvincesFile().load())
 
 
 class _LoadVisits(tasks.ORMTask):
-    """Adds some visits to the first regions."""
+    """Adds some visits to the first provinces."""
 
     creates: Collection[Any] = [Visit]
     number: int = luigi.IntParameter()
 
     def requires(self) -> Any:
-        return [LoadRegions()]
+        return [LoadProvinces()]
 
     def run(self) -> None:
-        for region in self.session.scalars(select(Region).order_by(Region.name)).all():
+        for province in self.session.scalars(select(Province).order_by(Province.name)).all():
             self.session.add(
                 Visit(
-                    region_id=region.id,
+                    province_id=province.id,
                     number=self.number,
                     process=os.getpid(),
                     connection=connection_of(self.session),
@@ -108,17 +108,17 @@ class LoadLate(_LoadVisits):
 class CountVisits(tasks.ORMTask):
     """Finds out while it runs what it requires, twice."""
 
-    updates = [Region.visits]
+    updates = [Province.visits]
 
     def requires(self) -> Any:
-        return [LoadRegions(), *(LoadDay(number=number) for number in COUNTED[:4])]
+        return [LoadProvinces(), *(LoadDay(number=number) for number in COUNTED[:4])]
 
     def run(self) -> Generator[Any, Any, None]:
         yield [LoadLate(number=number) for number in COUNTED[4:6]]
         yield LoadLate(number=COUNTED[6])
-        for region in self.session.scalars(select(Region)).all():
-            own = Visit.region_id == region.id, Visit.number.in_(COUNTED)
-            region.visits = self.session.scalar(select(func.count()).select_from(Visit).where(*own))
+        for province in self.session.scalars(select(Province)).all():
+            own = Visit.province_id == province.id, Visit.number.in_(COUNTED)
+            province.visits = self.session.scalar(select(func.count()).select_from(Visit).where(*own))
 
 
 class CheckVisits(tasks.ORMTestTask):
@@ -126,7 +126,7 @@ class CheckVisits(tasks.ORMTestTask):
         return [CountVisits()]
 
     def run(self) -> None:
-        assert set(self.session.scalars(select(Region.visits))) == {len(COUNTED)}
+        assert set(self.session.scalars(select(Province.visits))) == {len(COUNTED)}
 
 
 class Days(tasks.ORMWrapperTask):
@@ -147,11 +147,11 @@ class Fails(tasks.ORMTask):
     creates: Collection[Any] = [Visit]
 
     def requires(self) -> Any:
-        return [LoadRegions()]
+        return [LoadProvinces()]
 
     def run(self) -> None:
-        region = self.session.scalars(select(Region)).first()
-        self.session.add(Visit(region_id=region.id if region else None, number=0, process=0, connection=0))
+        province = self.session.scalars(select(Province)).first()
+        self.session.add(Visit(province_id=province.id if province else None, number=0, process=0, connection=0))
         self.session.flush()
         raise ValueError("no more visits")
 

@@ -69,7 +69,7 @@ class Loop:
         self.stopping = threading.Event()
         self.interruption = Interruption(self.stopping.set)
         self._told_of_it = False
-        self._tell = progress or (lambda event: None)
+        self._progress = progress
         self._database = client.get_client()
         self._shares = executors.shares_memory(executor)
         self._local: Executor | None = None  # for tasks that cannot travel
@@ -337,5 +337,6 @@ class Loop:
         return True
 
     def _event(self, kind: Kind, label: str = "", **more: Any) -> None:
-        total = len(self.result.complete) + len(self._order.jobs)
-        self._tell(Event(kind, label, total=total, complete=total - len(self._open), **more))
+        if self._progress is not None:
+            total = len(self.result.complete) + len(self._order.jobs)
+            self._progress(Event(kind, label, total=total, complete=total - len(self._open), **more))
