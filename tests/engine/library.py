@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
+import ozelot
 from ozelot.client import Client
 from ozelot.etl import tasks
 from ozelot.orm.base import Base, table_of
@@ -212,3 +213,12 @@ LIBRARY = [
     "LoadReviews {}",
     "LoadLibrary {}",
 ]
+
+
+def load_once(database: Client) -> None:
+    """Load all of the library; what is loaded from now on is of another version."""
+    create_tables(database)
+    assert ozelot.run(LoadLibrary()).ok
+    Path("wish version").write_text("v2")
+    for log in Path.cwd().glob("came by *"):
+        log.unlink()

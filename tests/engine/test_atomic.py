@@ -15,14 +15,13 @@ from pathlib import Path
 
 import pytest
 
-import ozelot
 from ozelot.client import Client
 from ozelot.engine import RunResult, run_again
 from ozelot.errors import ConfigError
 from ozelot.etl.completion import clear_plan
 from tests.cli.calling import command, environment, process
 from tests.engine.contents import contents, library, runs
-from tests.engine.library import LIBRARY, LoadAuthors, LoadLibrary, create_tables
+from tests.engine.library import LIBRARY, LoadAuthors, LoadLibrary, load_once
 from tests.engine.reader import Reader
 
 NIGHTLY = bool(os.environ.get("OZELOT_TEST_NIGHTLY"))
@@ -34,11 +33,7 @@ WORKING = ["LoadAuthors", "RateAuthors", "LoadBooks 1990", "LoadBooks 1991", "Lo
 @pytest.fixture(autouse=True)
 def loaded(db: Client) -> None:
     """The library, complete; what is loaded from now on is of another version."""
-    create_tables(db)
-    assert ozelot.run(LoadLibrary()).ok
-    Path("wish version").write_text("v2")
-    for log in Path.cwd().glob("came by *"):
-        log.unlink()
+    load_once(db)
 
 
 def again() -> RunResult:

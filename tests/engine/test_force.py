@@ -13,7 +13,7 @@ from ozelot.etl.completion import clear_plan
 from tests.cli.calling import Called, called
 from tests.cli.conftest import nothing_left_behind
 from tests.engine.contents import Contents, contents, library, markers, runs
-from tests.engine.library import LIBRARY, LoadLibrary, LoadReviews, create_tables
+from tests.engine.library import LIBRARY, LoadLibrary, LoadReviews, load_once
 
 __all__ = ["nothing_left_behind"]
 
@@ -23,11 +23,7 @@ PIPELINE = "tests.engine.library:LoadLibrary"
 @pytest.fixture(autouse=True)
 def loaded(db: Client) -> None:
     """The library, complete; what is loaded from now on is of another version."""
-    create_tables(db)
-    assert ozelot.run(LoadLibrary()).ok
-    Path("wish version").write_text("v2")
-    for log in Path.cwd().glob("came by *"):
-        log.unlink()
+    load_once(db)
 
 
 def force(url: str, *arguments: str) -> Called:

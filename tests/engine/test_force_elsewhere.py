@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-import ozelot
 from ozelot.client import Client
 from tests.cli.calling import at_terminal, process
 from tests.engine.contents import contents, library
-from tests.engine.library import LoadLibrary, create_tables
+from tests.engine.library import load_once
 
 PIPELINE = "tests.engine.library:LoadLibrary"
 
@@ -18,11 +17,7 @@ PIPELINE = "tests.engine.library:LoadLibrary"
 @pytest.fixture(autouse=True)
 def loaded(sqlite_db: Client) -> None:
     """The library, complete; what is loaded from now on is of another version."""
-    create_tables(sqlite_db)
-    assert ozelot.run(LoadLibrary()).ok
-    Path("wish version").write_text("v2")
-    for log in Path.cwd().glob("came by *"):
-        log.unlink()
+    load_once(sqlite_db)
 
 
 @pytest.mark.parametrize("answer", ["n", "y"])
@@ -42,3 +37,24 @@ def test_it_works_on_processes_too(sqlite_db: Client, tmp_path: Path) -> None:
     done = process(tmp_path, "--pipeline", PIPELINE, "--database", str(sqlite_db.url), *arguments)
     assert done.code == 0, done.err
     assert contents(str(sqlite_db.url)) == library("v2")
+
+
+def test_force_on_a_cluster_that_is_not_there_clears_nothing(sqlite_db: Client, tmp_path: Path) -> None:
+    url = sqlite_db.url.render_as_string()
+    before = contents(url)
+    refused = process(
+        tmp_path,
+        "--pipeline",
+        PIPELINE,
+        "--database",
+        url,
+        "run",
+        "LoadAuthors",
+        "--force",
+        "--yes",
+        "--dask",
+        "tcp://127.0.0.1:1",
+    )
+    assert refused.code == 3
+    assert "No Dask scheduler answers at tcp://127.0.0.1:1" in refused.err
+    assert contents(url) == before

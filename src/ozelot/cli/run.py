@@ -102,21 +102,17 @@ def _plan(whole: luigi.Task, tasks: list[luigi.Task], database: Client, options:
 
 
 def _run(tasks: list[luigi.Task], plan: ClearPlan | None, shows: Display, options: Options) -> RunResult:
-    if plan is not None:
-        return engine.run_again(plan, tasks, atomic=options.atomic, **_how(shows, options))
     with _dask(options.dask) as executor:
-        how = _how(shows, options)
-        return engine.run(tasks, **({**how, "executor": executor} if executor else how))
-
-
-def _how(shows: Display, options: Options) -> dict[str, Any]:
-    return {
-        "workers": options.workers,
-        "executor": "process" if options.processes else None,
-        "keep_going": options.keep_going,
-        "progress": shows,
-        "timeout": options.timeout,
-    }
+        how: dict[str, Any] = {
+            "workers": options.workers,
+            "executor": executor or ("process" if options.processes else None),
+            "keep_going": options.keep_going,
+            "progress": shows,
+            "timeout": options.timeout,
+        }
+        if plan is None:
+            return engine.run(tasks, **how)
+        return engine.run_again(plan, tasks, atomic=options.atomic, **how)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ What can be done for many at once is: taking their claims, looking for their mar
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import traceback
@@ -29,8 +28,6 @@ from ozelot.joined import OF_A_RUNNER
 from ozelot.orm import run
 from ozelot.orm import target as marker
 from ozelot.url import without_password
-
-log = logging.getLogger(__name__)
 
 #: A batch that turns out to take longer is cut short: others may want to work, or wait for these claims.
 _LONGEST = 0.5  # seconds
@@ -178,7 +175,7 @@ class _Frame:
         for job in due:
             # What is not complete is required by those behind it; a broken connection has lost all claims.
             lost = self.connection.connection.driver_connection is not self.backend
-            if self.stopped() or not gone.isdisjoint(job.requires) or lost or over(until):
+            if self.stopped() or not gone.isdisjoint(job.requires) or lost or time.perf_counter() > until:
                 gone.add(job.label)
                 self.report(Outcome(job.label, Became.LEFT))
                 continue
@@ -194,11 +191,6 @@ class _Frame:
             if outcome.became not in (Became.DONE, Became.COMPLETE):
                 gone.add(job.label)
             self.report(outcome)
-
-
-def over(until: float) -> bool:
-    """Whether a time has passed."""
-    return time.perf_counter() > until
 
 
 def _run_within(job: Job, outer: transaction.OpenTransaction, report: Report) -> Outcome:
