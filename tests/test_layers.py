@@ -55,6 +55,8 @@ LAYERS = [
     "ozelot.engine.told",
     "ozelot.engine.jobs",
     "ozelot.engine.order",
+    "ozelot.engine.attempts",
+    "ozelot.engine.frame",
     "ozelot.engine.worker",
     "ozelot.engine.executors",
     "ozelot.engine.interruption",

@@ -56,6 +56,8 @@ class JoinedConnection(PoolProxiedConnection):
                 cursor.keep()
         self.transaction.before_statement(self.scope, reads=reads)
         own = _OWN_SAVEPOINT.match(statement)
+        if own is None and not statements.is_built(context):
+            self.transaction.lasting = True
         if self.transaction.watch is not None and own is None:
             self.transaction.watch.statement(statement, context, reads=reads)
         if own is not None:
@@ -87,6 +89,7 @@ class JoinedConnection(PoolProxiedConnection):
 
     def _before_the_unseen(self) -> None:
         """Somebody goes past SQLAlchemy: what they do cannot be seen from here."""
+        self.transaction.lasting = True
         self.transaction.before_statement(self.scope, reads=False)
         if self.transaction.watch is not None:
             self.transaction.watch.ask_database()

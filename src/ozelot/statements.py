@@ -88,6 +88,16 @@ def targets(context: Any) -> Iterator[Target] | None:
     return None
 
 
+def is_built(context: Any) -> bool:
+    """Whether SQLAlchemy built a statement to read or to change rows; text may do anything, in any of its parts.
+
+    Args:
+        context: SQLAlchemy's execution context.
+    """
+    compiled = context.compiled
+    return compiled is not None and not context.isddl and not isinstance(compiled.statement, sa.TextClause)
+
+
 def emptied(statement: str) -> list[str]:
     """The tables that a ``TRUNCATE`` or ``DROP TABLE`` names."""
     match = _EMPTIES.match(statement)

@@ -68,6 +68,7 @@ class OpenTransaction:
         reserved: keys of the markers that are written when that ``run()`` ends.
         watch: what holds what is written against what was declared (:mod:`ozelot.writes`).
         warned: whether somebody was told of threads that do not join.
+        lasting: whether something was done that may last until its end, such as ``SET LOCAL`` or a temporary table.
     """
 
     def __init__(self, connection: Connection, *, guard: bool = True) -> None:
@@ -80,6 +81,7 @@ class OpenTransaction:
         self.reserved: frozenset[str] = frozenset()
         self.watch: Watch | None = None
         self.warned = False
+        self.lasting = False
         self.outer = _innermost.get()
         self.open = True
         self._process_and_thread = os.getpid(), threading.get_ident()

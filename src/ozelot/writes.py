@@ -97,9 +97,7 @@ class Watch:
         """
         if reads:
             # A function may write, and text may hold more than one statement.
-            if self._is_postgresql and (
-                context.compiled is None or isinstance(context.compiled.statement, sa.TextClause)
-            ):
+            if self._is_postgresql and not statements.is_built(context):
                 self.ask_database()
             return
         found = statements.targets(context)

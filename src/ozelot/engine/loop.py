@@ -15,11 +15,12 @@ import luigi
 
 from ozelot import client
 from ozelot.engine import executors
+from ozelot.engine.attempts import failed, is_transient
 from ozelot.engine.interruption import Interruption
 from ozelot.engine.jobs import Batch, Became, Job, Note, Outcome, announce, job_of
 from ozelot.engine.order import Order, causes, circle_in, limits_of_luigi
 from ozelot.engine.told import Event, Failure, Kind, Progress, Ran, RunResult
-from ozelot.engine.worker import failed, is_transient, run_batch, run_elsewhere
+from ozelot.engine.worker import run_batch, run_elsewhere
 from ozelot.errors import GraphError, OutputMissing, TimedOut, WorkerError
 from ozelot.etl.completion import complete, to_run
 from ozelot.etl.graph import Graph, walk
@@ -245,6 +246,7 @@ class Loop:
         elif outcome.became is Became.WAITS:
             self._wait(label, [job.task for job in outcome.wanted])
         elif outcome.became is Became.LOST and self._try(label, outcome.became) <= _LOST:
+            self._order.alone.add(label)  # so that one that loses its connection takes no other along again
             self._retry(outcome, self._tries[label, outcome.became], first=0.1)
         else:
             self._failed(outcome)

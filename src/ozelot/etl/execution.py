@@ -13,7 +13,7 @@ import re
 import traceback
 from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import luigi
@@ -66,6 +66,10 @@ class Begun:
     ran_before: bool = False
     finished: bool = False
     rows: dict[str, int] = field(default_factory=dict)
+
+    def anew(self) -> Begun:
+        """The same, before anything was done."""
+        return replace(self, finished=False, rows={})
 
 
 def run_task(task: Any, begun: Begun | None = None) -> Any:

@@ -1,0 +1,156 @@
+"""What Luigi promises around the run of a task: events, hooks, what it may say; and what an error comes down to."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
+from typing import Any
+
+import luigi
+from luigi.task import DynamicRequirements
+from sqlalchemy.exc import DBAPIError
+
+from ozelot import client
+from ozelot.engine.jobs import Became, Job, Note, Outcome
+from ozelot.errors import OutputMissing, TimedOut, WorkerError
+from ozelot.etl.declared import task_classes
+from ozelot.url import without_password
+
+#: PostgreSQL's codes and MariaDB's numbers for "try again": deadlocks, serialization failures, lock waits.
+_TRANSIENT = {"40001", "40P01", 1213, 1205}
+
+#: What Luigi adds to a task while it runs.
+_SAYINGS = "set_status_message", "set_tracking_url", "set_progress_percentage", "decrease_running_resources"
+
+#: What Python says to a task that wants to hear of signals in a thread.
+_MAIN_THREAD = "ValueError: signal only works in main thread"
+
+Report = Callable[[Outcome | Note | str], None]
+
+
+class _Says:
+    """What Luigi lets a task call while it runs; where a copy travels to another process, nobody hears it."""
+
+    def __init__(self, hear: Callable[[Any], object]) -> None:
+        self._hear = hear
+
+    def __call__(self, what: Any) -> None:
+        self._hear(what)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Says, (str,)
+
+
+def attempt(
+    job: Job, report: Report, act: Callable[[], Any], check: Callable[[luigi.Task], None] = lambda task: None
+) -> Outcome:
+    """Run a task; where that went well, :func:`succeeded` is to follow, once it is committed.
+
+    Args:
+        job: the task.
+        report: is handed what the task says.
+        act: runs it.
+        check: raises where it is not complete then.
+    """
+    task = job.task
+    says = _Says(lambda text: report(Note(job.label, str(text))))
+    vars(task).update(
+        set_status_message=says,
+        set_tracking_url=says,
+        set_progress_percentage=_Says(lambda percent: report(Note(job.label, f"{percent} %"))),
+        decrease_running_resources=_Says(lambda part: report(Note(job.label, gives_back=dict(part)))),
+    )
+    begin = time.perf_counter()
+    task.trigger_event(luigi.Event.START, task)
+    try:
+        if (waits_for := _finish(task, act())) is not None:
+            jobs = [Job(requirement, [], []) for requirement in waits_for]
+            return Outcome(job.label, Became.WAITS, time.perf_counter() - begin, wanted=jobs)
+        check(task)
+        seconds = time.perf_counter() - begin
+        task.trigger_event(luigi.Event.PROCESSING_TIME, task, seconds)
+        return Outcome(job.label, Became.DONE, seconds)
+    except KeyboardInterrupt:  # ends the run
+        raise
+    except BaseException as exc:  # noqa: BLE001 - the task's own; under Luigi, too, sys.exit() fails the task
+        seconds = time.perf_counter() - begin
+        if is_transient(exc):
+            return failed(job.label, exc, seconds, Became.LOST)
+        return _failed_for_good(job, exc, seconds)
+    finally:
+        vars(task).update(dict.fromkeys(_SAYINGS))
+
+
+def succeeded(job: Job, outcome: Outcome) -> Outcome:
+    """Tell a task, and all who listen, that it ended well; the outcome, which is another one if that raises."""
+    if outcome.became is not Became.DONE:
+        return outcome
+    try:
+        job.task.on_success()
+        job.task.trigger_event(luigi.Event.SUCCESS, job.task)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:  # noqa: BLE001 - the task's own
+        return _failed_for_good(job, exc, outcome.seconds)
+    return outcome
+
+
+def _failed_for_good(job: Job, exc: BaseException, seconds: float) -> Outcome:
+    job.task.trigger_event(luigi.Event.FAILURE, job.task, exc)
+    with suppress(Exception):  # what counts is the first error
+        job.task.on_failure(exc)
+    return failed(job.label, exc, seconds)
+
+
+def _finish(task: luigi.Task, result: Any) -> Iterable[luigi.Task] | None:
+    """Go on with a ``run()`` that yields requirements; returns those that it has to wait for."""
+    if not isinstance(result, Generator):
+        return None
+    answer = None
+    try:
+        while True:
+            wanted = result.send(answer)
+            requirements = wanted if isinstance(wanted, DynamicRequirements) else DynamicRequirements(wanted)
+            # An ORM task has looked, and undone what it did so far.
+            if type(task) in task_classes or not requirements.complete():
+                found: Iterable[luigi.Task] = requirements.flat_requirements
+                return found
+            answer = requirements.paths
+    except StopIteration:
+        return None
+    finally:
+        result.close()
+
+
+def failed(label: str, exc: BaseException, seconds: float, became: Became = Became.FAILED) -> Outcome:
+    """The outcome of a task that raised."""
+    url = client.get_client().engine.url
+    first = _first_of(exc)
+    lines = without_password(url, str(first.orig if isinstance(first, DBAPIError) else first)).strip().splitlines()
+    reason = f"{type(first).__name__}: {lines[0]}" if lines else type(first).__name__
+    if isinstance(exc, ValueError) and reason.startswith(_MAIN_THREAD):  # as a task that starts a program
+        reason += ". Use processes, where each task has a main thread: ozelot run --processes"
+    if isinstance(exc, OutputMissing | TimedOut | WorkerError):  # of the run, not of the task's code
+        return Outcome(label, became, seconds, reason=str(exc), exception=exc)
+    told = without_password(url, "".join(traceback.format_exception(exc)))
+    return Outcome(label, became, seconds, reason=reason, traceback=told, exception=exc)
+
+
+def _first_of(exc: BaseException) -> BaseException:
+    """The deadlock or the lost connection that an error came of: MariaDB tells of savepoints that went with it."""
+    earlier = exc.__context__
+    while earlier is not None:
+        if is_transient(earlier):
+            return earlier
+        earlier = earlier.__context__
+    return exc
+
+
+def is_transient(exc: BaseException) -> bool:
+    """Whether an error says that a connection broke, or that another transaction was in the way."""
+    if not isinstance(exc, DBAPIError):
+        return exc.__cause__ is not None and is_transient(exc.__cause__)
+    code: Any = getattr(exc.orig, "sqlstate", None) or next(iter(getattr(exc.orig, "args", ())), None)
+    return exc.connection_invalidated or code in _TRANSIENT

@@ -1,0 +1,181 @@
+"""A batch of tasks that have nothing but markers, on one connection.
+
+What can be done for many at once is: taking their claims, looking for their markers, recording that they start. And
+where tasks take next to no time, several share a commit, which costs more than all else about them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from ozelot import claim, transaction
+from ozelot.engine.attempts import Report, attempt, failed, succeeded
+from ozelot.engine.jobs import Became, Job, Outcome
+from ozelot.etl.declared import keys_of
+from ozelot.etl.execution import Begun, run_task
+from ozelot.etl.targets import ORMTarget
+from ozelot.orm import run
+from ozelot.orm import target as marker
+
+#: A batch that turns out to take longer is cut short: others may want to work, or wait for these claims.
+_LONGEST = 0.5  # seconds
+
+#: What takes less than that shares a commit with others, for so long; meanwhile they hold locks.
+_QUICK, _TOGETHER = 0.002, 0.02  # seconds
+
+
+class Frame:
+    """Jobs that have nothing but markers, under their claims."""
+
+    def __init__(
+        self, connection: sa.Connection, jobs: dict[str, Job], report: Report, stopped: Callable[[], bool]
+    ) -> None:
+        self.connection = connection
+        self.jobs = jobs
+        self.report = report
+        self.stopped = stopped
+        self.keys = {label: keys_of(job.task)[0] for label, job in jobs.items()}
+        self.begun: dict[str, Begun] = {}
+        self.gone: set[str] = set()  # labels of what did not become complete
+        self.backend = connection.connection.driver_connection
+
+    def run(self) -> None:
+        """Run them."""
+        connection = self.connection
+        held = claim.take(connection, self.keys.values())
+        try:
+            due = self._due(held)
+            self._begin(due)
+            self._run(due)
+        finally:
+            connection.rollback()  # nothing on success; a broken connection takes no statement before that
+            with suppress(DBAPIError):  # the connection may be what broke
+                if unused := [begun.run_id for begun in self.begun.values() if begun.run_id is not None]:
+                    run.forget(connection, unused)
+                connection.commit()
+            claim.give_back(connection, held)
+
+    def _due(self, held: set[str]) -> list[Job]:
+        """Those that are still to be run, and that nobody else is at."""
+        free = [job for label, job in self.jobs.items() if self.keys[label] in held]
+        there = marker.existing(self.connection, {key for job in free for key in keys_of(job.task)})
+        due = []
+        for job in free:
+            if job.again or there.isdisjoint(keys_of(job.task)):
+                due.append(job)
+            else:
+                self.report(Outcome(job.label, Became.COMPLETE))
+        for label in [label for label in self.jobs if self.keys[label] not in held]:
+            self.gone.add(label)
+            self.report(Outcome(label, Became.BUSY))
+        self.there = there
+        return due
+
+    def _begin(self, due: list[Job]) -> None:
+        mine = {self.keys[job.label] for job in due}
+        before = {key for job in due for key in job.required if key not in mine}
+        self.runs = run.latest(self.connection, before) if before else {}
+        if not due:
+            return
+        told = [(self.keys[job.label], job.task.get_name(), job.task.get_param_string()) for job in due]  # type: ignore[attr-defined]
+        started = run.begin(self.connection, told)
+        for job in due:
+            target = ORMTarget.from_task(job.task)
+            missing = [target] if self.there.isdisjoint(target.keys) else []
+            begun = Begun(self.connection, target.keys[0], missing)
+            begun.run_id, begun.ran_before = started[target.keys[0]]
+            self.begun[job.label] = begun
+        self.connection.commit()  # so that others see that they are running
+
+    def _run(self, due: list[Job]) -> None:
+        self._until = time.perf_counter() + _LONGEST
+        waiting = deque(due)
+        is_quick = False
+        while waiting:
+            is_quick = self._together(waiting) if is_quick and len(waiting) > 1 else self._alone(waiting.popleft())
+
+    def _alone(self, job: Job) -> bool:
+        """Run one task in a transaction of its own; whether that took next to no time."""
+        outcome = self._attempt(job, self.begun.pop(job.label))
+        self._tell(job, outcome)
+        return _is_quick(outcome)
+
+    def _together(self, waiting: deque[Job]) -> bool:
+        """Run tasks in one transaction, for as long as they take next to no time; whether they do.
+
+        Each lies behind a savepoint, so one that fails takes no other along. None of them requires another: what a
+        task requires is committed before it starts, and so there for whatever connection it may use.
+        """
+        ended: list[tuple[Job, Begun, Outcome]] = []
+        until = time.perf_counter() + _TOGETHER
+        inside: set[str] = set()
+        is_quick = True
+        try:
+            with transaction.on_connection(self.connection) as opened:
+                while is_quick and waiting and inside.isdisjoint(waiting[0].requires):
+                    job = waiting.popleft()
+                    begun = self.begun.pop(job.label)
+                    inside.add(job.label)
+                    outcome = self._attempt(job, begun)
+                    ended.append((job, begun, outcome))
+                    is_quick = _is_quick(outcome)
+                    if opened.lasting or time.perf_counter() > until:
+                        break
+        except Exception as exc:  # noqa: BLE001 - whatever a commit may raise
+            self._undone(ended, exc)
+            return False
+        for job, _, outcome in ended:
+            self._tell(job, outcome)
+        return is_quick
+
+    def _undone(self, ended: list[tuple[Job, Begun, Outcome]], exc: Exception) -> None:
+        """What ran together was rolled back: each once more by itself, where the connection is still there."""
+        lost = self._is_lost()
+        there = set() if lost else marker.existing(self.connection, [begun.key for _, begun, _ in ended])
+        for job, begun, outcome in ended:
+            if outcome.became is Became.DONE and lost:
+                self._tell(job, failed(job.label, exc, outcome.seconds, Became.LOST))
+            elif outcome.became is Became.DONE and begun.key not in there:
+                self.begun[job.label] = begun.anew()
+                self._alone(job)
+            else:
+                if outcome.became is Became.FAILED and begun.run_id is not None and not lost:
+                    run.fail(self.connection, begun.run_id, outcome.traceback)
+                    self.connection.commit()
+                self._tell(job, outcome)
+
+    def _is_lost(self) -> bool:
+        """Whether the connection is another one by now, and with it all claims are lost."""
+        return self.connection.connection.driver_connection is not self.backend
+
+    def _attempt(self, job: Job, begun: Begun) -> Outcome:
+        # What is not complete is required by those behind it.
+        late = time.perf_counter() > self._until
+        if late or self.stopped() or not self.gone.isdisjoint(job.requires) or self._is_lost():
+            self.begun[job.label] = begun  # its record is to be forgotten
+            return Outcome(job.label, Became.LEFT)
+        begun.required = {self.runs[key] for key in job.required if key in self.runs}
+        self.report(job.label)
+        outcome = attempt(job, self.report, lambda: run_task(job.task, begun))
+        outcome.rows = begun.rows
+        if outcome.became is Became.DONE and begun.finished and begun.run_id is not None:
+            self.runs[begun.key] = begun.run_id
+        elif outcome.became is Became.DONE:
+            outcome.became = Became.COMPLETE  # the database says that another one was faster
+        return outcome
+
+    def _tell(self, job: Job, outcome: Outcome) -> None:
+        outcome = succeeded(job, outcome)
+        if outcome.became not in (Became.DONE, Became.COMPLETE):
+            self.gone.add(job.label)
+        self.report(outcome)
+
+
+def _is_quick(outcome: Outcome) -> bool:
+    return outcome.became is Became.DONE and outcome.seconds < _QUICK
