@@ -108,7 +108,7 @@ def is_held(connection: Connection, name: str) -> bool:
     if dialect in ("mysql", "mariadb"):
         return connection.scalar(select(func.is_used_lock(_lock_name(connection, number)))) is not None
     path = _claims_file(connection)
-    if path is None or not path.exists():
+    if path is None or not Path(path).exists():
         return False
     held = (os.getpid(), path, number & _OFFSETS)
     if not _take(held):
@@ -139,15 +139,15 @@ def _lock_name(connection: Connection, number: int) -> str:
     return f"ozelot:{number:x}:{database}"
 
 
-def _claims_file(connection: Connection) -> Path | None:
+def _claims_file(connection: Connection) -> str | None:
     path = sqlite.file_of(connection.engine.url)
-    return None if path is None else Path(f"{path.absolute()}-claims")
+    return None if path is None else f"{path.absolute()}-claims"
 
 
 #: One open file a process and database: closing any handle of a file drops all POSIX locks on it.
-_files: dict[tuple[int, Path], int] = {}
+_files: dict[tuple[int, str], int] = {}
 #: POSIX locks are a process's; its threads are kept apart here.
-_held: set[tuple[int, Path, int]] = set()
+_held: set[tuple[int, str, int]] = set()
 _guard = threading.Lock()
 
 
@@ -161,7 +161,7 @@ if hasattr(os, "register_at_fork"):
 
 
 @contextmanager
-def _byte_lock(path: Path, offset: int) -> Iterator[None]:
+def _byte_lock(path: str, offset: int) -> Iterator[None]:
     if fcntl is None:
         yield
         return
@@ -178,14 +178,14 @@ def _byte_lock(path: Path, offset: int) -> Iterator[None]:
         _give_back(held)
 
 
-def _give_back(held: tuple[int, Path, int]) -> None:
+def _give_back(held: tuple[int, str, int]) -> None:
     with _guard:
         if (fd := _files.get(held[:2])) is not None and held in _held:
             fcntl.lockf(fd, fcntl.LOCK_UN, 1, held[2])
         _held.discard(held)
 
 
-def _take(held: tuple[int, Path, int]) -> bool:
+def _take(held: tuple[int, str, int]) -> bool:
     _, path, offset = held
     with _guard:
         if held in _held:

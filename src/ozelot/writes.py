@@ -8,6 +8,7 @@ are asked only where something of the kind happens, because asking costs. MariaD
 
 from __future__ import annotations
 
+import functools
 import logging
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -49,7 +50,7 @@ class Writable:
 
     Attributes:
         owner: who.
-        tables: tables whose rows they create.
+        tables: names of the tables whose rows they create, with the schema in front.
         columns: names of the columns that they fill in rows of others, by table.
         kinds: the models that they create, by the name of the table, where others share it with them.
         strict: whether other writes are an error, not a warning; asked where there are some.
@@ -57,8 +58,8 @@ class Writable:
     """
 
     owner: str
-    tables: Collection[sa.Table]
-    columns: Mapping[sa.Table, Collection[str]]
+    tables: Collection[str]
+    columns: Mapping[str, Collection[str]]
     kinds: Mapping[str, Collection[type]]
     strict: Callable[[], bool]
     advice: Callable[[Mapping[str, Undeclared]], str] = field(default=lambda _: "", compare=False)
@@ -74,20 +75,21 @@ class Undeclared:
 
 
 class Watch:
-    """What is written in an open transaction, held against what somebody says."""
+    """What is written in an open transaction, held against what somebody says, who is asked once there is something."""
 
-    def __init__(self, opened: transaction.OpenTransaction, writable: Writable) -> None:
+    def __init__(self, opened: transaction.OpenTransaction, declare: Callable[[], Writable]) -> None:
         self._opened = opened
-        self._writable = writable
-        self._tables = _OWN | {table.fullname for table in writable.tables}
-        self._columns = {table.fullname: set(names) for table, names in writable.columns.items()}
+        self._declare = declare
         self._found: dict[str, Undeclared] = {}
-        self._kinds = writable.kinds
         self._is_sqlite = opened.engine.dialect.name == "sqlite"
         self._is_postgresql = opened.engine.dialect.name == "postgresql"
         self._deleting: tuple[str, int] | None = None  # from which table, and how much was changed before
         self._driver: sqlite3.Connection | None = None
         self._before: dict[str, list[int]] | None = None
+
+    @functools.cached_property
+    def _writable(self) -> Writable:
+        return self._declare()
 
     def statement(self, statement: str, context: Any, *, reads: bool) -> None:
         """Look at a statement that is about to be executed.
@@ -139,7 +141,7 @@ class Watch:
         Raises:
             UndeclaredWrite: its class shares a table with others that are declared, but is not.
         """
-        for table in self._kinds:
+        for table in self._writable.kinds:
             if self._shares(table, model):
                 self._see(Target(table, "insert", model=model))
                 if self._writable.strict():
@@ -172,29 +174,31 @@ class Watch:
 
     def _counts(self) -> dict[str, list[int]]:
         rows = self._opened.connection.execute(_COUNTS)
-        return {full if full in self._tables or full in self._columns else name: n for name, full, *n in rows}
+        known = {*self._writable.tables, *self._writable.columns, *_OWN}
+        return {full if full in known else name: n for name, full, *n in rows}
 
     def _see(self, target: Target) -> None:
-        table, kind = target.table, target.kind
-        other = (
-            target.model is not None and kind == "insert" and target.model not in self._kinds.get(table, {target.model})
-        )
-        if table in self._tables and not other:
+        table, kind, model = target.table, target.kind, target.model
+        if table in _OWN:
             return
-        declared = self._columns.get(table, set())
-        if kind == "update" and table in self._columns and target.columns <= declared:
+        may = self._writable
+        other = model is not None and kind == "insert" and model not in may.kinds.get(table, {model})
+        if table in may.tables and not other:
             return
-        if table not in self._tables and self._is_temporary(table):
+        declared = frozenset(may.columns.get(table, ()))
+        if kind == "update" and table in may.columns and target.columns <= declared:
+            return
+        if table not in may.tables and self._is_temporary(table):
             return
         found = self._found.setdefault(table, Undeclared())
         found.kinds.add(kind)
         found.columns |= target.columns - declared
-        if other and target.model is not None:
-            found.models.add(target.model)
+        if other and model is not None:
+            found.models.add(model)
 
     def _shares(self, table: str, model: type) -> bool:
         """Whether a model is not declared, but its table is, because another one is that shares it."""
-        return model not in self._kinds.get(table, {model}) and sa.inspect(model).local_table.fullname == table
+        return model not in self._writable.kinds.get(table, {model}) and sa.inspect(model).local_table.fullname == table
 
     def _is_temporary(self, table: str) -> bool:
         connection = self._opened.connection
@@ -271,14 +275,18 @@ def _named(table: str, kind: str, found: Undeclared) -> str:
 
 
 @contextmanager
-def watched(opened: transaction.OpenTransaction, writable: Writable) -> Iterator[None]:
+def watched(opened: transaction.OpenTransaction, declare: Callable[[], Writable]) -> Iterator[None]:
     """Watch what is written in an open transaction until the block ends.
+
+    Args:
+        opened: the transaction.
+        declare: says what may be written; called where something is.
 
     Raises:
         UndeclaredWrite: something that was not declared.
     """
     with unwatched(opened):
-        opened.watch = Watch(opened, writable)
+        opened.watch = Watch(opened, declare)
         yield
         opened.watch.finish()
 

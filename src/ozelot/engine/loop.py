@@ -38,7 +38,7 @@ _SOON, _LATEST = 0.05, 1.0
 _LOST = 3
 
 #: PostgreSQL keeps claims in shared memory, of a few thousand in all.
-_MOST, _MOST_ON_SERVERS = 250, 32
+_MOST, _MOST_ON_SERVERS = 250, 64
 
 
 class Loop:

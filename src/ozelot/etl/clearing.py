@@ -7,6 +7,7 @@ everything downstream of it is cleared.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Collection
 from typing import Any, cast
@@ -102,7 +103,9 @@ def clear_all(tasks: Collection[ClearableTask]) -> None:
 def _clear_by_itself(task: Any) -> None:
     """Let a task's own ``clear()`` act; it may write where the task says that it writes, if it says so."""
     opened = cast(transaction.OpenTransaction, transaction.current(client.get_client().engine))
-    with writes.unwatched(opened) if only_as_in_0_2(task) else writes.watched(opened, writable(task)):
+    with (
+        writes.unwatched(opened) if only_as_in_0_2(task) else writes.watched(opened, functools.partial(writable, task))
+    ):
         try:
             task.clear()
             task.close_session()

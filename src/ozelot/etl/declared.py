@@ -130,7 +130,7 @@ def writable(task: Any) -> Writable:
 @functools.lru_cache(maxsize=1000)
 def _writable_tables(
     models: tuple[Model, ...], columns: tuple[sa.Column[Any], ...], _mappers: int
-) -> tuple[set[sa.Table], dict[sa.Table, set[str]], dict[str, set[type]]]:
+) -> tuple[frozenset[str], dict[str, set[str]], dict[str, set[type]]]:
     """What the models and columns come down to, for as long as no model is added."""
     by_column: dict[sa.Table, set[str]] = {}
     for column in columns:
@@ -139,7 +139,8 @@ def _writable_tables(
     for table, names in by_column.items():  # what changes by itself with any other column of a row
         names |= {c.name for c in table.columns if c.onupdate is not None or c.server_onupdate is not None}
         names |= {c.name for c in table.columns if c in versions}
-    return tables_of(models), by_column, _kinds(models)
+    tables = frozenset(table.fullname for table in tables_of(models))
+    return tables, {table.fullname: names for table, names in by_column.items()}, _kinds(models)
 
 
 def _is_strict(task: Any) -> bool:

@@ -7,6 +7,7 @@ complete, and everything commits at once.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import logging
 import re
@@ -196,7 +197,7 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
             opened.reserved |= {begun.key, *(target.keys[0] for target in begun.missing)}
             task.run_done = False
             try:
-                with writes.watched(opened, writable(task)):
+                with writes.watched(opened, functools.partial(writable, task)):
                     yield True
                     if not task.run_done:
                         task.done()

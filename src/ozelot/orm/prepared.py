@@ -20,8 +20,7 @@ class _Form(NamedTuple):
     """A statement as a database takes it: its text, and its parameters with how each is converted."""
 
     text: str
-    names: list[str]
-    convert: dict[str, Callable[[Any], Any]]
+    values: list[tuple[str, Callable[[Any], Any] | None]]
     by_position: bool
 
 
@@ -65,19 +64,15 @@ class Prepared:
         form = self._forms.get(dialect)
         if form is None:
             compiled: Any = self._statement.compile(dialect=dialect)
-            convert = {
-                name: processor
-                for name, bind in compiled.binds.items()
-                if (processor := bind.type.dialect_impl(dialect).bind_processor(dialect)) is not None
-            }
             by_position = bool(compiled.positional)
-            names = list(compiled.positiontup if by_position else compiled.binds)
-            form = self._forms[dialect] = _Form(str(compiled), names, convert, by_position)
+            names = compiled.positiontup if by_position else compiled.binds
+            types = {name: bind.type.dialect_impl(dialect) for name, bind in compiled.binds.items()}
+            values = [(name, types[name].bind_processor(dialect)) for name in names]
+            form = self._forms[dialect] = _Form(str(compiled), values, by_position)
         return form
 
 
 def _values(form: _Form, parameters: Mapping[str, Any]) -> Any:
-    values = dict(parameters)
-    for name, processor in form.convert.items():
-        values[name] = processor(values[name])
-    return [values[name] for name in form.names] if form.by_position else values
+    if form.by_position:
+        return [parameters[name] if convert is None else convert(parameters[name]) for name, convert in form.values]
+    return {name: parameters[name] if convert is None else convert(parameters[name]) for name, convert in form.values}
