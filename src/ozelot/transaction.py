@@ -11,6 +11,7 @@ A savepoint can undo what one scope wrote only while no other scope wrote after 
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Collection, Iterator
@@ -20,7 +21,7 @@ from typing import Any, Protocol
 from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import Pool
 
 from ozelot import sqlite
@@ -31,6 +32,15 @@ _innermost: ContextVar[OpenTransaction | None] = ContextVar("ozelot_open_transac
 _all: WeakSet[OpenTransaction] = WeakSet()
 
 _GUARD = "ozelot_guard"
+
+_ENDED_EARLY = (
+    "The transaction was ended before its time, and the rest is rolled back: by commit() or rollback() of the driver's "
+    "own connection, or by the database, as MariaDB does in a deadlock and SQLite where the disk is full. Use those of "
+    "the session; let such an error pass, and run again"
+)
+
+#: What databases say of a savepoint that went with its transaction.
+_GONE = re.compile(r"no such savepoint|savepoint \S+ does not exist", re.I)
 
 
 class Scope:
@@ -68,6 +78,7 @@ class OpenTransaction:
         reserved: keys of the markers that are written when that ``run()`` ends.
         watch: what holds what is written against what was declared (:mod:`ozelot.writes`).
         warned: whether somebody was told of threads that do not join.
+        ended: whether it was seen to be rolled back already; then nothing of it may be committed.
         lasting: whether something was done that may last until its end, such as ``SET LOCAL`` or a temporary table.
     """
 
@@ -81,6 +92,7 @@ class OpenTransaction:
         self.reserved: frozenset[str] = frozenset()
         self.watch: Watch | None = None
         self.warned = False
+        self.ended = False
         self.lasting = False
         self.outer = _innermost.get()
         self.open = True
@@ -173,7 +185,10 @@ class OpenTransaction:
         try:
             yield
         except BaseException:
-            self._back_to(part)
+            try:
+                self._back_to(part)
+            except (self._error, SQLAlchemyError, TransactionError):
+                self.ended = True  # the first error tells why: the connection broke, the disk is full
             raise
         self.release(part)
 
@@ -209,6 +224,11 @@ class OpenTransaction:
         cursor = self.connection.connection.cursor()
         try:
             cursor.execute(statement)
+        except self._error as exc:
+            if _GONE.search(str(exc)):
+                self.ended = True
+                raise TransactionError(_ENDED_EARLY) from exc
+            raise
         finally:
             cursor.close()
 
@@ -284,6 +304,8 @@ def on_connection(connection: Connection, *, changes_schema: bool = False) -> It
     try:
         yield transaction
         transaction.open = False
+        if transaction.ended:
+            raise TransactionError(_ENDED_EARLY)
         if transaction.guarded:
             _release_guard(connection)
         connection.commit()
@@ -292,14 +314,19 @@ def on_connection(connection: Connection, *, changes_schema: bool = False) -> It
         transaction.open = False
         _innermost.reset(token)
         connection.rollback()
+        if connection.dialect.name == "sqlite" and not connection.invalidated:
+            _roll_back(connection)
+
+
+def _roll_back(connection: Connection) -> None:
+    """Roll back for good where SQLAlchemy thinks that a commit ended the transaction, but it failed."""
+    driver = connection.connection.driver_connection
+    if isinstance(driver, sqlite3.Connection) and driver.in_transaction:
+        driver.rollback()
 
 
 def _release_guard(connection: Connection) -> None:
     try:
         connection.execute(text(f"RELEASE SAVEPOINT {_GUARD}"))
     except DBAPIError as exc:
-        raise TransactionError(
-            "The transaction was ended before its time, and the rest is rolled back: by commit() or rollback() of the "
-            "driver's own connection, or by MariaDB in a deadlock. Use those of the session; let the error of a "
-            "deadlock pass, and run again"
-        ) from exc
+        raise TransactionError(_ENDED_EARLY) from exc

@@ -20,7 +20,7 @@ from typing import Any, cast
 import luigi
 import sqlalchemy as sa
 from luigi.task import DynamicRequirements, flatten
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from ozelot import client, transaction, writes
 from ozelot.claim import claimed
@@ -222,7 +222,7 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
         # SQLAlchemy closes the connection that Ctrl-C struck, but SQLite keeps it for as long as this traceback holds
         # a cursor, with its lock: to wait for that would be to wait for oneself.
         struck = connection.invalidated and connection.dialect.name == "sqlite"
-        with suppress(DBAPIError):  # the connection may be what broke
+        with suppress(SQLAlchemyError):  # the connection may be what broke
             if not struck:
                 told = "".join(traceback.format_exception(exc))
                 run.fail(connection, run_id, without_password(connection.engine.url, told))
