@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,8 @@ def main(workers: int, once: str) -> None:
 
     told: dict[str, Any] = {}
     try:
-        ozelot.run(InStep(number=9), workers=workers, progress=hear)
+        with get_client().transaction() if workers == 0 else nullcontext():
+            ozelot.run(InStep(number=9), workers=workers or None, progress=hear)
     except Interrupted as exc:
         told = {"ran": len(exc.result.ran), "not reached": exc.result.not_reached, "ok": exc.result.ok}
     except KeyboardInterrupt:

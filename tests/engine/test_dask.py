@@ -141,6 +141,32 @@ def test_a_worker_that_cannot_import_the_pipeline_fails_in_words(
     assert "PYTHONPATH" in failure.reason
 
 
+@pytest.mark.filterwarnings("ignore:Port 8787")  # of its dashboard, which another cluster has
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_cluster_without_workers_is_waited_for_and_told(
+    server: Client, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        distributed.LocalCluster(
+            n_workers=0,
+            threads_per_worker=1,
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+            local_directory=str(tmp_path),
+            env=environment(),
+        ) as empty,
+        distributed.Client(empty) as made,
+    ):
+
+        def start_one(event: Event) -> None:
+            if event.kind is Kind.PLANNED:
+                assert "The Dask cluster has no workers yet" in caplog.text
+                empty.scale(1)
+
+        result = ozelot.run(LoadBooks(year=1990), executor=made.get_executor(), progress=start_one)
+    assert result.ok, result.failed
+
+
 def test_sqlite_is_refused_in_words(dask: Any, sqlite_db: Client) -> None:
     create_tables(sqlite_db)
     with pytest.raises(ConfigError, match="use PostgreSQL or MariaDB, or executor='process'"):

@@ -57,6 +57,12 @@ def test_the_first_lets_what_runs_end_and_tells_the_result(tmp_path: Path, worke
     assert (told["again"], told["rows"]) == (True, 10)
 
 
+def test_inside_a_transaction_it_is_heard_while_the_task_runs(tmp_path: Path) -> None:
+    told = interrupted(tmp_path, 0, 1)
+    assert (told["ran"], told["ok"], told["stopping"]) == (6, False, 1)
+    assert (told["again"], told["rows"]) == (True, 10)
+
+
 def test_the_second_ends_at_once_and_the_next_run_does_the_rest(tmp_path: Path) -> None:
     told = interrupted(tmp_path, 2, 2)
     assert told["at once"]

@@ -5,6 +5,7 @@ Each process of :class:`Processes` is a pool of its own, so that one that dies o
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -26,6 +27,8 @@ from ozelot.engine.jobs import Batch
 from ozelot.errors import ConfigError, WorkerError
 
 _R = TypeVar("_R")
+
+log = logging.getLogger(__name__)
 
 
 class Inline(Executor):
@@ -165,6 +168,14 @@ def is_distributed(executor: Executor) -> bool:
     return type(executor).__module__.partition(".")[0] == "distributed"
 
 
+def seconds_allowed(executor: Executor, task: luigi.Task, by_default: float | None) -> float | None:
+    """How long a task may take; None where there is no limit, or none that could be kept."""
+    if not isinstance(executor, Processes):
+        return None
+    own: float | None = task.worker_timeout
+    return (by_default if own is None else own) or None  # as with Luigi, 0 means no limit
+
+
 def how_to_submit(executor: Executor) -> dict[str, Any]:
     """What an executor is to be told with each batch.
 
@@ -229,6 +240,8 @@ def choose(executor: Executor | str | None, workers: int | None, database: Clien
             "SQLite is a file of this machine, which Dask's workers on others would not see: use PostgreSQL or "
             "MariaDB, or executor='process' for several processes here"
         )
+    if is_distributed(executor) and not executor._client.nthreads():  # type: ignore[attr-defined]
+        log.warning("The Dask cluster has no workers yet: waiting for one. Start it with 'dask worker ADDRESS'")
     return executor, workers or size_of(executor), False
 
 

@@ -17,10 +17,11 @@ class Interruption:
 
     Attributes:
         came: whether there was one.
+        was_told: for the caller to note that somebody was told of it.
     """
 
     def __init__(self, stop: Callable[[], object]) -> None:
-        self.came = False
+        self.came = self.was_told = False
         self._stop = stop
         self._before: Any = None
 

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter, deque
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, cast
 
 import luigi
@@ -68,8 +69,7 @@ class Loop:
         self.timeout = timeout
         self.result = RunResult()
         self.stopping = threading.Event()
-        self.interruption = Interruption(self.stopping.set)
-        self._told_of_it = False
+        self.interruption = Interruption(self._interrupted)
         self._progress = progress
         self._database = client.get_client()
         self._shares = executors.shares_memory(executor)
@@ -134,12 +134,22 @@ class Loop:
                 pass
             self._hear()
             self._end_late()
-            if self.interruption.came and not self._told_of_it:
-                self._told_of_it = True
-                self._event(Kind.STOPPING)
+            if self.interruption.came:
+                self._tell_of_it()
             if time.monotonic() - ticked > _TICK:
                 ticked = time.monotonic()
                 self._event(Kind.TICK)
+
+    def _interrupted(self) -> None:
+        self.stopping.set()
+        if isinstance(self.executor, executors.Inline):  # nobody looks until the task at hand has ended
+            with suppress(RuntimeError):  # it was about to print something itself
+                self._tell_of_it()
+
+    def _tell_of_it(self) -> None:
+        if not self.interruption.was_told:
+            self.interruption.was_told = True
+            self._event(Kind.STOPPING)
 
     def _hand_out(self) -> None:
         while len(self._running) < self._workers and not self.stopping.is_set():
@@ -156,7 +166,9 @@ class Loop:
                 future.set_exception(exc)
             self._running[future] = labels
             self._awaited.update(dict.fromkeys(labels, future))
-            if (seconds := self._seconds_allowed(labels)) is not None:
+            task = self._order.jobs[labels[0]].task
+            seconds = executors.seconds_allowed(self.executor, task, self.timeout)
+            if seconds and labels[0] not in self._order.here:
                 self._allowed[future] = seconds
             future.add_done_callback(self._ended.put)
             if isinstance(self.executor, executors.Inline):
@@ -207,12 +219,6 @@ class Loop:
             if 0 < seconds < processes.seconds_at(future):
                 self._allowed[future] = -seconds
                 processes.end(future)
-
-    def _seconds_allowed(self, labels: list[str]) -> float | None:
-        if not isinstance(self.executor, executors.Processes) or labels[0] in self._order.here:
-            return None
-        own: float | None = self._order.jobs[labels[0]].task.worker_timeout  # as with Luigi, 0 means no limit
-        return (self.timeout if own is None else own) or None
 
     def _hear(self) -> None:
         while self._reports:
