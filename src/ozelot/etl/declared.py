@@ -17,7 +17,6 @@ from ozelot import client, config
 from ozelot.errors import NotClearable
 from ozelot.etl.identity import params_of, task_argument, task_label
 from ozelot.etl.targets import ORMTarget, judged_by_marker
-from ozelot.orm import run
 from ozelot.orm import target as marker
 from ozelot.orm.base import Base
 from ozelot.orm.rows import Model, Rows, models_in, tables_of
@@ -195,13 +194,12 @@ def updater_names(column: sa.Column[Any]) -> set[str]:
     return {cls.get_name() for cls in list(task_classes) if column in _named_columns(cls)}
 
 
-def rows_of(tasks: Iterable[Any], *, run_id: int | None = None) -> Rows:
-    """What tasks say that they create and update; of rows that know their run, those of one run, if it is given."""
+def rows_of(tasks: Iterable[Any]) -> Rows:
+    """What tasks say that they create and update; of rows that know their run, those that are being cleared."""
     tasks = list(tasks)
     models = [model for task in tasks for model in created_models(task)]
     columns = [column for task in tasks for column in updated_columns(task)]
-    made_by = run.being_cleared if run_id is None else [run_id]
-    return Rows(dict.fromkeys(models), dict.fromkeys(columns), made_by=made_by)
+    return Rows(dict.fromkeys(models), dict.fromkeys(columns))
 
 
 def clears_itself(task: object) -> bool:

@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from ozelot import client, transaction, writes
 from ozelot.claim import claimed
 from ozelot.errors import NoRun, TableMissing
-from ozelot.etl.declared import created_models, keys_of, rows_of, task_classes, writable
+from ozelot.etl.declared import created_models, keys_of, task_classes, updated_columns, writable
 from ozelot.etl.identity import task_label
 from ozelot.etl.leftovers import clear_leftovers, refuse_half
 from ozelot.etl.targets import ORMTarget
@@ -33,7 +33,7 @@ from ozelot.joined import OF_A_RUNNER
 from ozelot.orm import run
 from ozelot.orm import target as marker
 from ozelot.orm.base import Base
-from ozelot.orm.rows import is_owned
+from ozelot.orm.rows import counts_of_run, is_owned
 from ozelot.orm.run import utc_now
 from ozelot.url import without_password
 
@@ -208,7 +208,8 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
             if dropped := opened.settle(but=before):
                 log.warning("%s: %d sessions wrote but never committed; that was undone", task_label(task), dropped)
             if task.creates or task.object_classes or task.updates:
-                begun.rows = rows_of([task], run_id=run_id).counts(opened.connection)
+                declared = created_models(task), updated_columns(task)
+                begun.rows = counts_of_run(opened.connection, *declared, run_id)
             built_on = {*_built_on(task, begun, waited_for, opened.connection), *inside}
             run.finish(opened.connection, run_id, began, begun.rows, built_on)
             opened.inside.append(run_id)
