@@ -1,7 +1,7 @@
 """Running graphs of trivial tasks: ozelot beside other engines, in one run.
 
     python benchmarks/engine.py [--sizes 100 1000] [--shapes wide deep layered] [--peers ozelot luigi doit] [--repeat 5]
-                                [--database sqlite|postgresql|mariadb] [--workers 1 2 8]
+                                [--database sqlite|postgresql|mariadb] [--workers 1 2 8 [--processes]]
 
 Needs what `benchmarks/requirements.txt` names. Each measurement is one fresh process; peers take turns, so that what
 else the machine does meets all of them; medians are printed:
@@ -15,7 +15,8 @@ doit     cold by that of doit
 growth   cold by that of the size before, beside how much larger this one is
 
 Which of the finished tasks are still complete after a process was killed is told below. With --workers, ozelot alone:
-tasks a second with that many threads, and what a task costs beyond a bare loop of the same commits.
+tasks a second with that many threads or processes (whose start counts), and what a task costs beyond a bare loop of the
+same commits, which has as many threads.
 """
 
 from __future__ import annotations
@@ -136,7 +137,7 @@ def workers(asked: argparse.Namespace) -> None:
             for _ in range(asked.repeat):
                 for count in asked.workers:
                     with state_of("ozelot", asked.database) as state:
-                        options = ("--workers", str(count))
+                        options = ("--workers", str(count), *(["--processes"] if asked.processes else []))
                         found = measured("ozelot", "bare", "wide", size, state, cap=asked.cap, options=options)
                     if found["ran"] != size + 1:
                         raise Unfinished(f"ran {found['ran']:,} of {size + 1:,}")
@@ -175,6 +176,7 @@ def main() -> None:
     parser.add_argument("--database", choices=("sqlite", "postgresql", "mariadb"), default="sqlite")
     parser.add_argument("--cap", type=float, default=120, help="seconds that one process is given")
     parser.add_argument("--workers", type=int, nargs="+", help="measure only this, with so many threads of ozelot")
+    parser.add_argument("--processes", action="store_true", help="with --workers: processes in place of threads")
     asked = parser.parse_args()
     asked.sizes = sorted(asked.sizes)
     if asked.workers:

@@ -25,10 +25,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--database", default="")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--processes", action="store_true")
     parser.add_argument("--die-at", type=int)
     asked = parser.parse_args()
     database = asked.database or f"sqlite:///{asked.folder / 'state.db'}"
-    job = Job(asked.shape, asked.size, asked.folder, database, asked.workers, asked.die_at)
+    job = Job(asked.shape, asked.size, asked.folder, database, asked.workers, asked.processes, asked.die_at)
     peer = importlib.import_module(f"peers.with_{asked.peer}")
     start = time.perf_counter()
     more = getattr(peer, asked.action)(job) or {}

@@ -22,6 +22,7 @@ class Job:
         folder: where state is kept.
         database: the URL for peers that keep their state in a database server.
         workers: how many steps at a time, for peers that are asked.
+        processes: whether each worker is a process.
         die_at: the process ends abruptly, as if it was killed, when this many steps ran.
     """
 
@@ -30,6 +31,7 @@ class Job:
     folder: Path
     database: str
     workers: int = 1
+    processes: bool = False
     die_at: int | None = None
     ran: list[int] = field(default_factory=list)
 
