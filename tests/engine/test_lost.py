@@ -14,6 +14,7 @@ from ozelot.client import Client
 from ozelot.engine import RunResult
 from ozelot.orm.base import Base
 from tests.engine.steps import EStep, LateStep, Step, chain, drawn, label, rows
+from tests.tables import create_tables
 
 
 class ECounter(Base):
@@ -25,6 +26,7 @@ def server(everywhere: Client) -> Client:
     """A database with a server."""
     if everywhere.engine.dialect.name == "sqlite":
         pytest.skip("SQLite has no connections that break, and no deadlocks")
+    create_tables(everywhere, ECounter)
     return everywhere
 
 

@@ -17,18 +17,18 @@ from ozelot import client as client_module
 from ozelot.client import Client
 from ozelot.errors import TransactionError
 from ozelot.etl import tasks
-from ozelot.orm.base import Base
 from ozelot.orm.target import ORMTargetMarker
 from tests.etl import staff
 from tests.etl.heroes import build
 from tests.etl.staff import Unit
+from tests.tables import create_tables
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
 def tables(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db, Unit)
 
 
 def units(db: Client) -> list[str]:

@@ -20,6 +20,7 @@ from ozelot.etl.completion import clear_plan
 from ozelot.orm.base import Base
 from tests.etl import staff
 from tests.etl.heroes import build
+from tests.tables import create_tables
 
 
 class Shop(Base):
@@ -87,7 +88,7 @@ class Dog(Animal):
 
 @pytest.fixture(autouse=True)
 def tables(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db, Shop, Article, Tag, Vehicle, Animal, staff.Unit)
 
 
 def count(db: Client, *models: Any) -> list[int]:

@@ -24,6 +24,7 @@ from tests.etl import staff
 from tests.etl.heroes import build
 from tests.etl.test_clearing import Bike, Vehicle
 from tests.orm.test_runs import Flight
+from tests.tables import create_tables
 
 
 class Plot(Base):
@@ -60,7 +61,7 @@ class Tree(Base):
 
 @pytest.fixture(autouse=True)
 def tables(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db, Plot, Harvest, Meadow, Tree, Vehicle, Flight, staff.Unit)
 
 
 def task(body: Callable[[tasks.ORMTask], Any], **attributes: Any) -> tasks.ORMTask:
@@ -187,7 +188,7 @@ def test_only_the_columns_in_updates_may_be_updated(db: Client) -> None:
 
 
 def test_raw_updates_are_seen_with_their_columns_on_sqlite(sqlite_db: Client) -> None:
-    Base.create_all(sqlite_db)
+    create_tables(sqlite_db, Plot, Harvest, Meadow, Tree, Vehicle, Flight, staff.Unit)
     filled(sqlite_db)
 
     def annotate(self: tasks.ORMTask) -> None:

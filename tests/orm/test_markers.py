@@ -16,6 +16,7 @@ from ozelot.orm import target
 from ozelot.orm.base import Base
 from ozelot.orm.target import ORMTargetMarker
 from tests.etl.heroes import build
+from tests.tables import create_tables
 
 
 class Plain(tasks.ORMTask):
@@ -115,7 +116,7 @@ def test_creating_a_marker_twice_leaves_one(db: Client) -> None:
 
 
 def test_removing_a_marker_that_is_not_there_is_an_error(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db)
     with pytest.raises(MarkerNotFound, match=r"Plain {} is not complete"):
         ORMTarget.from_task(Plain()).remove()
     with pytest.raises(RuntimeError):  # what 0.2 raised
@@ -124,7 +125,7 @@ def test_removing_a_marker_that_is_not_there_is_an_error(db: Client) -> None:
 
 
 def test_the_database_refuses_a_second_marker(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db)
     with db.engine.begin() as connection:
         target.insert(connection, "Plain", "{}")
     with pytest.raises(sa.exc.IntegrityError), db.engine.begin() as connection:
@@ -172,7 +173,7 @@ def test_a_new_marker_does_not_count_for_a_task_of_another_namespace(db: Client)
 
 
 def test_rows_that_0_2_writes_into_a_table_of_1_0_count(db: Client, database_url: str) -> None:
-    Base.create_all(db)
+    create_tables(db)
     with db.engine.begin() as connection:
         connection.execute(sa.text("INSERT INTO ormtargetmarker (name, params) VALUES ('Plain', '{}')"))
     assert Plain().complete()
@@ -207,7 +208,7 @@ def test_marker_table_that_is_missing_is_created_by_the_first_run(db: Client) ->
 
 
 def test_marking_inside_a_transaction_is_part_of_it(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db)
     with pytest.raises(ZeroDivisionError), db.transaction():
         Plain().mark_complete()
         assert Plain().complete()
@@ -226,7 +227,7 @@ def test_preparing_markers_inside_a_transaction_of_mariadb_is_refused(db: Client
 
 
 def test_many_keys_are_read_by_one_query(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db)
     names = [f"Task{n}" for n in range(2000)]
     with db.engine.begin() as connection:
         for name in names[::2]:
