@@ -76,7 +76,8 @@ _LEFT = " UNION ALL ".join(
     for catalogue in (
         *("pg_class", "pg_constraint", "pg_proc", "pg_type", "pg_namespace", "pg_extension", "pg_cast", "pg_language"),
         *("pg_event_trigger", "pg_largeobject_metadata", "pg_default_acl", "pg_publication", "pg_foreign_server"),
-        "pg_db_role_setting JOIN pg_database ON setdatabase = pg_database.oid AND datname = current_database()",
+        "pg_database JOIN pg_db_role_setting ON setdatabase = pg_database.oid AND datname = current_database(), "
+        "unnest(setconfig)",
     )
 )
 _SCHEMAS = "SELECT quote_ident(nspname) FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema$)'"

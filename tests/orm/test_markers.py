@@ -15,6 +15,7 @@ from ozelot.etl.targets import ORMTarget
 from ozelot.orm import target
 from ozelot.orm.base import Base
 from ozelot.orm.target import ORMTargetMarker
+from tests.databases import only
 from tests.etl.heroes import build
 from tests.tables import create_tables
 
@@ -183,18 +184,11 @@ def test_rows_that_0_2_writes_into_a_table_of_1_0_count(db: Client, database_url
 
 
 def test_eight_runners_bring_one_table_of_0_2_up_to_date(db: Client, tmp_path: Path) -> None:
-    from tests.etl import staff
-    from tests.etl.test_atomicity import THREE, start, units
+    from tests.etl.test_atomicity import THREE, eight_at_once, units
 
     legacy_table(db, *[("Other", "{}")] * 3)
     Base.metadata.create_all(db.engine, tables=[Base.metadata.tables["unit"]])
-    gate = tmp_path / "gate"
-    processes = [start(db, "LoadUnits", gate) for _ in range(8)]
-    for process in processes:
-        staff.wait_for(Path(f"{gate}.{process.pid}"))
-    gate.touch()
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * 8, outputs
+    eight_at_once(db, "LoadUnits", tmp_path)
     assert rows(db) == [("Other", "{}"), ("LoadUnits", "{}")]
     assert units(db) == THREE
 
@@ -216,12 +210,15 @@ def test_marking_inside_a_transaction_is_part_of_it(db: Client) -> None:
     assert not Plain().complete()
 
 
+@only("sqlite", "postgresql")
+def test_markers_are_prepared_inside_a_transaction(db: Client) -> None:
+    with db.transaction():
+        Plain().mark_complete()
+    assert Plain().complete()
+
+
+@only("mariadb")
 def test_preparing_markers_inside_a_transaction_of_mariadb_is_refused(db: Client) -> None:
-    if db.engine.dialect.name != "mysql":
-        with db.transaction():
-            Plain().mark_complete()
-        assert Plain().complete()
-        return
     with pytest.raises(TransactionError, match="before this transaction begins"), db.transaction():
         Plain().mark_complete()
 
