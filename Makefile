@@ -26,8 +26,9 @@ $(STAMP): pyproject.toml requirements.lock
 demo: setup
 	@$(BIN)/python examples/superheroes/manage.py demo
 
+# Each process works through files that follow each other, so that what a file sets up once is not set up twice.
 test: setup
-	@$(BIN)/python -m pytest -q -n 2
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 nightly: setup
 	@OZELOT_TEST_NIGHTLY=1 $(BIN)/python -m pytest -q -n 2 tests/etl/test_machine.py tests/crash tests/engine

@@ -35,9 +35,22 @@ def servers() -> Iterator[dict[str, tuple[sa.Engine | None, str]]]:
             engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def handed_on(servers: dict[str, tuple[sa.Engine | None, str]]) -> Iterator[databases.Kept | None]:
+    """The database of PostgreSQL that the tests of this process share, one after another."""
+    server, _ = servers["postgresql"]
+    found = None if server is None else databases.Kept(server)
+    yield found
+    if found is not None:
+        found.drop()
+
+
 @pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def database_url(
-    request: pytest.FixtureRequest, tmp_path: Path, servers: dict[str, tuple[sa.Engine | None, str]]
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    servers: dict[str, tuple[sa.Engine | None, str]],
+    handed_on: databases.Kept | None,
 ) -> Iterator[str]:
     """The URL of a fresh, empty database, once for each kind."""
     if request.param == "sqlite":
@@ -48,7 +61,7 @@ def database_url(
         if os.environ.get("OZELOT_TEST_ALL_DATABASES"):
             pytest.fail(reason)
         pytest.skip(reason)
-    with databases.fresh(server) as url:
+    with handed_on.lent() if request.param == "postgresql" and handed_on else databases.fresh(server) as url:
         yield url
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+import pytest
 import sqlalchemy as sa
 
 #: The kinds of server, the variable that names another one than the default, and the default.
@@ -30,15 +32,113 @@ def server(kind: str) -> tuple[sa.Engine | None, str]:
     return engine, ""
 
 
+def only(*kinds: str) -> pytest.MarkDecorator:
+    """Marks tests that have a meaning on these kinds of database alone."""
+    return pytest.mark.parametrize("database_url", kinds, indirect=True)
+
+
 @contextmanager
 def fresh(on: sa.Engine) -> Iterator[str]:
     """The URL of a new, empty database on a server; it is dropped at the end, whoever is still connected."""
+    name = _create(on)
+    try:
+        yield _url(on, name)
+    finally:
+        _drop(on, name)
+
+
+def _create(on: sa.Engine) -> str:
     name = f"ozelot_{uuid.uuid4().hex[:12]}"
     with on.connect() as connection:
         connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    try:
-        yield on.url.set(database=name).render_as_string(hide_password=False)
-    finally:
-        with on.connect() as connection:
-            force = " WITH (FORCE)" if on.dialect.name == "postgresql" else ""
-            connection.execute(sa.text(f"DROP DATABASE {name}{force}"))
+    return name
+
+
+def _drop(on: sa.Engine, name: str) -> None:
+    with on.connect() as connection:
+        if on.dialect.name == "postgresql":
+            connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+            return
+        others = sa.text("SELECT id FROM information_schema.processlist WHERE db = :name")
+        for number in connection.scalars(others, {"name": name}).all():
+            with suppress(sa.exc.OperationalError):  # it ended by itself
+                connection.execute(sa.text(f"KILL {number}"))
+        connection.execute(sa.text(f"DROP DATABASE {name}"))
+
+
+def _url(on: sa.Engine, name: str) -> str:
+    return on.url.set(database=name).render_as_string(hide_password=False)
+
+
+#: What a database of PostgreSQL holds beside schemas and what is in them, and what is left of those.
+_LEFT = " UNION ALL ".join(
+    f"SELECT '{catalogue}', count(*) FROM {catalogue}"
+    for catalogue in (
+        *("pg_class", "pg_constraint", "pg_proc", "pg_type", "pg_namespace", "pg_extension", "pg_cast", "pg_language"),
+        *("pg_event_trigger", "pg_largeobject_metadata", "pg_default_acl", "pg_publication", "pg_foreign_server"),
+        "pg_database JOIN pg_db_role_setting ON setdatabase = pg_database.oid AND datname = current_database(), "
+        "unnest(setconfig)",
+    )
+)
+_SCHEMAS = "SELECT quote_ident(nspname) FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema$)'"
+
+
+class Kept:
+    """A database of PostgreSQL that tests have one after another, each as if it were new.
+
+    PostgreSQL takes longer to make a database and to drop it than most tests take. Where somebody is still connected
+    after a test, or something is left when all schemas are gone, it is dropped all the same, and the next is a new one.
+    """
+
+    def __init__(self, on: sa.Engine) -> None:
+        self._on = on
+        self._name = ""
+        self._left: list[sa.Row[tuple[str, int]]] = []
+
+    @contextmanager
+    def lent(self) -> Iterator[str]:
+        """The URL of the database, which is empty."""
+        if not self._name:
+            self._name = _create(self._on)
+            with self._connected() as connection:
+                # Where a server crashes in tests, that is another one.
+                connection.execute(sa.text(f"ALTER DATABASE {self._name} SET synchronous_commit = off"))
+                self._left = list(connection.execute(sa.text(_LEFT)))
+        try:
+            yield _url(self._on, self._name)
+        finally:
+            if not (self._is_left_alone() and self._is_new_again()):
+                self.drop()
+
+    def drop(self) -> None:
+        """Drop it, whoever is still connected."""
+        if self._name:
+            _drop(self._on, self._name)
+            self._name = ""
+
+    def _connected(self) -> sa.Connection:
+        url = _url(self._on, self._name)
+        return sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool).connect()
+
+    def _is_left_alone(self) -> bool:
+        """Whether nobody is connected; the server takes a moment to see that a connection was closed."""
+        others = sa.text(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = :name AND backend_type = 'client backend'"
+        )
+        end = time.monotonic() + 1
+        with self._on.connect() as connection:
+            while connection.scalar(others, {"name": self._name}):
+                if time.monotonic() > end:
+                    return False
+        return True
+
+    def _is_new_again(self) -> bool:
+        with self._connected() as connection:
+            owner = connection.scalar(sa.text("SELECT nspowner::regrole FROM pg_namespace WHERE nspname = 'public'"))
+            if owner is None:
+                return False
+            for schema in connection.scalars(sa.text(_SCHEMAS)).all():
+                connection.execute(sa.text(f"DROP SCHEMA {schema} CASCADE"))
+            connection.execute(sa.text(f"CREATE SCHEMA public AUTHORIZATION {owner}"))
+            connection.execute(sa.text("GRANT USAGE ON SCHEMA public TO public"))
+            return list(connection.execute(sa.text(_LEFT))) == self._left

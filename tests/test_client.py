@@ -17,15 +17,15 @@ import sqlalchemy as sa
 from ozelot import client as client_module
 from ozelot.client import Client, get_client, set_client
 from ozelot.errors import ConfigError
-from ozelot.orm.base import Base
 from tests.etl.staff import Employee, Unit
+from tests.tables import create_tables
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
 def staffed(db: Client) -> Client:
-    Base.create_all(db)
+    create_tables(db, Unit)
     return db
 
 
@@ -360,6 +360,7 @@ sys.path.insert(0, {str(ROOT)!r})
 import luigi, sqlalchemy as sa
 from ozelot.client import Client, get_client, set_client
 from tests.etl import staff
+from tests.tables import create_tables
 set_client(Client(connection_string=sys.argv[1]))
 session = get_client().create_session()
 session.execute(sa.text("SELECT count(*) FROM unit")).all()

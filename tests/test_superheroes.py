@@ -15,6 +15,7 @@ from ozelot.etl import tasks
 from ozelot.orm.base import Base
 from tests.etl.heroes import build
 from tests.etl.test_documented_sessions import messages
+from tests.tables import create_tables
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "superheroes"))
 from superheroes import checks, pipeline, snapshot
@@ -46,7 +47,7 @@ def settings(db: Client, filled_cache: Path, monkeypatch: pytest.MonkeyPatch) ->
         "REQUEST_CACHE_PATH": str(filled_cache),
     }.items():
         monkeypatch.setitem(vars(config), name, value)
-    Base.create_all(db)
+    create_tables(db, *MODELS)
 
 
 def counts(db: Client) -> dict[str, int]:

@@ -20,15 +20,16 @@ from ozelot.orm.base import Base
 from ozelot.testing import assert_clear_restores, assert_idempotent
 from tests.etl import heroes, staff
 from tests.etl.heroes import build
-from tests.orm.test_runs import Flight, LoadFerries, LoadJourneys, LoadMonth, LoadYear
-from tests.test_superheroes import WIKI, checks, filled_cache, pipeline
+from tests.orm.test_runs import Flight, Journey, LoadFerries, LoadJourneys, LoadMonth, LoadYear, Vessel
+from tests.tables import create_tables
+from tests.test_superheroes import MODELS, WIKI, checks, filled_cache, pipeline
 
 __all__ = ["filled_cache"]
 
 
 @pytest.fixture(autouse=True)
 def tables(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db, staff.Unit, Flight, Journey, Vessel, *heroes.TABLES, *MODELS)
     Path("cpi.csv").write_text("year,cpi\n")
     Path("ratings.csv").write_text("id,rating\n")
 

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.calling import SHOP, Called, at_terminal, command, environment, process
+from ozelot.client import Client
+from tests.cli.calling import SHOP, Called, at_terminal, called, command, environment, process
+from tests.cli.shop import Shelf
+from tests.tables import create_tables
 
 pytest.importorskip("pty")
 
@@ -21,9 +24,17 @@ ESCAPE = "\x1b"
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a database; the pipeline is named in the environment."""
     monkeypatch.setenv("OZELOT_PIPELINE", SHOP)
-    made = process(tmp_path, "db", "init")
-    assert made.code == 0, made.err
+    database = Client(connection_string=f"sqlite:///{tmp_path / 'ozelot.db'}")
+    create_tables(database, Shelf)
+    database.engine.dispose()
     return tmp_path
+
+
+@pytest.fixture
+def full(shop: Path) -> Path:
+    """The same, with everything loaded."""
+    assert called("run").code == 0
+    return shop
 
 
 def test_a_run_at_a_terminal_shows_a_bar_and_then_the_summary(shop: Path) -> None:
@@ -64,28 +75,26 @@ def test_quiet_shows_the_result_only(shop: Path) -> None:
     assert process(shop, "run", "--quiet").out.startswith("Ran 5 in ")
 
 
-def test_a_question_is_answered_at_a_terminal(shop: Path) -> None:
-    process(shop, "run")
+def test_a_question_is_answered_at_a_terminal(full: Path) -> None:
     for answer in ("n", "", "nonsense"):
-        kept = at_terminal(shop, "clear", "LoadGoods", answers=[answer])
+        kept = at_terminal(full, "clear", "LoadGoods", answers=[answer])
         assert (kept.code, kept.out.splitlines()[-1]) == (1, "error: Nothing was changed")
-    cleared = at_terminal(shop, "clear", "LoadGoods", answers=["y"])
+    cleared = at_terminal(full, "clear", "LoadGoods", answers=["y"])
     assert (cleared.code, "Clear 3 tasks? [y/N] " in cleared.out) == (0, True)
-    assert process(shop, "status").code == 1
-    dropped = at_terminal(shop, "db", "init", "--drop", answers=["YES"])
+    assert called("status").code == 1
+    dropped = at_terminal(full, "db", "init", "--drop", answers=["YES"])
     assert (dropped.code, "Drop 5 tables? [y/N] " in dropped.out) == (0, True)
 
 
 @pytest.mark.parametrize("arguments", ["clear LoadGoods", "db init --drop", "db drop", "history prune --keep 0"])
-def test_without_a_terminal_nothing_is_asked_and_nothing_deleted(arguments: str, shop: Path) -> None:
-    process(shop, "run")
-    process(shop, "clear", "LoadShelves", "--yes")
-    process(shop, "run")
-    refused = process(shop, *arguments.split())
+def test_without_a_terminal_nothing_is_asked_and_nothing_deleted(arguments: str, full: Path) -> None:
+    assert called("clear", "LoadShelves", "--yes").code == 0
+    assert called("run").code == 0
+    refused = process(full, *arguments.split())
     assert refused.code == 1
     assert refused.err == "error: Nothing was changed: there is no terminal to ask at. To go ahead without, add --yes\n"
-    assert process(shop, "status").code == 0
-    assert process(shop, *arguments.split(), "--yes").code == 0
+    assert called("status").code == 0
+    assert process(full, *arguments.split(), "--yes").code == 0
 
 
 def test_ctrl_c_twice_ends_a_run_at_once_with_one_line_and_nothing_half_done(shop: Path) -> None:
@@ -93,7 +102,7 @@ def test_ctrl_c_twice_ends_a_run_at_once_with_one_line_and_nothing_half_done(sho
     assert ended.code == 130
     assert "Traceback" not in ended.out
     assert ended.out.endswith("Ended at once; the rest is rolled back\n")
-    found = json.loads(process(shop, "status", "--json", "--pipeline", "tests.cli.shop:Stuck").out)
+    found = json.loads(called("status", "--json", "--pipeline", "tests.cli.shop:Stuck").out)
     assert [(entry["state"], entry["why"]) for entry in found] == [("incomplete", "its runner died")]
 
 
@@ -104,7 +113,7 @@ def test_ctrl_c_once_lets_what_runs_come_to_its_end(shop: Path) -> None:
     )
     assert ended.code == 130
     assert re.search(r"Ran 1 in .*: Stuck\nNot reached: 1: AfterStuck\n.*Interrupted\n$", ended.out, re.S)
-    found = json.loads(process(shop, "status", "--json", "--pipeline", pipeline).out)
+    found = json.loads(called("status", "--json", "--pipeline", pipeline).out)
     assert [entry["state"] for entry in found] == ["complete", "incomplete"]
 
 
@@ -123,7 +132,7 @@ def test_nobody_reading_is_no_error(arguments: str, shop: Path) -> None:
 
 def test_nothing_is_cut_in_a_pipe_and_nothing_steers_the_terminal(shop: Path) -> None:
     odd = "tests.cli.shop:Odd"
-    process(shop, "run", "--pipeline", odd)
+    assert called("run", "--pipeline", odd).code == 0
     text = "Odd {'text': '[bold]\\x1b]0;title\\x07\\n" + "x" * 500 + "'}"
     piped = process(shop, "status", "--pipeline", odd, COLUMNS="40")
     assert text in piped.out and ESCAPE not in piped.out

@@ -14,6 +14,7 @@ from tests.crash import attacks, faults
 from tests.crash.databases import Database, created_on
 from tests.crash.servers import SERVERS, own_server, small_disk
 from tests.crash.subject import BrokenPromiseError, Subject, subject
+from tests.databases import only
 
 nightly = pytest.mark.skipif(not os.environ.get("OZELOT_TEST_NIGHTLY"), reason="OZELOT_TEST_NIGHTLY=1 runs it")
 KILLS = 25
@@ -60,9 +61,9 @@ def test_clearing_that_is_killed_cleared_all_or_nothing(made: Subject) -> None:
 
 
 @nightly
+@only("postgresql", "mariadb")
 def test_a_run_whose_connections_are_cut_fails_in_words_or_recovers(made: Subject) -> None:
-    if made.database.kind != "sqlite":
-        attacks.cut(made, KILLS)
+    attacks.cut(made, KILLS)
 
 
 @nightly

@@ -8,8 +8,8 @@ import luigi
 import pytest
 
 from ozelot.client import Client
-from ozelot.orm.base import Base
-from tests.engine.steps import drawn
+from tests.engine.steps import EStep, drawn
+from tests.tables import create_tables
 
 
 @pytest.fixture(autouse=True)
@@ -23,12 +23,12 @@ def nothing_drawn() -> Iterator[None]:
 @pytest.fixture
 def everywhere(db: Client) -> Client:
     """Each kind of database in turn, with its tables."""
-    Base.create_all(db)
+    create_tables(db, EStep)
     return db
 
 
 @pytest.fixture
 def here(sqlite_db: Client) -> Client:
     """SQLite, with its tables."""
-    Base.create_all(sqlite_db)
+    create_tables(sqlite_db, EStep)
     return sqlite_db

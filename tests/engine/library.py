@@ -20,9 +20,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 import ozelot
 from ozelot.client import Client
 from ozelot.etl import tasks
-from ozelot.orm.base import Base, table_of
-from ozelot.orm.run import Run, TaskOwned, run_edge
-from ozelot.orm.target import ORMTargetMarker
+from ozelot.orm.base import Base
+from ozelot.orm.run import TaskOwned
+from tests import tables
 
 AUTHORS, BOOKS = 3, 4
 
@@ -43,13 +43,9 @@ class Review(Base):
     book_id: Mapped[int] = mapped_column(ForeignKey("book.id"))
 
 
-MODELS: list[type[Base]] = [Author, Book, Review, Run, ORMTargetMarker]
-
-
 def create_tables(database: Client) -> None:
     """The empty tables of the library, and no others."""
-    with database.engine.begin() as connection:
-        Base.metadata.create_all(connection, [*map(table_of, MODELS), run_edge])
+    tables.create_tables(database, Author, Book, Review)
 
 
 class Unpicklable(Exception):

@@ -14,6 +14,7 @@ import ozelot
 from ozelot.client import Client
 from ozelot.engine import RunResult, run_again
 from ozelot.etl.completion import clear_plan
+from tests.databases import only
 from tests.engine.contents import contents, engine_for, library
 from tests.engine.library import LoadAuthors, LoadLibrary, LoadReviews, create_tables
 
@@ -29,8 +30,6 @@ _END = {"postgresql": "SELECT pg_terminate_backend({})", "mysql": "KILL {}"}
 @pytest.fixture(autouse=True)
 def loaded(db: Client) -> None:
     """The library, complete; what is loaded from now on is of another version."""
-    if db.engine.dialect.name == "sqlite":
-        pytest.skip("a file has no server that could end a transaction")
     create_tables(db)
     assert ozelot.run(LoadLibrary()).ok
     Path("wish version").write_text("v2")
@@ -60,6 +59,7 @@ def meanwhile(act: Callable[[], None]) -> threading.Thread:
     return thread
 
 
+@only("postgresql", "mariadb")
 def test_a_connection_that_is_cut_leaves_what_was_there(db: Client, database_url: str) -> None:
     dialect = db.engine.dialect.name
     cut: list[int] = []
@@ -81,11 +81,10 @@ def test_a_connection_that_is_cut_leaves_what_was_there(db: Client, database_url
     assert again().ok and contents(database_url) == library("v2")
 
 
+@only("mariadb")  # elsewhere a deadlock ends no more than a savepoint
 def test_a_deadlock_on_mariadb_which_ends_all_of_the_transaction_leaves_what_was_there(
     db: Client, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if db.engine.dialect.name != "mysql":
-        pytest.skip("elsewhere a deadlock ends no more than a savepoint")
     others = sa.create_engine(database_url, poolclass=sa.NullPool)
     waits = "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
 

@@ -18,6 +18,7 @@ from ozelot.engine import Event, Kind
 from ozelot.errors import ConfigError, WorkerError
 from ozelot.etl.completion import clear_plan
 from tests.cli.calling import environment, process
+from tests.databases import only
 from tests.engine.contents import contents, library
 from tests.engine.heroes import EXAMPLE, expected, fill_cache, loaded, pages, settings
 from tests.engine.heroes import ozelot as heroes
@@ -28,6 +29,8 @@ __all__ = ["expected", "pages"]
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
+#: Workers on other machines would not see a file of this one.
+with_a_server = only("postgresql", "mariadb")
 PIPELINE = ("--pipeline", "tests.engine.library:LoadLibrary")
 NOBODY = "tcp://127.0.0.1:9"  # the port of a service that no machine offers any more
 
@@ -67,12 +70,11 @@ def dask(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 @pytest.fixture
 def server(db: Client) -> Client:
     """A database that workers on other machines could reach."""
-    if db.engine.dialect.name == "sqlite":
-        pytest.skip("Dask's workers would not see a file of this machine")
     create_tables(db)
     return db
 
 
+@with_a_server
 def test_a_pipeline_runs_there_and_a_worker_that_dies_loses_nothing(
     dask: Any, server: Client, database_url: str
 ) -> None:
@@ -87,6 +89,7 @@ def test_a_pipeline_runs_there_and_a_worker_that_dies_loses_nothing(
     assert not [event for event in events if event.kind is Kind.FAILED]
 
 
+@with_a_server
 def test_what_is_tried_or_run_again_runs_again(dask: Any, server: Client, database_url: str) -> None:
     Path("wish Small 5").write_text("fail once")
     executor = dask.get_executor()
@@ -104,6 +107,7 @@ def test_what_is_tried_or_run_again_runs_again(dask: Any, server: Client, databa
     assert kept
 
 
+@with_a_server
 def test_the_command_runs_the_superheroes_there(
     cluster: Any, expected: Counter[tuple[object, ...]], pages: Path, server: Client, database_url: str
 ) -> None:
@@ -114,6 +118,7 @@ def test_the_command_runs_the_superheroes_there(
     assert loaded(database_url) == expected
 
 
+@with_a_server
 def test_errors_there_are_told_in_words(dask: Any, server: Client, database_url: str) -> None:
     Path("wish LoadBooks 1991").write_text("fail oddly")
     Path("wish LoadBooks 1992").write_text("fail")
@@ -127,6 +132,7 @@ def test_errors_there_are_told_in_words(dask: Any, server: Client, database_url:
     assert "LoadBooks {'year': '1990'}" in result.ran
 
 
+@with_a_server
 def test_a_worker_that_cannot_import_the_pipeline_fails_in_words(
     dask: Any, server: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,12 @@ import ozelot
 from ozelot.client import Client
 from ozelot.engine import RunResult
 from ozelot.orm.base import Base
+from tests.databases import only
 from tests.engine.steps import EStep, LateStep, Step, chain, drawn, label, rows
+from tests.tables import create_tables
+
+#: SQLite has no connections that break, and no deadlocks.
+with_a_server = only("postgresql", "mariadb")
 
 
 class ECounter(Base):
@@ -23,8 +28,7 @@ class ECounter(Base):
 @pytest.fixture
 def server(everywhere: Client) -> Client:
     """A database with a server."""
-    if everywhere.engine.dialect.name == "sqlite":
-        pytest.skip("SQLite has no connections that break, and no deadlocks")
+    create_tables(everywhere, ECounter)
     return everywhere
 
 
@@ -56,6 +60,7 @@ class BreaksOnce:
             end(step.client, own_number(step))
 
 
+@with_a_server
 def test_a_connection_that_breaks_in_run_is_lost_once_and_the_task_runs_again(server: Client) -> None:
     drawn.acts["4"] = BreaksOnce()
     told: list[str] = []
@@ -66,12 +71,14 @@ def test_a_connection_that_breaks_in_run_is_lost_once_and_the_task_runs_again(se
     assert told.count("retry") == 1
 
 
+@with_a_server
 def test_a_connection_that_breaks_right_before_the_commit(server: Client) -> None:
     drawn.acts["2"] = BreaksOnce(add=False)
     assert ozelot.run(chain(4)).ok
     assert rows(server) == ["0", "1", "2", "3"]
 
 
+@with_a_server
 def test_a_connection_that_breaks_each_time_fails_the_task_in_the_end(server: Client) -> None:
     drawn.acts["1"] = BreaksOnce(100)
     result = ozelot.run(chain(3))
@@ -81,6 +88,7 @@ def test_a_connection_that_breaks_each_time_fails_the_task_in_the_end(server: Cl
     assert 2 < drawn.began.count("1") < 10
 
 
+@with_a_server
 def test_all_other_connections_break_at_once(server: Client) -> None:
     broken = threading.Event()
 
@@ -129,6 +137,7 @@ def run_both(server: Client, meet: threading.Barrier) -> RunResult:
     return result
 
 
+@with_a_server
 def test_of_two_tasks_in_a_deadlock_one_is_tried_again(server: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Step, "strict_writes", False)
     result = run_both(server, threading.Barrier(2))
@@ -138,6 +147,7 @@ def test_of_two_tasks_in_a_deadlock_one_is_tried_again(server: Client, monkeypat
         assert connection.scalars(sa.select(ECounter.number)).all() == [2, 2]
 
 
+@with_a_server
 def test_a_late_requirement_of_a_task_whose_connection_broke(server: Client) -> None:
     breaks = BreaksOnce(add=False)
 

@@ -18,8 +18,10 @@ from ozelot.errors import ClearRefused, LeftoverRows, NotClearable
 from ozelot.etl import tasks
 from ozelot.etl.completion import clear_plan
 from ozelot.orm.base import Base
+from tests.databases import only
 from tests.etl import staff
 from tests.etl.heroes import build
+from tests.tables import create_tables
 
 
 class Shop(Base):
@@ -87,7 +89,7 @@ class Dog(Animal):
 
 @pytest.fixture(autouse=True)
 def tables(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db, Shop, Article, Tag, Vehicle, Animal, staff.Unit)
 
 
 def count(db: Client, *models: Any) -> list[int]:
@@ -407,9 +409,8 @@ def test_a_column_that_cannot_be_reset_is_refused_and_keeps_its_values(db: Clien
         assert "renamed" not in session.scalars(sa.select(staff.Unit.name)).all()
 
 
+@only("postgresql")
 def test_tables_in_another_schema_are_planned_counted_and_cleared(db: Client) -> None:
-    if db.engine.dialect.name != "postgresql":
-        return
     other = sa.Table("parcel", Base.metadata, sa.Column("id", sa.Integer, primary_key=True), schema="elsewhere")
 
     class LoadParcels(tasks.ORMTask):

@@ -11,14 +11,14 @@ import sqlalchemy as sa
 
 from ozelot.client import Client
 from ozelot.etl import tasks
-from ozelot.orm.base import Base
 from tests.etl import heroes
 from tests.etl.heroes import build
+from tests.tables import create_tables
 
 
 @pytest.fixture(autouse=True)
 def inputs(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db, *heroes.TABLES)
     Path("cpi.csv").write_text("year,cpi\n")
     Path("ratings.csv").write_text("id,rating\n")
 

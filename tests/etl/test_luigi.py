@@ -17,6 +17,7 @@ from ozelot.orm.base import Base
 from tests.etl import heroes, staff
 from tests.etl.heroes import build
 from tests.etl.test_documented_sessions import FULL, counts
+from tests.tables import create_tables
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,7 +33,7 @@ def inputs() -> None:
 
 
 def test_documented_session_with_a_running_luigid(db: Client, luigid: int) -> None:
-    Base.create_all(db)
+    create_tables(db, staff.Unit, *heroes.TABLES)
     inputs()
     options: dict[str, Any] = {"scheduler_host": "127.0.0.1", "scheduler_port": luigid, "log_level": "WARNING"}
     assert luigi.build([heroes.LoadEverything()], **options)
@@ -45,7 +46,7 @@ def test_documented_session_with_a_running_luigid(db: Client, luigid: int) -> No
 
 
 def test_units_and_employees_with_a_running_luigid(db: Client, luigid: int) -> None:
-    Base.create_all(db)
+    create_tables(db, staff.Unit, *heroes.TABLES)
     options: dict[str, Any] = {"scheduler_host": "127.0.0.1", "scheduler_port": luigid, "log_level": "WARNING"}
     assert luigi.build([staff.LoadStaff()], **options)
     staff.LoadUnits.mark_incomplete()
@@ -69,7 +70,7 @@ class Many(tasks.ORMWrapperTask):
 
 
 def test_four_forked_workers_share_no_connection(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db, staff.Unit, *heroes.TABLES)
     assert not Many().complete()  # the parent has used its connections before it forks
     with db.create_session() as session:
         assert session.scalars(sa.select(staff.Unit)).all() == []
@@ -82,7 +83,7 @@ def test_four_forked_workers_share_no_connection(db: Client) -> None:
 
 
 def test_luigi_command_runs_a_task(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db, staff.Unit, *heroes.TABLES)
     url = db.url.render_as_string(hide_password=False)
     done = subprocess.run(
         [sys.executable, "-m", "luigi", "--module", "tests.etl.staff", "LoadStaff", "--local-scheduler", "--no-lock"],
@@ -109,7 +110,7 @@ class Failing(tasks.ORMTask):
 
 
 def test_a_failing_task_leaves_what_was_complete_before_it(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db, staff.Unit, *heroes.TABLES)
     assert not luigi.build([Failing()], local_scheduler=True, log_level="CRITICAL")
     assert rows(db, staff.Unit, staff.Employee) == [3, 0]
     assert staff.LoadUnits().complete()
@@ -117,7 +118,7 @@ def test_a_failing_task_leaves_what_was_complete_before_it(db: Client) -> None:
 
 
 def test_build_on_the_class_takes_parameters(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db, staff.Unit, *heroes.TABLES)
     assert OneOfMany.build(number=3)
     assert OneOfMany(number=3).complete()
     assert OneOfMany(number=4).build()
@@ -125,7 +126,7 @@ def test_build_on_the_class_takes_parameters(db: Client) -> None:
 
 
 def test_a_wrapper_that_got_a_new_requirement_is_incomplete_for_luigi(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db, staff.Unit, *heroes.TABLES)
     assert build(Many())
     OneOfMany(number=7).mark_incomplete()
     assert not Many().complete()

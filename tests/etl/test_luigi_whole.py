@@ -12,12 +12,12 @@ import sqlalchemy as sa
 import ozelot
 from ozelot import client
 from ozelot.client import Client
-from ozelot.orm.base import Base
 from ozelot.orm.run import Run
 from tests.contents import Contents, contents
 from tests.etl import whole
 from tests.etl.whole import MEET, Visit
 from tests.race import runners
+from tests.tables import create_tables
 
 FAILED = 30  # the exit code that is asked for
 PATIENT = {"keep_alive": True, "wait_interval": 0.05, "wait_jitter": 0.0}  # of a worker, while others are at work
@@ -34,7 +34,7 @@ def by_one_worker(tmp_path_factory: pytest.TempPathFactory) -> dict[luigi.Task, 
         for root in ROOTS:
             database = Client(connection_string=f"sqlite:///{root.task_family}.db")
             client.set_client(database)
-            Base.create_all(database)
+            create_tables(database, *whole.MODELS)
             luigi.build([root], local_scheduler=True, workers=1, log_level="CRITICAL")
             found[root] = contents(database.engine, whole.MODELS, without=["process", "connection"])
             client.set_client(None)
@@ -45,7 +45,7 @@ def by_one_worker(tmp_path_factory: pytest.TempPathFactory) -> dict[luigi.Task, 
 @pytest.fixture
 def database(by_one_worker: object, db: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
     """An empty database for workers that can meet: made after what it is compared with, which needs the client, too."""
-    Base.create_all(db)
+    create_tables(db, *whole.MODELS)
     write_provinces()
     monkeypatch.setenv(MEET, str(tmp_path))
     return db

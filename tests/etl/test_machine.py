@@ -44,7 +44,7 @@ from tests.etl.machine.pipelines import pipelines
 from tests.etl.machine.shapes import defined, shape
 
 NIGHTLY = bool(os.environ.get("OZELOT_TEST_NIGHTLY"))
-EXAMPLES, EXAMPLES_ON_A_SERVER = (2000, 200) if NIGHTLY else (100, 15)
+EXAMPLES, EXAMPLES_ON_A_SERVER = (2000, 200) if NIGHTLY else (50, 8)
 STEPS = 12
 
 #: What a task is asked about, by its position, which is easier to shrink than a label.

@@ -20,11 +20,12 @@ from ozelot.orm.run import Run
 from tests.etl import staff
 from tests.etl.heroes import build
 from tests.orm.test_runs import Flight, LoadMonth, runs
+from tests.tables import create_tables
 
 
 @pytest.fixture(autouse=True)
 def tables(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db, Flight, staff.Unit)
 
 
 class Report(tasks.ORMTask):
@@ -99,7 +100,7 @@ def test_only_the_task_itself_can_be_asked_for(db: Client) -> None:
 
 
 def test_what_is_downstream_is_found_at_any_depth_and_in_any_number(sqlite_db: Client) -> None:
-    Base.create_all(sqlite_db)
+    create_tables(sqlite_db, Flight, staff.Unit)
 
     class Link(tasks.ORMTask):
         creates = ()

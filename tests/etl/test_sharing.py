@@ -21,11 +21,12 @@ from ozelot.orm.base import Base
 from tests.etl import staff
 from tests.etl.staff import Unit
 from tests.etl.test_atomicity import markers, run_once, units
+from tests.tables import create_tables
 
 
 @pytest.fixture(autouse=True)
 def tables(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db, Unit)
 
 
 def new_session() -> Session:

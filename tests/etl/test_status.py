@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from ozelot.client import Client
 from ozelot.etl import tasks
 from ozelot.etl.status import State, status
-from ozelot.orm.base import Base
 from tests.etl import staff
 from tests.etl.heroes import build
 from tests.etl.test_atomicity import start
+from tests.tables import create_tables
 
 
 def told(root: luigi.Task) -> dict[str, tuple[State, str]]:
@@ -39,7 +39,7 @@ def test_an_empty_database_says_that_nothing_ever_ran(db: Client) -> None:
 
 
 def test_complete_tasks_have_rows_and_times(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db, staff.Unit)
     assert build(staff.LoadStaff())
     found = {entry.label: entry for entry in status(staff.LoadStaff())}
     assert [entry.state for entry in found.values()] == [State.COMPLETE] * 3
@@ -51,7 +51,7 @@ def test_complete_tasks_have_rows_and_times(db: Client) -> None:
 
 
 def test_what_stands_on_something_incomplete_says_on_what(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db, staff.Unit)
     assert build(staff.LoadStaff())
     staff.LoadUnits.mark_incomplete()
     assert told(staff.LoadStaff()) == {
@@ -64,13 +64,13 @@ def test_what_stands_on_something_incomplete_says_on_what(db: Client) -> None:
 
 
 def test_a_failure_is_told_in_its_own_words(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db, staff.Unit)
     assert not build(Failing())
     assert told(Failing()) == {"Failing {}": (State.INCOMPLETE, "failed: ValueError: no more")}
 
 
 def test_a_run_whose_runner_died_is_told_from_one_that_lives(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db, staff.Unit)
     process: subprocess.Popen[str] = start(db, "LoadUnitsAndDie", edge="row")
     process.communicate(timeout=60)
     assert told(staff.LoadUnitsAndDie(edge="none"))["LoadUnitsAndDie {}"] == (State.INCOMPLETE, "its runner died")

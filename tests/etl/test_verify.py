@@ -21,12 +21,13 @@ from ozelot.orm.run import Run
 from ozelot.orm.target import ORMTargetMarker
 from tests.etl import heroes, staff
 from tests.etl.heroes import build
-from tests.orm.test_runs import Cruise, Flight, Journey, LoadFerries, LoadJourneys, LoadMonth, LoadYear
+from tests.orm.test_runs import Cruise, Flight, Journey, LoadFerries, LoadJourneys, LoadMonth, LoadYear, Vessel
+from tests.tables import create_tables
 
 
 @pytest.fixture(autouse=True)
 def tables(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db, staff.Unit, Flight, Journey, Vessel, *heroes.TABLES)
     Path("cpi.csv").write_text("year,cpi\n")
     Path("ratings.csv").write_text("id,rating\n")
 
@@ -160,7 +161,7 @@ def test_markers_of_0_2_are_taken_for_true(db: Client) -> None:
 
 
 def test_references_to_nothing_are_found(sqlite_db: Client, tmp_path: Path) -> None:
-    Base.create_all(sqlite_db)
+    create_tables(sqlite_db, staff.Unit, Flight, Journey, Vessel, *heroes.TABLES)
     assert build(staff.LoadStaff())
     with sqlite3.connect(tmp_path / "test.db") as other:  # foreign keys are off, unless one asks
         other.execute("UPDATE employee SET unit_id = 77 WHERE name = 'employee 0'")
@@ -171,7 +172,7 @@ def test_references_to_nothing_are_found(sqlite_db: Client, tmp_path: Path) -> N
 
 
 def test_verifying_changes_nothing_and_works_on_a_read_only_file(sqlite_db: Client, tmp_path: Path) -> None:
-    Base.create_all(sqlite_db)
+    create_tables(sqlite_db, staff.Unit, Flight, Journey, Vessel, *heroes.TABLES)
     assert build(staff.LoadStaff())
     sqlite_db.engine.dispose()
     path = tmp_path / "test.db"

@@ -12,6 +12,7 @@ from ozelot.errors import TableReferenced
 from ozelot.etl import completion, tasks
 from ozelot.orm.base import Base, model_registry, table_of
 from tests.etl.heroes import build
+from tests.tables import create_tables
 
 
 class Country(Base):
@@ -63,7 +64,7 @@ def test_models_have_an_id_and_the_lower_cased_class_name_and_are_registered() -
 
 
 def test_foreign_key_columns_get_an_index_unless_they_have_one_or_decline(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db, Country, Artist)
     inspector = sa.inspect(db.engine)
 
     def indexed(table: str) -> set[str | None]:
@@ -88,7 +89,7 @@ def test_a_table_is_created_and_dropped_on_the_class_and_on_an_instance(db: Clie
 
 
 def test_dropping_a_table_that_others_refer_to_is_refused_and_names_them(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db, Country, Artist)
     with pytest.raises(TableReferenced, match=r"Cannot drop city: lives_in, street refer to it"):
         City.drop_table(db)
     assert {"city", "street"} <= tables(db)
@@ -100,7 +101,7 @@ def test_dropping_a_table_that_others_refer_to_is_refused_and_names_them(db: Cli
 
 
 def test_cascade_stops_at_tables_that_are_no_models(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db, Country, Artist)
     with db.engine.begin() as connection:
         connection.execute(
             sa.text(
@@ -123,7 +124,7 @@ def test_drop_all_and_create_all(db: Client) -> None:
 
 
 def test_get_max_id_is_that_of_the_base_model(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db, Country, Artist)
     with db.create_session() as session:
         assert Artist.get_max_id(session) == 0
         session.add_all([Person(), Artist(), Person()])
@@ -165,7 +166,7 @@ class LoadStreet(tasks.ORMTask):
 
 
 def test_rebuild_makes_a_model_anew_and_has_exactly_its_tasks_run_again(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db, Country, Artist)
     assert build(LoadStreet())
     assert completion.rebuild(LoadStreet(), City) == ["LoadCity {}", "LoadStreet {}"]
     assert LoadCountry().complete()
@@ -185,7 +186,7 @@ class Egg(Base):
 
 def test_tables_that_refer_to_each_other_are_created_and_dropped(db: Client) -> None:
     for _ in range(2):
-        Base.create_all(db)
+        create_tables(db, Egg)
         with db.create_session() as session:
             session.add(egg := Egg())
             session.flush()
@@ -195,7 +196,7 @@ def test_tables_that_refer_to_each_other_are_created_and_dropped(db: Client) -> 
             session.commit()
         Base.drop_all(db)
         assert tables(db) == set()
-    Base.create_all(db)
+    create_tables(db, Egg)
     Egg.drop_table(db, cascade=True)
     assert not {"egg", "chicken"} & tables(db)
     Egg.create_table(db, cascade=True)

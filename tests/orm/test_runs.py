@@ -25,6 +25,7 @@ from ozelot.orm.run import Run, TaskOwned, current_run_id, reason_of, run_edge
 from tests.etl import staff
 from tests.etl.heroes import build
 from tests.etl.test_atomicity import ROOT, start
+from tests.tables import create_tables
 
 
 class Flight(TaskOwned, Base):
@@ -100,7 +101,7 @@ class LoadJourneys(tasks.ORMTask):
 
 @pytest.fixture(autouse=True)
 def tables(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db, Delay, Flight, Journey, Vessel, staff.Unit)
 
 
 def months(db: Client) -> dict[int, int]:

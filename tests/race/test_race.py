@@ -15,10 +15,10 @@ import sqlalchemy as sa
 
 import ozelot
 from ozelot.client import Client
-from ozelot.orm.base import Base
 from ozelot.orm.run import Run
 from tests.race import checks, gate, pipeline, runners
-from tests.race.pipeline import DOOM, ROWS, Part, Source, Survivors
+from tests.race.pipeline import DOOM, ROWS, Part, Source, Survivors, Total
+from tests.tables import create_tables
 
 MODULE = "tests.race.pipeline"
 SURVIVORS = ["LoadDoomed {}", *(f"LoadRemains {{'number': '{number}'}}" for number in range(5)), "Survivors {}"]
@@ -26,7 +26,7 @@ SURVIVORS = ["LoadDoomed {}", *(f"LoadRemains {{'number': '{number}'}}" for numb
 
 @pytest.fixture(autouse=True)
 def tables(db: Client) -> None:
-    Base.create_all(db)
+    create_tables(db, Source, Part, Total)
 
 
 def url(db: Client) -> str:
