@@ -148,7 +148,7 @@ def test_a_worker_that_cannot_import_the_pipeline_fails_in_words(
 
 
 @pytest.mark.filterwarnings("ignore:Port 8787")  # of its dashboard, which another cluster has
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@only("postgresql")
 def test_a_cluster_without_workers_is_waited_for_and_told(
     server: Client, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -19,6 +19,7 @@ from ozelot.joined import JoinedConnection
 from ozelot.orm.base import Base
 from ozelot.orm.run import Run
 from ozelot.orm.target import ORMTargetMarker
+from tests.databases import only
 from tests.engine.steps import EStep, Step, chain, drawn, fail, label, rows
 
 NUMBER = 20
@@ -146,7 +147,7 @@ def test_a_task_that_fails_takes_no_sibling_along(everywhere: Client) -> None:
     assert Counter(drawn.began) == Counter(NAMES)
 
 
-@pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+@only("sqlite", "postgresql")
 def test_where_the_commit_itself_fails_only_the_one_at_fault_does(everywhere: Client) -> None:
     result = ozelot.run(WideAndLate())
     assert list(result.failed) == ["AddLate {}"]
@@ -172,7 +173,7 @@ def test_a_transaction_that_a_task_ends_by_itself_loses_no_sibling(everywhere: C
     assert len(markers(everywhere)) == NUMBER - 1
 
 
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@only("postgresql")
 def test_what_a_task_sets_up_for_its_own_transaction_ends_with_it(everywhere: Client) -> None:
     seen: list[str | None] = []
 
@@ -187,7 +188,7 @@ def test_what_a_task_sets_up_for_its_own_transaction_ends_with_it(everywhere: Cl
     assert seen == [None] * NUMBER
 
 
-@pytest.mark.parametrize("database_url", ["postgresql", "mariadb"], indirect=True)
+@only("postgresql", "mariadb")
 def test_a_lost_connection_loses_none_of_those_that_shared_a_commit(everywhere: Client) -> None:
     cut = ["wide 7"]
 
