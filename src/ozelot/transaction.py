@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, Protocol
@@ -26,6 +26,7 @@ from sqlalchemy.pool import Pool
 from ozelot import sqlite
 from ozelot.claim import claimed
 from ozelot.errors import TransactionError
+from ozelot.statements import Target
 
 _innermost: ContextVar[OpenTransaction | None] = ContextVar("ozelot_open_transaction", default=None)
 _all: WeakSet[OpenTransaction] = WeakSet()
@@ -48,6 +49,7 @@ class Watch(Protocol):
     """What looks at all that is written."""
 
     def statement(self, statement: str, context: Any, *, reads: bool) -> None: ...
+    def announced(self, targets: Iterable[Target]) -> None: ...
     def executed(self, cursor: Any) -> None: ...
     def instance(self, model: type) -> None: ...
     def ask_database(self) -> None: ...

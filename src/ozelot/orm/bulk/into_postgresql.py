@@ -1,0 +1,83 @@
+"""Into PostgreSQL: COPY by psycopg 3 on the session's own connection."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import sqlalchemy as sa
+
+from ozelot.orm.bulk.chunks import Values
+from ozelot.orm.bulk.told import in_words
+from ozelot.orm.bulk.way import Columns, Way, bound, column_names
+
+#: Types whose binary form psycopg writes in C, from Python's own values, exactly.
+_BINARY = {
+    "int2", "int4", "int8", "float4", "float8", "numeric", "bool", "text", "varchar", "date", "time", "timestamp",
+    "timestamptz", "interval", "bytea", "uuid",
+}  # fmt: skip
+#: Types whose binary form is that of another one.
+_ALIKE = {"bpchar": "text", "json": "text"}
+
+_TYPES = sa.text(
+    "SELECT a.attname, CASE WHEN t.typtype = 'e' THEN 'text' WHEN n.nspname = 'pg_catalog' THEN t.typname ELSE '' END "
+    "FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace n ON n.oid = t.typnamespace "
+    "WHERE a.attrelid = to_regclass(:name) AND a.attnum > 0 AND NOT a.attisdropped"
+)
+
+
+class IntoPostgreSQL(Way):
+    """COPY."""
+
+    def write(self, table: sa.Table, columns: Columns, data: Sequence[Values], positions: Sequence[int]) -> None:
+        """As the base class."""
+        if not columns:
+            super().write(table, columns, data, positions)
+            return
+        dialect = self._connection.dialect
+        name = dialect.identifier_preparer.format_table(table)
+        known = dict(map(tuple, self._connection.execute(_TYPES, {"name": name})))
+        types = [_ALIKE.get(kind, kind) for kind in (known.get(column.name, "") for column in columns)]
+        binary = _BINARY.issuperset(types)
+        values = [bound(some, column, dialect) for column, some in zip(columns, data, strict=True)]
+        form = " (FORMAT BINARY)" if binary else ""
+        statement = f"COPY {name} ({column_names(columns, dialect)}) FROM STDIN{form}"
+        with in_words(table, columns, data, positions), self.driver() as driver, ExitStack() as stack:
+            cursor = stack.enter_context(driver.cursor())
+            copy = stack.enter_context(cursor.copy(statement))
+            if binary:
+                copy.set_types(types)
+            deque(map(copy.write_row, zip(*values, strict=True)), maxlen=0)
+
+    def write_for_ids(
+        self, table: sa.Table, columns: Columns, data: Sequence[Values], positions: Sequence[int], key: sa.Column[Any]
+    ) -> Values:
+        """As the base class; the sequence gives the ids beforehand."""
+        sequence = self._sequence(key)
+        if sequence is None:
+            return super().write_for_ids(table, columns, data, positions, key)
+        query = sa.text("SELECT nextval(CAST(:name AS regclass)) FROM generate_series(1, :number)")
+        ids = list(self._connection.scalars(query, {"name": sequence, "number": len(positions)}))
+        self.write(table, [key, *columns], [ids, *data], positions)
+        return ids
+
+    def after_given(self, key: sa.Column[Any], highest: int) -> None:
+        """As the base class."""
+        sequence = self._sequence(key)
+        if sequence is not None:
+            # Never backwards: where others took higher numbers, it stays as it is.
+            self._connection.execute(
+                sa.text(
+                    f"SELECT setval(CAST(:name AS regclass), :highest) FROM {sequence} "  # noqa: S608 - quoted by the server
+                    "WHERE last_value < :highest OR (last_value = :highest AND NOT is_called)"
+                ),
+                {"name": sequence, "highest": highest},
+            )
+
+    def _sequence(self, key: sa.Column[Any]) -> str | None:
+        table = self._connection.dialect.identifier_preparer.format_table(key.table)
+        query = sa.text("SELECT pg_get_serial_sequence(:table, :column)")
+        found: str | None = self._connection.scalar(query, {"table": table, "column": key.name})
+        return found
