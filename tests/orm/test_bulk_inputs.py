@@ -18,6 +18,7 @@ from ozelot.client import Client
 from ozelot.errors import LoadError
 from ozelot.orm import bulk
 from ozelot.orm.base import Base
+from tests.orm.tables import create_only
 
 DAY = datetime.date(2013, 1, 31)
 
@@ -41,7 +42,7 @@ NAMES = list(ROWS[0])
 
 @pytest.fixture(autouse=True)
 def tables(db: Client) -> None:
-    Base.create_all(db)
+    create_only(db, Measurement)
 
 
 def as_generator(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
