@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from ozelot.orm.bulk.chunks import Nanoseconds, Values
+from ozelot.orm.bulk.chunks import Known, Unkept, Values, kinds_of
 from ozelot.orm.bulk.domains import Domain, Unfit
 from ozelot.orm.bulk.faults import bad_rows
 
@@ -45,7 +45,7 @@ def typed(values: Values, domain: Domain, where: str, positions: Sequence[int]) 
     Raises:
         LoadError: some have another type.
     """
-    kinds = set(map(type, values))
+    kinds = kinds_of(values)
     others = kinds - (domain.exact or set()) - {_NOTHING}
     if float in kinds or Decimal in kinds:
         values, kinds = _without_nan(values, kinds)
@@ -70,8 +70,10 @@ def typed(values: Values, domain: Domain, where: str, positions: Sequence[int]) 
 
 
 def _without_nan(values: Values, kinds: set[type]) -> tuple[Values, set[type]]:
-    if kinds == {float} and (total := sum(values)) == total:
-        return values, kinds  # a sum with NaN is NaN
+    if kinds == {float}:
+        some = values.bounds[0] if isinstance(values, Known) and values.bounds else sum(values)
+        if some == some:  # a sum with NaN is NaN
+            return values, kinds
     values = [None if type(value) in _NUMBERS and value != value else value for value in values]
     return values, set(map(type, values))
 
@@ -89,7 +91,7 @@ def _converter(kind: type, domain: Domain) -> Any:
         return lambda value: _own(_exactly(value, value.to_pydatetime), domain)
     if hasattr(kind, "to_pytimedelta"):
         return lambda value: _own(_exactly(value, value.to_pytimedelta), domain)
-    if kind is Nanoseconds:
+    if kind is Unkept:
         return _lost
     return lambda value: _by(domain.converter(kind), value)
 
@@ -99,7 +101,7 @@ def _exactly(value: Any, convert: Any) -> Any:
 
 
 def _lost(_value: Any) -> None:
-    raise Unfit("nanoseconds, which would be lost,")
+    raise Unfit("a time that is finer than microseconds, or out of range,")
 
 
 def _own(value: Any, domain: Domain) -> Any:

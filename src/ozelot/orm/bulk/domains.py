@@ -17,6 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from ozelot.orm.bulk.chunks import Values, bounds_of
+
 Converter = Callable[[Any], Any]
 
 _BITS = ((mysql.TINYINT, 8), (mysql.MEDIUMINT, 24), (sa.SmallInteger, 16), (sa.BigInteger, 64))
@@ -40,7 +42,7 @@ class Domain:
         """What makes a value that fits of a value of another type, or raises :class:`Unfit`; None: nothing does."""
         return None
 
-    def all_fit(self, values: list[Any]) -> bool:
+    def all_fit(self, values: Values) -> bool:
         """Whether all of the values, which are of the right type and not NULL, surely fit."""
         return True
 
@@ -62,8 +64,9 @@ class Whole(Domain):
             return int
         return _whole if issubclass(kind, float | Decimal) else None
 
-    def all_fit(self, values: list[Any]) -> bool:
-        return bool(self._low <= min(values) and max(values) <= self._high)
+    def all_fit(self, values: Values) -> bool:
+        low, high = bounds_of(values)
+        return bool(self._low <= low and high <= self._high)
 
     def fault(self, value: Any) -> str | None:
         return None if self._low <= value <= self._high else f"not in the range {self._low:,} to {self._high:,}"
@@ -87,8 +90,8 @@ class Real(Domain):
     def converter(self, kind: type) -> Converter | None:
         return _real if issubclass(kind, int | float | Decimal) else None
 
-    def all_fit(self, values: list[Any]) -> bool:
-        return not self._finite or math.isfinite(sum(values))
+    def all_fit(self, values: Values) -> bool:
+        return not self._finite or all(map(math.isfinite, bounds_of(values)))
 
     def fault(self, value: Any) -> str | None:
         return "a number that this database cannot store" if self._finite and not math.isfinite(value) else None
@@ -130,7 +133,7 @@ class Exact(Domain):
         except InvalidOperation:
             return found  # too large, as is found out next
 
-    def all_fit(self, values: list[Any]) -> bool:
+    def all_fit(self, values: Values) -> bool:
         return False
 
     def fault(self, value: Any) -> str | None:
@@ -162,7 +165,7 @@ class Text(Domain):
     def converter(self, kind: type) -> Converter | None:
         return str.__str__ if issubclass(kind, str) else None
 
-    def all_fit(self, values: list[Any]) -> bool:
+    def all_fit(self, values: Values) -> bool:
         if self._length is not None and max(map(len, values)) > self._length:
             return False
         if self._size is not None and max(map(len, values)) > self._size // 4:
@@ -198,7 +201,7 @@ class Choice(Domain):
     def __init__(self, bind: Converter) -> None:
         self._bind = bind
 
-    def all_fit(self, values: list[Any]) -> bool:
+    def all_fit(self, values: Values) -> bool:
         try:
             return all(self.fault(value) is None for value in set(values))
         except TypeError:  # not hashable
@@ -260,7 +263,7 @@ class Moment(Domain):
             return lambda value: datetime.datetime(value.year, value.month, value.day)
         return None
 
-    def all_fit(self, values: list[Any]) -> bool:
+    def all_fit(self, values: Values) -> bool:
         zones = {value.tzinfo for value in values}
         return not zones or (zones == {None} and not (self._aware and self._keeps_zone))
 

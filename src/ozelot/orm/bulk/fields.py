@@ -111,6 +111,16 @@ class Fields:
             _needs_sql(column) or column.type._has_bind_expression for field in self.all for column in field.columns
         )
 
+    @cached_property
+    def calls_back(self) -> bool:
+        """Whether functions of the user are called for each row."""
+        columns = [column for field in self.all for column in field.columns]
+        return (
+            bool(self.mapper.validators)
+            or any(column.default is not None and column.default.is_callable for column in columns)
+            or any(isinstance(column.type, sa.types.TypeDecorator) for column in columns)
+        )
+
     def of_input(self, names: Iterable[str], also: Iterable[str]) -> dict[str, Field]:
         """The fields that columns of the input go to.
 

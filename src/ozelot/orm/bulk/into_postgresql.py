@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
+from types import TracebackType
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import orm
 
 from ozelot.orm.bulk.chunks import Values
 from ozelot.orm.bulk.told import in_words
 from ozelot.orm.bulk.way import Columns, Way, bound, column_names
+from ozelot.statements import Target
 
 #: Types whose binary form psycopg writes in C, from Python's own values, exactly.
 _BINARY = {
@@ -29,27 +32,53 @@ _TYPES = sa.text(
 
 
 class IntoPostgreSQL(Way):
-    """COPY."""
+    """COPY, which goes on for as long as rows are at hand: the server works while the next ones are made ready."""
+
+    at_hand = 5
+
+    def __init__(self, session: orm.Session, targets: Collection[Target]) -> None:
+        super().__init__(session, targets)
+        self._copying: tuple[sa.Column[Any], ...] = ()
+        self._stack = ExitStack()
+        self._write_row: Any = None
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        """As the base class."""
+        self._stack.__exit__(kind, exc, tb)
 
     def write(self, table: sa.Table, columns: Columns, data: Sequence[Values], positions: Sequence[int]) -> None:
         """As the base class."""
         if not columns:
+            self.finish()
             super().write(table, columns, data, positions)
             return
         dialect = self._connection.dialect
-        name = dialect.identifier_preparer.format_table(table)
+        values = [bound(some, column, dialect) for column, some in zip(columns, data, strict=True)]
+        if self._copying != tuple(columns):
+            self.finish()
+            self._begin(table, columns)
+        deque(map(self._write_row, zip(*values, strict=True)), maxlen=0)
+
+    def _begin(self, table: sa.Table, columns: Columns) -> None:
+        preparer = self._connection.dialect.identifier_preparer
+        name = preparer.format_table(table)
         known = dict(map(tuple, self._connection.execute(_TYPES, {"name": name})))
         types = [_ALIKE.get(kind, kind) for kind in (known.get(column.name, "") for column in columns)]
         binary = _BINARY.issuperset(types)
-        values = [bound(some, column, dialect) for column, some in zip(columns, data, strict=True)]
         form = " (FORMAT BINARY)" if binary else ""
-        statement = f"COPY {name} ({column_names(columns, dialect)}) FROM STDIN{form}"
-        with in_words(table, columns, data, positions), self.driver() as driver, ExitStack() as stack:
-            cursor = stack.enter_context(driver.cursor())
-            copy = stack.enter_context(cursor.copy(statement))
-            if binary:
-                copy.set_types(types)
-            deque(map(copy.write_row, zip(*values, strict=True)), maxlen=0)
+        statement = f"COPY {name} ({column_names(columns, self._connection.dialect)}) FROM STDIN{form}"
+        self._copying = tuple(columns)
+        self._stack.enter_context(in_words(table, columns, (), ()))
+        driver = self._stack.enter_context(self.driver())
+        copy = self._stack.enter_context(self._stack.enter_context(driver.cursor()).copy(statement))
+        if binary:
+            copy.set_types(types)
+        self._write_row = copy.write_row
+
+    def finish(self) -> None:
+        """As the base class."""
+        self._copying = ()
+        self._stack.close()
 
     def write_for_ids(
         self, table: sa.Table, columns: Columns, data: Sequence[Values], positions: Sequence[int], key: sa.Column[Any]
@@ -61,6 +90,7 @@ class IntoPostgreSQL(Way):
         query = sa.text("SELECT nextval(CAST(:name AS regclass)) FROM generate_series(1, :number)")
         ids = list(self._connection.scalars(query, {"name": sequence, "number": len(positions)}))
         self.write(table, [key, *columns], [ids, *data], positions)
+        self.finish()
         return ids
 
     def after_given(self, key: sa.Column[Any], highest: int) -> None:

@@ -18,12 +18,11 @@ _QUICKER: dict[type, Callable[[Any], Any]] = {
     sqlite.DATETIME: lambda value: value.isoformat(" ", "microseconds"),
     sqlite.TIME: lambda value: value.isoformat("microseconds"),
 }
+_BITS = {True: 1, False: 0}
 
 
 class IntoSQLite(Way):
     """Prepared statements."""
-
-    default_for_null = True
 
     def write(self, table: sa.Table, columns: Columns, data: Sequence[Values], positions: Sequence[int]) -> None:
         """As the base class."""
@@ -57,7 +56,7 @@ class IntoSQLite(Way):
 def _bound(column: sa.Column[Any], values: Values, dialect: sa.Dialect) -> Values:
     kind = column.type.dialect_impl(dialect)
     if isinstance(kind, sa.Boolean):
-        return [None if value is None else int(value) for value in values]
+        return list(map(_BITS.get, values))
     if isinstance(kind, sa.Float):
         return values
     for base, quicker in _QUICKER.items():

@@ -10,10 +10,11 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from ozelot.errors import LoadError
-from ozelot.orm.bulk.chunks import Chunk, Values, read
+from ozelot.orm.bulk.chunks import Chunk, Values
 from ozelot.orm.bulk.cleaning import cleaned
 from ozelot.orm.bulk.faults import bad_rows
 from ozelot.orm.bulk.fields import Field, Fields
+from ozelot.orm.bulk.frames import chunks_of
 from ozelot.orm.bulk.into_mariadb import IntoMariaDB
 from ozelot.orm.bulk.into_postgresql import IntoPostgreSQL
 from ozelot.orm.bulk.into_sqlite import IntoSQLite
@@ -76,11 +77,12 @@ class _Load:
         self._references = references(self._fields, refs, missing)
         key = (dialect.name, dialect.driver)
         way = Way if self._fields.only_by_sqlalchemy else _WAYS.get(key, Way)
-        source = read(rows, model, way.rows)
+        self._chunks = chunks_of(rows, model, way.rows, way.at_hand)
         tables = self._fields.tables
         targets = [Target(table.fullname, "insert", model=model if table is tables[-1] else None) for table in tables]
-        self._way = way(session, targets, at_rest=source.at_rest and len(tables) == 1)
-        self._chunks = source.chunks
+        self._way = way(session, targets)
+        # Functions of the user may use the database, too.
+        self._shares_connection = len(tables) > 1 or self._fields.calls_back
         self._rows = self._written = 0
         self._put_aside: dict[str, int] = {}
         self._highest: dict[sa.Column[Any], int] = {}
@@ -92,10 +94,13 @@ class _Load:
         connection = self._session.connection()
         for reference in self._references:
             reference.read(connection)
-        for chunk in self._chunks:
-            self._rows += len(chunk)
-            self._put(chunk)
-        self._way.finish()
+        with self._way:
+            for chunk in self._chunks:
+                self._rows += len(chunk)
+                self._put(chunk)
+                if chunk.is_last_at_hand or self._shares_connection:
+                    self._way.finish()
+            self._way.finish()
         for key, highest in self._highest.items():
             self._way.after_given(key, highest)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import sqlalchemy as sa
 from sqlalchemy import orm
@@ -23,20 +24,24 @@ class Way:
     Args:
         session: whose transaction it is.
         targets: what is going to be written.
-        at_rest: whether nobody else uses the connection until :meth:`finish`.
 
     Attributes:
         rows: how many rows are best written at once.
+        at_hand: how many times as many are best taken from an iterable at once.
     """
 
     rows = 5_000
-    #: Whether NULL in a column with a default of the database must be left out, to get that default.
-    default_for_null = True
+    at_hand = 1
 
-    def __init__(self, session: orm.Session, targets: Collection[Target], *, at_rest: bool) -> None:
+    def __init__(self, session: orm.Session, targets: Collection[Target]) -> None:
         self._session = session
         self._targets = targets
-        self._at_rest = at_rest
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        """Let go of the connection, whatever happened."""
 
     @property
     def _connection(self) -> sa.Connection:
@@ -78,7 +83,7 @@ class Way:
             return list(self._connection.scalars(insert, rows))
 
     def finish(self) -> None:
-        """All rows were given."""
+        """Let go of the connection: what comes next is none of :meth:`write`, or nothing."""
 
     def after_given(self, key: sa.Column[Any], highest: int) -> None:
         """Let ids that the database gives from here on be higher than one that was given."""
