@@ -41,6 +41,7 @@ LAYERS = [
     "ozelot.orm.bulk.domains",
     "ozelot.orm.bulk.frames",
     "ozelot.orm.bulk.cleaning",
+    "ozelot.orm.bulk.validators",
     "ozelot.orm.bulk.fields",
     "ozelot.orm.bulk.keys",
     "ozelot.orm.bulk.told",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -52,11 +52,13 @@ class Chunk:
     Attributes:
         columns: their values by name; all lists are as long as there are rows.
         positions: where they are in the input, counted from 0.
+        are_instances: whether they were instances of the model, whose validators were called.
         is_last_at_hand: whether code of the user, who may use the database, runs before the next chunk comes.
     """
 
     columns: dict[str, Values]
     positions: Sequence[int]
+    are_instances: bool = False
     is_last_at_hand: bool = False
 
     def __len__(self) -> int:
@@ -66,7 +68,7 @@ class Chunk:
         """The rows at some places of this chunk."""
         positions = [self.positions[place] for place in kept]
         columns = {name: [values[place] for place in kept] for name, values in self.columns.items()}
-        return Chunk(columns, positions, self.is_last_at_hand)
+        return replace(self, columns=columns, positions=positions)
 
 
 def checked_names(names: Iterable[Any]) -> list[str]:
@@ -101,7 +103,8 @@ def of_iterable(rows: Any, model: type[Any], size: int, at_hand: int) -> Iterato
         for offset in range(0, len(some), size):
             part = some[offset : offset + size]
             positions = range(start + offset, start + offset + len(part))
-            yield Chunk(_columns(_dicts(part, model, positions)), positions, offset + size >= len(some))
+            columns = _columns(_dicts(part, model, positions))
+            yield Chunk(columns, positions, isinstance(part[0], model), offset + size >= len(some))
         start += len(some)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ozelot.orm.bulk.chunks import Values
-from ozelot.orm.bulk.told import in_words
+from ozelot.orm.bulk.told import Rows
 from ozelot.orm.bulk.way import Columns, Way, bound, column_names
 
 _LARGEST = 4 * 2**20  # bytes of a statement; larger ones are not quicker
@@ -37,7 +37,7 @@ class IntoMariaDB(Way):
         name = dialect.identifier_preparer.format_table(table)
         head = f"INSERT INTO {name} ({column_names(columns, dialect)}) VALUES ("  # noqa: S608 - quoted
         done = []
-        with in_words(table, columns, data, positions), self.driver() as driver:
+        with Rows(self._connection, table, columns, data, positions).in_words(), self.driver() as driver:
             values = [
                 _literals(bound(some, column, dialect), driver) for column, some in zip(columns, data, strict=True)
             ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from ozelot.orm.bulk.chunks import Values
-from ozelot.orm.bulk.told import in_words
+from ozelot.orm.bulk.told import Rows
 from ozelot.orm.bulk.way import Columns, Way, binder, column_names
 
 _QUICKER: dict[type, Callable[[Any], Any]] = {
@@ -35,8 +36,13 @@ class IntoSQLite(Way):
         statement = f"INSERT INTO {name} ({column_names(columns, dialect)}) VALUES ({marks})"  # noqa: S608 - quoted
         values = [_bound(column, some, dialect) for column, some in zip(columns, data, strict=True)]
         rows = zip(*values, strict=True)
-        with in_words(table, columns, data, positions), self.driver() as driver:
-            driver.executemany(statement, rows)
+        told = Rows(self._connection, table, columns, data, positions)
+        with told.in_words(), self.driver() as driver:
+            try:
+                driver.executemany(statement, rows)
+            except sqlite3.Error:
+                told.failed = len(positions) - sum(1 for _ in rows) - 1
+                raise
 
     def write_for_ids(
         self, table: sa.Table, columns: Columns, data: Sequence[Values], positions: Sequence[int], key: sa.Column[Any]

@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
+from ozelot import transaction
 from ozelot.errors import LoadError
 from ozelot.orm.bulk.chunks import Chunk, Values
 from ozelot.orm.bulk.cleaning import cleaned
@@ -20,6 +21,7 @@ from ozelot.orm.bulk.into_postgresql import IntoPostgreSQL
 from ozelot.orm.bulk.into_sqlite import IntoSQLite
 from ozelot.orm.bulk.keys import Refs, references
 from ozelot.orm.bulk.report import LoadReport
+from ozelot.orm.bulk.validators import validated
 from ozelot.orm.bulk.way import Way
 from ozelot.statements import Target
 
@@ -64,7 +66,11 @@ def load(
     with session.begin_nested():
         found = _Load(session, model, rows, refs, missing)
         found.run()
-    return found.report(time.perf_counter() - began)
+    report = found.report(time.perf_counter() - began)
+    opened = transaction.of_pool(session.connection().engine.pool)
+    if opened is not None:
+        opened.note(report.left_out)
+    return report
 
 
 class _Load:
@@ -128,13 +134,17 @@ class _Load:
             return
         also = {name for reference in self._references for name in reference.names}
         fields = self._fields.of_input(chunk.columns, also)
+        given = {field.name: chunk.columns[name] for name, field in fields.items()}
+        if not chunk.are_instances:
+            given = validated(self._fields.mapper, given, chunk.positions)
         filled: dict[str, Values] = {}
         nulls: set[str] = set()
-        for name, field in fields.items():
-            values, has_nulls = cleaned(chunk.columns[name], field.domain, field.where, chunk.positions)
-            filled[field.name] = values
-            if has_nulls:
-                nulls.add(field.name)
+        for field in self._fields.all:
+            if field.name in given:
+                values, has_nulls = cleaned(given[field.name], field.domain, field.where, chunk.positions)
+                filled[field.name] = values
+                if has_nulls:
+                    nulls.add(field.name)
         for field in self._fields.all:
             self._fill(field, filled, nulls, chunk)
         for part in self._parts(filled, nulls, chunk):

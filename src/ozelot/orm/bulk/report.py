@@ -35,5 +35,11 @@ class LoadReport:
         told += [f"{number:,} with NULL ({self._why(name)})" for name, number in self.set_to_null.items()]
         return f"{', '.join(told)}, {self.seconds:.2f} s"
 
+    @property
+    def left_out(self) -> dict[str, int]:
+        """What did not get into the table as it came, in words, and how often."""
+        aside = {f"{self.table} put aside ({name})": number for name, number in self.put_aside.items()}
+        return aside | {f"{self.table} with NULL ({name})": number for name, number in self.set_to_null.items()}
+
     def _why(self, name: str) -> str:
         return f"{name} not found, such as {', '.join(map(repr, self.not_found.get(name, ())))}"

@@ -1,4 +1,4 @@
-"""What a database says of rows that it refuses, in words."""
+"""What a database says of rows that it refuses, in words, and which rows those are where that is known."""
 
 from __future__ import annotations
 
@@ -12,25 +12,124 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from ozelot.errors import LoadError
 from ozelot.orm.bulk.chunks import Values
+from ozelot.orm.bulk.faults import bad_rows
 
-_LINE = re.compile(r"COPY .*, line (\d+)")
+_DUPLICATE = "another row has this key already"
+_DANGLING = "no row that this refers to"
+_OF_SQLITE = re.compile(r"(UNIQUE|NOT NULL) constraint failed: (.+)")
+_DUPLICATE_OF_MARIADB = re.compile(r"Duplicate entry '(.*)' for key '(.*)'", re.S)
+_MANY = 500  # values in one question
 
 
-@contextmanager
-def in_words(
-    table: sa.Table, columns: Sequence[sa.Column[Any]], data: Sequence[Values], positions: Sequence[int]
-) -> Iterator[None]:
-    """Tell in words which rows the database refuses.
+class Rows:
+    """Rows that are about to be written.
 
-    Raises:
-        LoadError: it refuses some.
+    Args:
+        connection: to the database.
+        table: to write to.
+        columns: of that table.
+        data: their values.
+        positions: of the rows in the input.
+
+    Attributes:
+        failed: the place of the row at which the database stopped, if it is known.
     """
-    try:
-        yield
-    except (IntegrityError, DataError) as exc:
-        raise _explained(exc, table, positions) from exc
+
+    def __init__(
+        self,
+        connection: sa.Connection,
+        table: sa.Table,
+        columns: Sequence[sa.Column[Any]],
+        data: Sequence[Values],
+        positions: Sequence[int],
+    ) -> None:
+        self._connection = connection
+        self._table = table
+        self._columns = {column.name: values for column, values in zip(columns, data, strict=True)}
+        self._positions = positions
+        self.failed: int | None = None
+
+    @contextmanager
+    def in_words(self) -> Iterator[None]:
+        """Tell in words which rows the database refuses.
+
+        Raises:
+            LoadError: it refuses some.
+        """
+        try:
+            yield
+        except (IntegrityError, DataError) as exc:
+            raise self.explained(exc) from exc
+
+    def explained(self, exc: DBAPIError) -> LoadError:
+        """The error of the database in words."""
+        said = _said(exc)
+        if found := _OF_SQLITE.search(said):
+            names = [name.rpartition(".")[2] for name in found[2].split(", ")]
+            return self._at_failed(names, _DUPLICATE if found[1] == "UNIQUE" else "no value", said)
+        # PostgreSQL answers no more questions after an error; it named the key.
+        if "foreign key" in said.lower() and self._connection.dialect.name != "postgresql":
+            return self._dangling() or LoadError(_whole(self._table, said))
+        if found := _DUPLICATE_OF_MARIADB.search(said):
+            said = f"{_DUPLICATE}: {found[1]!r}, by {found[2]}"
+        return LoadError(_whole(self._table, said))
+
+    def _at_failed(self, names: list[str], reason: str, said: str) -> LoadError:
+        if self.failed is None or not set(names) <= self._columns.keys():
+            return LoadError(_whole(self._table, said))
+        values = tuple(self._columns[name][self.failed] for name in names)
+        fault = (self._positions[self.failed], reason, values[0] if len(values) == 1 else values)
+        return bad_rows(f"{self._table.name}.{', '.join(names)}", [fault])
+
+    def _dangling(self) -> LoadError | None:
+        """The rows that refer to nothing, found by asking for all that they refer to."""
+        for constraint in self._table.foreign_key_constraints:
+            keys = [element.parent.name for element in constraint.elements]
+            if len(keys) > 1 or keys[0] not in self._columns:
+                continue
+            target = constraint.elements[0].column
+            values = self._columns[keys[0]]
+            wanted = list({value for value in values if value is not None})
+            known = set(self._columns.get(target.name, ())) if target.table is self._table else set()
+            for start in range(0, len(wanted), _MANY):
+                known |= set(
+                    self._connection.scalars(sa.select(target).where(target.in_(wanted[start : start + _MANY])))
+                )
+            faults = [
+                (position, _DANGLING, value)
+                for position, value in zip(self._positions, values, strict=True)
+                if value is not None and value not in known
+            ]
+            if faults:
+                return bad_rows(f"{self._table.name}.{keys[0]}", faults)
+        return None
 
 
-def _explained(exc: DBAPIError, table: sa.Table, positions: Sequence[int]) -> LoadError:
-    said = " ".join(str(exc.orig.args[-1] if exc.orig is not None and exc.orig.args else exc.orig).split())
-    return LoadError(f"The database refuses rows of {table.name}: {said}. Nothing of this load is in the database")
+def _said(exc: DBAPIError) -> str:
+    original: Any = exc.orig
+    if (diagnosis := getattr(original, "diag", None)) is not None:
+        parts = [diagnosis.message_primary, diagnosis.message_detail]
+        return ". ".join(part.rstrip(".") for part in parts if part) or str(original)
+    return str(original.args[-1] if original is not None and original.args else original)
+
+
+def line_of_copy(exc: DBAPIError) -> int:
+    """The line of a COPY at which PostgreSQL stopped, counted from 1; 0 where it does not say."""
+    context = getattr(getattr(exc.orig, "diag", None), "context", None)
+    found = re.search(r"^COPY .*, line (\d+)", context or "", re.M)
+    return int(found[1]) if found else 0
+
+
+def _whole(table: sa.Table, said: str) -> str:
+    return f"The database refuses rows of {table.name}: {said}. Nothing of this load is in the database"
+
+
+def refused_by_copy(exc: DBAPIError, table: sa.Table, position: int | None) -> LoadError:
+    """The error of a COPY in words."""
+    said = _said(exc)
+    if position is None:
+        return LoadError(_whole(table, said))
+    return LoadError(
+        f"The database refuses row {position} of the input, counted from 0, in {table.name}: {said}. Nothing of this "
+        "load is in the database"
+    )

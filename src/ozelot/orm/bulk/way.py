@@ -12,7 +12,7 @@ from sqlalchemy import orm
 
 from ozelot.joined import written_past_sqlalchemy
 from ozelot.orm.bulk.chunks import Values
-from ozelot.orm.bulk.told import in_words
+from ozelot.orm.bulk.told import Rows
 from ozelot.statements import Target
 
 Columns = Sequence[sa.Column[Any]]
@@ -63,7 +63,7 @@ class Way:
         Raises:
             LoadError: the database refuses them.
         """
-        with in_words(table, columns, data, positions):
+        with Rows(self._connection, table, columns, data, positions).in_words():
             if not columns:
                 self._connection.execute(sa.insert(table), [{} for _ in positions])
                 return
@@ -78,7 +78,7 @@ class Way:
         """Write rows that get their ids from the database, and say which."""
         names = [column.key for column in columns]
         rows = [dict(zip(names, row, strict=True)) for row in zip(*data, strict=True)] or [{} for _ in positions]
-        with in_words(table, columns, data, positions):
+        with Rows(self._connection, table, columns, data, positions).in_words():
             insert = sa.insert(table).returning(key, sort_by_parameter_order=True)
             return list(self._connection.scalars(insert, rows))
 
