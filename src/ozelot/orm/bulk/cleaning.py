@@ -26,12 +26,13 @@ def cleaned(values: Values, domain: Domain, where: str, positions: Sequence[int]
     Raises:
         LoadError: some do not fit.
     """
+    as_given = values
     values, has_nulls = typed(values, domain, where, positions)
     there = [value for value in values if value is not None] if has_nulls else values
     if there and not domain.all_fit(there):
         faults = [
-            (position, reason, value)
-            for position, value in zip(positions, values, strict=True)
+            (position, reason, given)
+            for position, given, value in zip(positions, as_given, values, strict=True)
             if value is not None and (reason := domain.fault(value))
         ]
         if faults:
@@ -85,6 +86,8 @@ def _is_missing(kind: type) -> bool:
 def _converter(kind: type, domain: Domain) -> Any:
     if _is_missing(kind):
         return lambda _: None
+    if kind.__name__ in ("datetime64", "timedelta64"):
+        return lambda value: _own(_to_microseconds(value), domain)
     if kind.__module__ == "numpy":
         return lambda value: _own(value.tolist(), domain)
     if hasattr(kind, "to_pydatetime"):
@@ -98,6 +101,12 @@ def _converter(kind: type, domain: Domain) -> Any:
 
 def _exactly(value: Any, convert: Any) -> Any:
     return _lost(value) if (value.nanosecond if hasattr(value, "nanosecond") else value.nanoseconds) else convert()
+
+
+def _to_microseconds(value: Any) -> Any:
+    """A time of NumPy as Python's."""
+    micro = value.astype(f"{value.dtype.kind}8[us]")
+    return micro.tolist() if micro == value or value != value else _lost(value)
 
 
 def _lost(_value: Any) -> None:

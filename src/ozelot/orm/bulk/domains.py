@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import math
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from ozelot.orm.bulk.chunks import Values, bounds_of
+from ozelot.orm.bulk.chunks import Values, bounds_of, kinds_of
 
 Converter = Callable[[Any], Any]
 
@@ -196,23 +196,18 @@ def _is_unicode(value: str) -> bool:
 
 
 class Choice(Domain):
-    """The values of an ``Enum``; the type itself knows them."""
+    """The values of an ``Enum``, or their names; SQLAlchemy would let other text through."""
 
-    def __init__(self, bind: Converter) -> None:
-        self._bind = bind
+    def __init__(self, names: Collection[str], kind: type | None) -> None:
+        self._names, self._kind = frozenset(names), kind
 
     def all_fit(self, values: Values) -> bool:
-        try:
-            return all(self.fault(value) is None for value in set(values))
-        except TypeError:  # not hashable
-            return False
+        return self._names.issuperset(values) if kinds_of(values) == {str} else False
 
     def fault(self, value: Any) -> str | None:
-        try:
-            self._bind(value)
-        except (LookupError, TypeError, ValueError, AttributeError):
-            return "none of the values of the Enum"
-        return None
+        if (type(value) is str and value in self._names) or (self._kind is not None and isinstance(value, self._kind)):
+            return None
+        return "none of the values of the Enum"
 
 
 class Flag(Domain):
@@ -296,7 +291,7 @@ def domain_of(kind: TypeEngine[Any], dialect: sa.Dialect) -> Domain:
     if isinstance(found, TypeDecorator) and not isinstance(found, sa.Interval):
         return Domain()
     if isinstance(found, sa.Enum):
-        return Choice(_binder(kind, dialect))
+        return Choice(found.enums, found.enum_class)
     if isinstance(found, sa.String):
         length = None if isinstance(found, sa.Text) else found.length
         size = None
@@ -326,8 +321,3 @@ def domain_of(kind: TypeEngine[Any], dialect: sa.Dialect) -> Domain:
     if isinstance(found, sa.Uuid):
         return Typed(uuid.UUID) if found.as_uuid else Text(None, None, nul=True)
     return Domain()
-
-
-def _binder(kind: TypeEngine[Any], dialect: sa.Dialect) -> Converter:
-    found = kind.dialect_impl(dialect).bind_processor(dialect)
-    return found if found is not None else lambda value: value

@@ -30,7 +30,7 @@ class Field:
         where: ``Model.attribute``, for messages.
         domain: what it takes.
         default: what makes the values of rows that have none, if Python does.
-        by_database: whether the database has a default.
+        by_database: whether the database, or SQL, has a default.
         required: whether each row must have a value.
     """
 
@@ -76,7 +76,7 @@ class Fields:
         columns = tuple(column for column in attribute.columns if isinstance(column, sa.Column))
         column = columns[0]
         default = self._default(columns[-1])
-        by_database = column.server_default is not None or _counts_itself(columns[-1])
+        by_database = column.server_default is not None or _counts_itself(columns[-1]) or _needs_sql(column)
         return Field(
             name=attribute.key,
             columns=columns,
@@ -84,7 +84,7 @@ class Fields:
             domain=domain_of(column.type, dialect),
             default=default,
             by_database=by_database,
-            required=not column.nullable and default is None and not by_database and not _needs_sql(column),
+            required=not column.nullable and default is None and not by_database,
         )
 
     def _default(self, column: sa.Column[Any]) -> Default | None:
@@ -135,8 +135,8 @@ class Fields:
         for name in names:
             if name in self.by_name:
                 field = self.by_name[name]
-                if column := next((c for c in field.columns if c.computed is not None), None):
-                    raise LoadError(f"{field.where} cannot be loaded: the database computes {column.name}")
+                if field.column.computed is not None:
+                    raise LoadError(f"{field.where} cannot be loaded: the database computes it")
                 if field in found.values():
                     raise LoadError(f"The input has {field.where} twice, also as '{name}'")
                 found[name] = field

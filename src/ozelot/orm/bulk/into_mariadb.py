@@ -48,6 +48,10 @@ class IntoMariaDB(Way):
                     done.append((cursor.lastrowid, len(some)))
         return done
 
+    def stores_null(self, column: sa.Column[Any]) -> bool:
+        """As the base class."""
+        return True
+
     def write_for_ids(
         self, table: sa.Table, columns: Columns, data: Sequence[Values], positions: Sequence[int], key: sa.Column[Any]
     ) -> Values:

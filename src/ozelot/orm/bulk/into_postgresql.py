@@ -100,6 +100,10 @@ class IntoPostgreSQL(Way):
         self._copying = ()
         self._stack.close()
 
+    def stores_null(self, column: sa.Column[Any]) -> bool:
+        """As the base class."""
+        return True
+
     def write_for_ids(
         self, table: sa.Table, columns: Columns, data: Sequence[Values], positions: Sequence[int], key: sa.Column[Any]
     ) -> Values:

@@ -44,6 +44,10 @@ class IntoSQLite(Way):
                 told.failed = len(positions) - sum(1 for _ in rows) - 1
                 raise
 
+    def stores_null(self, column: sa.Column[Any]) -> bool:
+        """As the base class."""
+        return True
+
     def write_for_ids(
         self, table: sa.Table, columns: Columns, data: Sequence[Values], positions: Sequence[int], key: sa.Column[Any]
     ) -> Values:

@@ -59,9 +59,10 @@ class Reference:
         """Learn all keys, by one query."""
         self._domains = tuple(domain_of(attribute.type, connection.dialect) for attribute in self.attributes)
         source = sa.inspect(self.attributes[0].class_).selectable
-        query = sa.select(self.target, *self.attributes).select_from(source).execution_options(yield_per=10_000)
+        query = sa.select(self.target, *self.attributes).select_from(source)
+        query = query.where(*(attribute.is_not(None) for attribute in self.attributes))
         known = self._known
-        for target, *key in connection.execute(query):
+        for target, *key in connection.execute(query.execution_options(yield_per=10_000)):
             known_as = key[0] if len(key) == 1 else tuple(key)
             known[known_as] = target if known.setdefault(known_as, target) == target else _SEVERAL
 

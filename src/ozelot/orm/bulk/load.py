@@ -174,7 +174,11 @@ class _Load:
 
     def _parts(self, filled: dict[str, Values], nulls: set[str], chunk: Chunk) -> Sequence[Chunk]:
         """The rows, apart by which of them leave a column to the database."""
-        left = [field.name for field in self._fields.all if field.name in nulls and field.by_database]
+        left = [
+            field.name
+            for field in self._fields.all
+            if field.name in nulls and (field.by_database or not self._way.stores_null(field.column))
+        ]
         if not left:
             return [Chunk(filled, chunk.positions)]
         whole = Chunk(filled, chunk.positions)

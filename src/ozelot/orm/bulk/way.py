@@ -82,6 +82,10 @@ class Way:
             insert = sa.insert(table).returning(key, sort_by_parameter_order=True)
             return list(self._connection.scalars(insert, rows))
 
+    def stores_null(self, column: sa.Column[Any]) -> bool:
+        """Whether None in a column means NULL here; if not, the column must be left out."""
+        return not isinstance(column.type, sa.JSON)  # SQLAlchemy takes it for the null of JSON
+
     def finish(self) -> None:
         """Let go of the connection: what comes next is none of :meth:`write`, or nothing."""
 
