@@ -206,8 +206,8 @@ def test_what_only_the_database_finds_is_told_in_words(db: Client) -> None:
         load(db, Parent, pd.DataFrame(names))
     assert {
         "sqlite": "parent.name: another row has this key already in row 7500 ('a')",
-        "postgresql": "refuses row 7500 of the input, counted from 0, in parent: duplicate key value violates unique",
-        "mysql": "The database refuses rows of parent: another row has this key already: 'a', by name",
+        "postgresql": "refuses row 7500 of the input, counted from 0, for parent: duplicate key value violates unique",
+        "mysql": "The database refuses rows for parent: another row has this key already: 'a', by name",
     }[kind] in str(twice.value)
     children = [{"parent_id": 1 + n % 2} for n in range(100)]
     children[60] = {"parent_id": 77}

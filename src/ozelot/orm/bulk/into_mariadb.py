@@ -37,7 +37,9 @@ class IntoMariaDB(Way):
         name = dialect.identifier_preparer.format_table(table)
         head = f"INSERT INTO {name} ({column_names(columns, dialect)}) VALUES ("  # noqa: S608 - quoted
         done = []
-        with Rows(self._connection, table, columns, data, positions).in_words(), self.driver() as driver:
+        told = Rows(self._connection, table, columns, data, positions)
+        told.first = 0
+        with told.in_words(), self.driver() as driver:
             values = [
                 _literals(bound(some, column, dialect), driver) for column, some in zip(columns, data, strict=True)
             ]
@@ -46,6 +48,7 @@ class IntoMariaDB(Way):
                 with driver.cursor() as cursor:
                     cursor.execute(f"{head}{'),('.join(some)})")
                     done.append((cursor.lastrowid, len(some)))
+                told.first += len(some)
         return done
 
     def stores_null(self, column: sa.Column[Any]) -> bool:

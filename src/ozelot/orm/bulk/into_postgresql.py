@@ -13,23 +13,22 @@ from sqlalchemy import orm
 from sqlalchemy.exc import DataError, IntegrityError
 
 from ozelot.orm.bulk.chunks import Values
-from ozelot.orm.bulk.told import line_of_copy, refused_by_copy
+from ozelot.orm.bulk.told import line_of_copy, refused, said_by
 from ozelot.orm.bulk.way import Columns, Way, bound, column_names
 from ozelot.statements import Target
 
 #: Types whose binary form psycopg writes in C, from Python's own values, exactly.
 _BINARY = {
     "int2", "int4", "int8", "float4", "float8", "numeric", "bool", "text", "varchar", "date", "time", "timestamp",
-    "timestamptz", "interval", "bytea", "uuid",
+    "timestamptz", "interval", "bytea", "uuid", "json", "jsonb",
 }  # fmt: skip
-#: Types whose binary form is that of another one.
-_ALIKE = {"bpchar": "text", "json": "text"}
 
 #: Parts of a COPY of which it is known where their rows were; the server is not much further behind.
 _REMEMBERED = 100
 
 _TYPES = (
-    "SELECT a.attname, CASE WHEN t.typtype = 'e' THEN 'text' WHEN n.nspname = 'pg_catalog' THEN t.typname ELSE '' END "
+    "SELECT a.attname, CASE WHEN t.typtype = 'e' OR t.typname = 'bpchar' THEN 'text' "  # of the same binary form
+    "WHEN n.nspname = 'pg_catalog' THEN t.typname ELSE '' END "
     "FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid JOIN pg_namespace n ON n.oid = t.typnamespace "
     "WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND NOT a.attisdropped"
 )
@@ -71,8 +70,12 @@ class IntoPostgreSQL(Way):
         preparer = self._connection.dialect.identifier_preparer
         name = preparer.format_table(table)
         known = dict(self._ask(_TYPES, name))
-        types = [_ALIKE.get(kind, kind) for kind in (known.get(column.name, "") for column in columns)]
-        binary = _BINARY.issuperset(types)
+        types = [known.get(column.name, "") for column in columns]
+        # What SQLAlchemy takes for text may be JSON to the database: psycopg would make it a JSON string.
+        binary = _BINARY.issuperset(types) and all(
+            isinstance(column.type, sa.JSON) == kind.startswith("json")
+            for column, kind in zip(columns, types, strict=True)
+        )
         form = " (FORMAT BINARY)" if binary else ""
         statement = f"COPY {name} ({column_names(columns, self._connection.dialect)}) FROM STDIN{form}"
         self._copying, self._lines = tuple(columns), 0
@@ -93,7 +96,7 @@ class IntoPostgreSQL(Way):
             found = [
                 rows[line - 1 - before] for before, rows in self._recent if line and 0 < line - before <= len(rows)
             ]
-            raise refused_by_copy(exc, table, found[0] if found else None) from exc
+            raise refused(table, said_by(exc), found[0] if found else None) from exc
 
     def finish(self) -> None:
         """As the base class."""

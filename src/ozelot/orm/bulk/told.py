@@ -18,6 +18,8 @@ _DUPLICATE = "another row has this key already"
 _DANGLING = "no row that this refers to"
 _OF_SQLITE = re.compile(r"(UNIQUE|NOT NULL) constraint failed: (.+)")
 _DUPLICATE_OF_MARIADB = re.compile(r"Duplicate entry '(.*)' for key '(.*)'", re.S)
+_AT_ROW = re.compile(r"at row (\d+)$")
+_VALUES_OF_MARIADB = (1292, 1366)  # "incorrect value", which PyMySQL calls operational
 _MANY = 500  # values in one question
 
 
@@ -32,6 +34,7 @@ class Rows:
         positions: of the rows in the input.
 
     Attributes:
+        first: the place of the first row of the statement under way, if it is known.
         failed: the place of the row at which the database stopped, if it is known.
     """
 
@@ -47,6 +50,7 @@ class Rows:
         self._table = table
         self._columns = {column.name: values for column, values in zip(columns, data, strict=True)}
         self._positions = positions
+        self.first: int | None = None
         self.failed: int | None = None
 
     @contextmanager
@@ -58,25 +62,29 @@ class Rows:
         """
         try:
             yield
-        except (IntegrityError, DataError) as exc:
-            raise self.explained(exc) from exc
+        except DBAPIError as exc:
+            if isinstance(exc, IntegrityError | DataError) or _code(exc) in _VALUES_OF_MARIADB:
+                raise self.explained(exc) from exc
+            raise
 
     def explained(self, exc: DBAPIError) -> LoadError:
         """The error of the database in words."""
-        said = _said(exc)
+        said = said_by(exc)
         if found := _OF_SQLITE.search(said):
             names = [name.rpartition(".")[2] for name in found[2].split(", ")]
             return self._at_failed(names, _DUPLICATE if found[1] == "UNIQUE" else "no value", said)
         # PostgreSQL answers no more questions after an error; it named the key.
         if "foreign key" in said.lower() and self._connection.dialect.name != "postgresql":
-            return self._dangling() or LoadError(_whole(self._table, said))
+            return self._dangling() or refused(self._table, said, None)
+        if (found := _AT_ROW.search(said)) and self.first is not None:
+            return refused(self._table, said, self._positions[self.first + int(found[1]) - 1])
         if found := _DUPLICATE_OF_MARIADB.search(said):
             said = f"{_DUPLICATE}: {found[1]!r}, by {found[2]}"
-        return LoadError(_whole(self._table, said))
+        return refused(self._table, said, None)
 
     def _at_failed(self, names: list[str], reason: str, said: str) -> LoadError:
         if self.failed is None or not set(names) <= self._columns.keys():
-            return LoadError(_whole(self._table, said))
+            return refused(self._table, said, None)
         values = tuple(self._columns[name][self.failed] for name in names)
         fault = (self._positions[self.failed], reason, values[0] if len(values) == 1 else values)
         return bad_rows(f"{self._table.name}.{', '.join(names)}", [fault])
@@ -105,7 +113,7 @@ class Rows:
         return None
 
 
-def _said(exc: DBAPIError) -> str:
+def said_by(exc: DBAPIError) -> str:
     original: Any = exc.orig
     if (diagnosis := getattr(original, "diag", None)) is not None:
         parts = [diagnosis.message_primary, diagnosis.message_detail]
@@ -120,16 +128,11 @@ def line_of_copy(exc: DBAPIError) -> int:
     return int(found[1]) if found else 0
 
 
-def _whole(table: sa.Table, said: str) -> str:
-    return f"The database refuses rows of {table.name}: {said}. Nothing of this load is in the database"
+def _code(exc: DBAPIError) -> Any:
+    return exc.orig.args[0] if exc.orig is not None and exc.orig.args else None
 
 
-def refused_by_copy(exc: DBAPIError, table: sa.Table, position: int | None) -> LoadError:
-    """The error of a COPY in words."""
-    said = _said(exc)
-    if position is None:
-        return LoadError(_whole(table, said))
-    return LoadError(
-        f"The database refuses row {position} of the input, counted from 0, in {table.name}: {said}. Nothing of this "
-        "load is in the database"
-    )
+def refused(table: sa.Table, said: str, position: int | None) -> LoadError:
+    """The error for rows that a database refuses, with the position in the input of the first one if that is known."""
+    rows = "rows" if position is None else f"row {position} of the input, counted from 0,"
+    return LoadError(f"The database refuses {rows} for {table.name}: {said}. Nothing of this load is in the database")
