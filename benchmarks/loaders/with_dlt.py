@@ -21,7 +21,7 @@ def load(job: Job, rows: Any) -> None:
 
     url = job.client.url
     if job.kind == "postgresql":
-        text = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        text = url.set(drivername="postgresql", password=url.password or "any").render_as_string(hide_password=False)
         destination = dlt.destinations.postgres(text)
     else:
         destination = dlt.destinations.sqlalchemy(url.render_as_string(hide_password=False))
