@@ -1,4 +1,4 @@
-"""The comparison with other engines, at a size that takes seconds: that its figures are of tasks that really ran."""
+"""The comparisons with others, at a size that takes seconds: that their figures are of what really was done."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-ENGINE = Path(__file__).parents[1] / "benchmarks" / "engine.py"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-def table(*arguments: str) -> str:
-    command = [sys.executable, str(ENGINE), "--repeat", "1", *arguments]
+def table(*arguments: str, of: str = "engine") -> str:
+    command = [sys.executable, str(BENCHMARKS / f"{of}.py"), "--repeat", "1", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -28,3 +28,11 @@ def test_a_peer_that_is_over_its_time_is_not_asked_for_larger_sizes() -> None:
 
     assert re.search(r"^luigi +20  over 0.01 s$", told, re.M), told
     assert not re.search(r"^luigi +40", told, re.M), told
+
+
+def test_all_ways_of_loading_load_the_same_rows() -> None:
+    told = table("--rows", "500", "--databases", "sqlite", "--ways", "raw", "ozelot", "core", "pandas", of="loading")
+
+    forms = "tuples|64 MB|frame|dataframe|arrow|polars|generator"
+    assert len(re.findall(rf"^\w+ +(?:{forms}) +[\d,]+ +[\d.]+ +[\d.]+ +\d+$", told, re.M)) == 9, told
+    assert "differ" not in told

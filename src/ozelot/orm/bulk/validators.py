@@ -1,0 +1,55 @@
+"""The ``@validates`` methods of a model, called for rows that never become instances."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import orm
+
+from ozelot.orm.bulk.chunks import Values
+from ozelot.orm.bulk.cleaning import typed
+from ozelot.orm.bulk.domains import Domain
+from ozelot.orm.bulk.faults import bad_rows
+
+_ANYTHING = Domain()
+
+
+def validated(mapper: orm.Mapper[Any], columns: dict[str, Values], positions: Sequence[int]) -> dict[str, Values]:
+    """The columns as the methods return them, with further attributes that they set.
+
+    A method gets an instance that has the attributes of its row, in the order of the columns, up to its own.
+
+    Args:
+        mapper: of the model.
+        columns: the values, by the names of attributes.
+        positions: of the rows in the input.
+
+    Raises:
+        LoadError: a method raised an error.
+    """
+    methods: dict[str, Any] = {name: method for name, (method, _) in mapper.validators.items() if name in columns}
+    if not methods:
+        return columns
+    columns = {name: typed(values, _ANYTHING, name, positions)[0] for name, values in columns.items()}
+    made: dict[str, Values] = {name: [] for name in columns}
+    besides: dict[str, Values] = {}
+    steps = [(name, methods.get(name), made[name].append) for name in columns]
+    mapped = {attribute.key for attribute in mapper.column_attrs} - columns.keys()
+    for place, row in enumerate(zip(*columns.values(), strict=True)):
+        instance = mapper.class_manager.new_instance()
+        attributes = vars(instance)
+        for (name, method, _), value in zip(steps, row, strict=True):
+            if method is not None:
+                try:
+                    value = method(instance, name, value)
+                except Exception as exc:
+                    fault = (positions[place], f"refused by its validator ({exc})", value)
+                    raise bad_rows(f"{mapper.class_.__name__}.{name}", [fault]) from exc
+            attributes[name] = value
+        for name, _, keep in steps:  # at the end: a later method may have set it anew
+            keep(attributes[name])
+        if len(attributes) > len(columns) + 1:  # the state of the instance is the one more
+            for name in attributes.keys() & mapped:
+                besides.setdefault(name, [None] * len(positions))[place] = attributes[name]
+    return made | besides
