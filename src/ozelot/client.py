@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Query: TypeAlias = orm.Query[Any] | sa.Select[*tuple[Any, ...]] | sa.CompoundSelect[*tuple[Any, ...]] | sa.TextClause | str
+Query: TypeAlias = orm.Query[Any] | sa.SelectBase | sa.TextClause | str
 Backend: TypeAlias = Literal["pandas", "polars", "arrow"]
 
 _client: Client | None = None
@@ -213,8 +213,8 @@ class Client:
         """As :meth:`frame`, in pieces of ``rows`` rows: memory does not grow with the result.
 
         Returns:
-            An iterator of frames, at least one; for ``arrow`` a :class:`pyarrow.RecordBatchReader`. It holds a connection
-            until it is read to its end, or closed.
+            An iterator of frames, at least one; for ``arrow`` a :class:`pyarrow.RecordBatchReader`. It holds a
+            connection until it is read to its end, or closed.
         """
         return _frames().frames(self.engine, self._statement(query), rows, backend)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -35,11 +36,19 @@ def table_of(columns: Sequence[Column], batches: Iterator[pa.RecordBatch]) -> pa
     Raises:
         FrameError: there are no such types.
     """
-    tables = [pa.Table.from_batches([batch]) for batch in batches]
+    tables = [pa.Table.from_batches([batch]) for batch in batches] or [schema_of(columns).empty_table()]
     try:
-        return pa.concat_tables([schema_of(columns).empty_table(), *tables], promote_options="permissive")
+        table = pa.concat_tables(tables, promote_options="permissive")
     except MISFIT as exc:
-        raise FrameError(f"Values of several types are in one column: name a type in the query, with cast() ({exc})") from exc
+        raise FrameError(
+            f"A column holds values of several types: name one in the query, with sqlalchemy.cast(column, type) ({exc})"
+        ) from exc
+    for at, field in enumerate(table.schema):
+        if columns[at].arrow != field.type and pa.types.is_decimal256(field.type):  # by joining what has fewer places
+            with suppress(*MISFIT):
+                narrow = pa.decimal128(38, field.type.scale)
+                table = table.set_column(at, field.name, table.column(at).cast(narrow))
+    return table
 
 
 def schema_of(columns: Sequence[Column]) -> pa.Schema:
@@ -85,6 +94,10 @@ def _arrow(table: pa.Table, _columns: Sequence[Column]) -> Any:
 def _polars(table: pa.Table, _columns: Sequence[Column]) -> Any:
     import polars as pl
 
+    if long := [field.name for field in table.schema if pa.types.is_decimal256(field.type)]:
+        raise FrameError(
+            f"Decimals of polars have 38 digits, of column '{long[0]}' more: use cast(), or another backend"
+        )
     return pl.from_arrow(table)
 
 

@@ -96,8 +96,8 @@ class Column:
         """The error for a value that does not fit."""
         kind = "one type" if self.arrow is None else str(self.arrow)
         return FrameError(
-            f"Column '{self.name}' holds a value that does not fit {kind} ({str(exc).splitlines()[0]}): name another type "
-            "in the query, as in sqlalchemy.cast(column, type) or text(...).columns(name=type)"
+            f"Column '{self.name}' holds a value that does not fit {kind} ({str(exc).splitlines()[0]}): name another "
+            "type in the query, as in sqlalchemy.cast(column, type) or text(...).columns(name=type)"
         )
 
 
@@ -151,7 +151,9 @@ def _in_text(name: str, kind: TypeEngine[Any], dialect: Dialect) -> Column:
         plain = kind.dialect_impl(dialect).result_processor(dialect, None) is None
     else:
         plain = isinstance(kind, (sa.Integer, sa.Numeric, sa.Float, sa.Boolean, sa.Date, sa.DateTime))
-    return Column(name, arrow, in_text=plain and arrow is not None and not _is_own(kind), to_object=_member(kind, dialect))
+    return Column(
+        name, arrow, in_text=plain and arrow is not None and not _is_own(kind), to_object=_member(kind, dialect)
+    )
 
 
 def _by_value(name: str, kind: TypeEngine[Any], dialect: Dialect, code: Any) -> Column:
@@ -169,7 +171,7 @@ def _by_value(name: str, kind: TypeEngine[Any], dialect: Dialect, code: Any) -> 
         return Column(name, _DECIMAL, widens=True, process=process)
     if arrow == _TIMESTAMP and code == _CODE_WITH_ZONE and dialect.name == "postgresql":
         arrow = _WITH_ZONE  # func.now(), whose type does not tell
-    quick = None
+    quick: Callable[[Sequence[Value]], pa.Array] | None = None
     if isinstance(kind, sa.Boolean) and process is not None:
         quick = _from_numbers
     elif dialect.name == "sqlite" and type(kind) in (sa.Date, sa.DATE, sa.DateTime, sa.DATETIME, sa.TIMESTAMP):
@@ -210,11 +212,15 @@ def _arrow(kind: TypeEngine[Any], dialect: Dialect) -> pa.DataType | None:
 
 def _decimal_of(values: Iterable[Value], least: pa.DataType | None) -> pa.DataType | None:
     """The type for decimals that holds all of these; ``least`` where there are none."""
-    places = [-exponent for value in values if isinstance(value, Decimal) and isinstance(exponent := value.as_tuple().exponent, int)]
-    if not places:
+    places = whole = -1
+    for value in values:
+        if isinstance(value, Decimal) and value.is_finite():
+            places = max(places, -int(value.as_tuple().exponent))
+            whole = max(whole, value.adjusted() + 1)
+    if places < 0 and whole < 0:
         return least
-    scale = max(_SCALE, *places)
-    return pa.decimal128(38, scale) if scale <= 28 else pa.decimal256(76, scale)
+    scale = max(_SCALE, places)
+    return pa.decimal128(38, scale) if whole + scale <= 38 else pa.decimal256(76, scale)
 
 
 def _from_numbers(values: Sequence[Value]) -> pa.Array:

@@ -70,7 +70,7 @@ def streaming(connection: Any) -> Any:
     return connection.cursor(SSCursor)
 
 
-def _more(connection: Any) -> bytes:
+def _more(connection: Any) -> Any:
     from pymysql import err
     from pymysql.constants import CR
 

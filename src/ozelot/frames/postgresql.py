@@ -50,7 +50,12 @@ def read(cursor: Any, statement: str, parameters: Any, columns: Sequence[Column]
     )
     with _copying(cursor.connection, statement, parameters) as pieces:
         for piece in pieces:
-            table = csv.read_csv(pa.BufferReader(piece), reading, parsing, converting)
+            try:
+                table = csv.read_csv(pa.BufferReader(piece), reading, parsing, converting)
+            except pa.ArrowInvalid:
+                for _ in pieces:  # to break it off here would fail the transaction
+                    pass
+                raise
             yield from table.rename_columns(schema.names).to_batches()
 
 
@@ -62,7 +67,8 @@ def streaming(connection: Any) -> Any:
 @contextmanager
 def _copying(connection: Any, statement: str, parameters: Any) -> Iterator[Iterator[bytearray]]:
     """Whole rows as text, in pieces."""
-    query = f"COPY ({statement}) TO STDOUT (FORMAT csv, ENCODING 'UTF8')"
+    select = statement.rstrip().removesuffix(";")
+    query = f"COPY ({select}\n) TO STDOUT (FORMAT csv, ENCODING 'UTF8')"  # it may end with a comment
     if not parameters:
         query = query.replace("%%", "%")  # which the driver does only where there are some
     with connection.cursor() as cursor, cursor.copy(query, parameters) as copy:
@@ -71,18 +77,18 @@ def _copying(connection: Any, statement: str, parameters: Any) -> Iterator[Itera
 
 def _pieces(copy: Any, libpq: Any) -> Iterator[bytearray]:
     piece = bytearray()
-    while row := copy.read():  # waits for it
-        piece += row
-        size, row = libpq.get_copy_data(1)
-        while size > 0:  # those that came with it
+    size = 0
+    while size >= 0 and (row := copy.read()):  # waits for it
+        while row:
             piece += row
-            size, row = libpq.get_copy_data(1)
-        if len(piece) >= _PIECE or size < 0:
-            yield piece
-            piece = bytearray()
+            size, row = libpq.get_copy_data(1)  # those that came with it
         if size < 0:
             _finish(libpq)
-            return
+        elif len(piece) >= _PIECE:
+            yield piece
+            piece = bytearray()
+    if piece:
+        yield piece
 
 
 def _finish(libpq: Any) -> None:

@@ -9,7 +9,7 @@ commits (https://www.sqlite.org/howtocorrupt.html, 2.2.1).
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import chain
 from typing import Any
 
@@ -31,6 +31,7 @@ class Reading:
     Attributes:
         columns: what its columns are.
         batches: its rows.
+        taken: there are columns and batches.
     """
 
     def __init__(self, *, whole: bool, joined: bool) -> None:
@@ -47,25 +48,31 @@ class Reading:
         if driver is None:
             return False
         # Within a transaction others use the connection, too, and must not find it in the middle of a result.
-        alone = self._whole or not self._joined
-        columns = columns_of(context)
-        if alone and columns is not None and all(column.in_text for column in columns):
-            try:
+        columns = columns_of(context) if self._whole or not self._joined else None
+        if columns is not None and all(column.in_text for column in columns):
+            with suppress(pa.ArrowInvalid):  # what Arrow does not understand, the driver may
                 self._start(driver.read(cursor, statement, parameters, columns), columns)
-            except pa.ArrowInvalid:  # what Arrow does not understand, the driver may
-                if not self._whole:
-                    raise
-            return self.taken
+                return True
         if self._whole or (self._joined and not driver.SHARES):
             return False
         own = driver.streaming(cursor.connection)
-        own.execute(statement, parameters)
-        self.by_value(own, context)
+        try:
+            own.execute(statement, parameters)
+            self.by_value(own, context)
+        except BaseException:
+            own.close()
+            raise
         return True
 
     def by_value(self, cursor: Any, context: Any) -> None:
-        """Read what a cursor holds."""
-        described = cursor.description
+        """Read what a cursor holds.
+
+        Raises:
+            FrameError: it holds nothing.
+        """
+        described = None if cursor is None else cursor.description
+        if described is None:
+            raise FrameError("The statement has no result to make a frame of: use a SELECT")
         columns = columns_of(context, [entry[1] for entry in described]) or untyped(entry[0] for entry in described)
         self._start(values.read(cursor, columns), columns)
 
@@ -110,11 +117,13 @@ def reading(engine: sa.Engine, statement: sa.Executable, *, whole: bool) -> Iter
         found = Reading(whole=whole, joined=isinstance(connection.connection, JoinedConnection))
         try:
             result = connection.execute(statement, execution_options={_OPTION: found})
-            if not found.taken and not result.returns_rows:
-                raise FrameError("The statement has no result to make a frame of: use a SELECT")
             if not found.taken:
                 found.by_value(result.cursor, result.context)
             yield found
+        except pa.ArrowInvalid as exc:
+            raise FrameError(
+                f"A later row holds what the rows before it did not: {exc}. Ask for the whole frame"
+            ) from exc
         finally:
             found.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from typing import Any
 
 import pyarrow as pa
@@ -14,8 +15,9 @@ _ROWS = 1000
 
 
 def read(cursor: Any, columns: Sequence[Column]) -> Generator[pa.RecordBatch]:
-    """The rest of a cursor."""
+    """The rest of a cursor, which is closed then."""
     names = [column.name for column in columns]
-    while rows := cursor.fetchmany(_ROWS):
-        arrays = [column.array(values) for column, values in zip(columns, zip(*rows, strict=True), strict=True)]
-        yield pa.RecordBatch.from_arrays(arrays, names=names)
+    with closing(cursor):
+        while rows := cursor.fetchmany(_ROWS):
+            arrays = [column.array(values) for column, values in zip(columns, zip(*rows, strict=True), strict=True)]
+            yield pa.RecordBatch.from_arrays(arrays, names=names)
