@@ -43,13 +43,19 @@ def state_of(peer: str, kind: str) -> Iterator[list[str]]:
 def measured(
     peer: str, action: Action, shape: str, size: int, state: list[str], *, cap: float, options: tuple[str, ...] = ()
 ) -> dict[str, Any]:
-    """What the process found out, and `seconds`, from its start to its end as somebody who waits for it sees them.
+    """What a process found out that did something with a graph, and its `seconds`, as :func:`told_by`."""
+    seconds, found = told_by("peers", peer, action, shape, str(size), *state, *options, cap=cap)
+    return {**found, "seconds": seconds}
+
+
+def told_by(package: str, *arguments: str, cap: float) -> tuple[float, dict[str, Any]]:
+    """What a process found out, and its seconds from start to end as somebody who waits for it sees them.
 
     Raises:
         Over: it took longer than `cap` seconds.
         Unfinished: it ended without a result.
     """
-    command = [sys.executable, "-m", "peers", peer, action, shape, str(size), *state, *options]
+    command = [sys.executable, "-m", package, *arguments]
     start = time.perf_counter()
     try:
         # The peak that the kernel tells of a process includes what its parent used: this one imports next to nothing.
@@ -60,7 +66,7 @@ def measured(
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise Unfinished(f"fails: {said[-1][:80]}")
-    return {**json.loads(done.stdout.splitlines()[-1]), "seconds": seconds}
+    return seconds, json.loads(done.stdout.splitlines()[-1])
 
 
 def python_seconds(code: str) -> float:

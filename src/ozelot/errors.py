@@ -10,6 +10,7 @@
     ├── GraphError            requirements that run in a circle
     ├── LeftoverRows          a task was about to run on top of rows of an earlier run
     ├── UndeclaredWrite       a task wrote to a table that it does not declare
+    ├── LoadError             rows do not fit the model that they were to be loaded into
     ├── NoRun                 a row that belongs to a task was added outside of its run()
     ├── NotClearable          a task neither says what it creates nor how to clear it
     ├── ClearRefused          clearing would break rows that are not to be cleared
@@ -85,6 +86,10 @@ class LeftoverRows(OzelotError, RuntimeError):
 
 class UndeclaredWrite(OzelotError, RuntimeError):
     """A task wrote to a table that neither its ``creates`` nor its ``updates`` names; all was rolled back."""
+
+
+class LoadError(OzelotError, ValueError):
+    """Rows do not fit the model that they were to be loaded into; nothing of that load is in the database."""
 
 
 class NoRun(OzelotError, RuntimeError):

@@ -11,15 +11,19 @@ import logging
 import re
 import sqlite3
 from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool, SingletonThreadPool
 
 from ozelot import statements, transaction
 from ozelot.errors import TransactionError
+from ozelot.statements import Target
 from ozelot.transaction import OpenTransaction, Scope
 
 log = logging.getLogger(__name__)
@@ -51,9 +55,8 @@ class JoinedConnection(PoolProxiedConnection):
                 "and change tables before the run"
             )
         reads = statements.reads(statement)
-        if not reads and self._is_sqlite:
-            for cursor in list(self._cursors):
-                cursor.keep()
+        if not reads:
+            self._keep_results()
         self.transaction.before_statement(self.scope, reads=reads)
         own = _OWN_SAVEPOINT.match(statement)
         if self.transaction.watch is not None and own is None:
@@ -67,6 +70,22 @@ class JoinedConnection(PoolProxiedConnection):
                 self.transaction.before_inner_rollback(self.scope, name)
             return f"{verb} {name}"
         return statement
+
+    def _keep_results(self) -> None:
+        for cursor in list(self._cursors) if self._is_sqlite else ():
+            cursor.keep()
+
+    def for_writing(self, targets: Iterable[Target]) -> Any:
+        """The driver's own connection, for somebody who says what they are about to write with it.
+
+        Raises:
+            UndeclaredWrite: who runs does not declare that.
+        """
+        self._keep_results()
+        self.transaction.before_statement(self.scope, reads=False)
+        if self.transaction.watch is not None:
+            self.transaction.watch.announced(targets)
+        return self._real.driver_connection
 
     def cursor(self, *args: Any, **kwargs: Any) -> Any:
         if not self.transaction.active:
@@ -144,6 +163,29 @@ class JoinedConnection(PoolProxiedConnection):
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real.dbapi_connection, name)
+
+
+@contextmanager
+def written_past_sqlalchemy(connection: Connection, targets: Iterable[Target]) -> Iterator[Any]:
+    """The driver's own connection under a connection of SQLAlchemy, to write with it what is named.
+
+    Raises:
+        UndeclaredWrite: within a run that does not declare that.
+        sqlalchemy.exc.DBAPIError: in place of the driver's own error.
+    """
+    proxied = connection.connection
+    try:
+        if isinstance(proxied, JoinedConnection):
+            yield proxied.for_writing(targets)
+        else:
+            _check_outside_write(connection)
+            transaction.begin(connection)
+            yield proxied.driver_connection
+    except connection.dialect.loaded_dbapi.Error as exc:
+        if isinstance(proxied, JoinedConnection):
+            proxied.scope.failed = True
+        error = connection.dialect.loaded_dbapi.Error
+        raise DBAPIError.instance(None, None, exc, error, dialect=connection.dialect) from exc
 
 
 def _refuse_end(statement: str) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, Protocol
@@ -26,6 +26,7 @@ from sqlalchemy.pool import Pool
 from ozelot import sqlite
 from ozelot.claim import claimed
 from ozelot.errors import TransactionError
+from ozelot.statements import Target
 
 _innermost: ContextVar[OpenTransaction | None] = ContextVar("ozelot_open_transaction", default=None)
 _all: WeakSet[OpenTransaction] = WeakSet()
@@ -48,6 +49,7 @@ class Watch(Protocol):
     """What looks at all that is written."""
 
     def statement(self, statement: str, context: Any, *, reads: bool) -> None: ...
+    def announced(self, targets: Iterable[Target]) -> None: ...
     def executed(self, cursor: Any) -> None: ...
     def instance(self, model: type) -> None: ...
     def ask_database(self) -> None: ...
@@ -65,6 +67,7 @@ class OpenTransaction:
         owner: the task whose ``run()`` is under way.
         run_id: the id of that run.
         inside: the ids of the runs of other tasks that took place within it.
+        notes: what is to be recorded with that run, and how often.
         reserved: keys of the markers that are written when that ``run()`` ends.
         watch: what holds what is written against what was declared (:mod:`ozelot.writes`).
         warned: whether somebody was told of threads that do not join.
@@ -77,6 +80,7 @@ class OpenTransaction:
         self.owner: object = None
         self.run_id: int | None = None
         self.inside: list[int] = []
+        self.notes: dict[str, int] = {}
         self.reserved: frozenset[str] = frozenset()
         self.watch: Watch | None = None
         self.warned = False
@@ -94,6 +98,11 @@ class OpenTransaction:
     def active(self) -> bool:
         """Whether it has not ended; never true in a forked child or another thread, which cannot share it."""
         return self.open and self._process_and_thread == (os.getpid(), threading.get_ident())
+
+    def note(self, notes: Mapping[str, int]) -> None:
+        """Add to what is to be recorded with the run."""
+        for what, number in notes.items():
+            self.notes[what] = self.notes.get(what, 0) + number
 
     def before_statement(self, scope: Scope, *, reads: bool) -> None:
         """Give a scope a savepoint to come back to, if it may need one, and note who writes."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -112,8 +112,17 @@ class Watch:
                 self.ask_database()  # of rules that it sets off
             elif target.kind == "delete" and self._is_sqlite:
                 self._deleting = target.table, self._sqlite.total_changes
-        if self._found and self._writable.strict():
-            self._tell()
+        self._tell_if_strict()
+
+    def announced(self, targets: Iterable[Target]) -> None:
+        """Look at what somebody says that they are about to write past SQLAlchemy.
+
+        Raises:
+            UndeclaredWrite: it is not declared.
+        """
+        for target in targets:
+            self._see(target)
+        self._tell_if_strict()
 
     def executed(self, cursor: Any) -> None:
         """Look at what a statement did that was looked at before."""
@@ -123,8 +132,7 @@ class Watch:
         if self._sqlite.total_changes - before > max(cursor.rowcount, 0):
             for other in self._changed_by_rules(table):
                 self._see(Target(other, "delete"))
-            if self._found and self._writable.strict():
-                self._tell()
+            self._tell_if_strict()
 
     def _changed_by_rules(self, table: str) -> list[str]:
         """The tables in which a rule of a foreign key changes rows when rows of a table are deleted (SQLite)."""
@@ -248,6 +256,10 @@ class Watch:
         self._listen()
         if self._before is not None:
             self._before = self._counts()
+
+    def _tell_if_strict(self) -> None:
+        if self._found and self._writable.strict():
+            self._tell()
 
     def _tell(self) -> None:
         owner = self._writable.owner

@@ -18,10 +18,9 @@ import contextlib
 import functools
 import inspect
 import logging
-import types
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import luigi
@@ -37,8 +36,11 @@ from ozelot.etl.completion import check_completion as check_completion
 from ozelot.etl.identity import task_label
 from ozelot.etl.identity import task_name as get_task_name
 from ozelot.etl.identity import task_params as get_task_param_string
+from ozelot.etl.methods import on_class_or_task, on_either
 from ozelot.etl.targets import ORMTarget, by_marker
+from ozelot.orm import bulk
 from ozelot.orm.base import Base
+from ozelot.orm.bulk import LoadReport, Refs
 
 __all__ = [
     "InputFileTask",
@@ -52,39 +54,7 @@ __all__ = [
     "get_task_param_string",
 ]
 
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-
 log = logging.getLogger(__name__)
-
-
-class on_class_or_task(Generic[_P, _R]):  # noqa: N801 - a decorator
-    """A method that, called on the class, acts on the task with default parameters."""
-
-    def __init__(self, function: Callable[Concatenate[Any, _P], _R]) -> None:
-        self.function = function
-        functools.update_wrapper(self, function)  # type: ignore[arg-type]
-
-    def __get__(self, task: object, cls: type) -> Callable[_P, _R]:
-        if task is not None:
-            return cast("Callable[_P, _R]", types.MethodType(self.function, task))
-
-        @functools.wraps(self.function)
-        def on_default(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-            return self.function(cls(), *args, **kwargs)
-
-        return cast("Callable[_P, _R]", on_default)
-
-
-class _on_either:  # noqa: N801 - a decorator
-    """A method whose first argument is the task, or the class where it is called on that."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
-        functools.update_wrapper(self, function)  # type: ignore[arg-type]
-
-    def __get__(self, task: object, cls: type) -> Any:
-        return types.MethodType(self.function, cls if task is None else task)
 
 
 class _TaskMeta(luigi.task_register.Register):
@@ -128,7 +98,7 @@ class TaskBase(luigi.Task, metaclass=_TaskMeta):
         """The parameters in the database and in messages, such as ``{'year': '2010'}``."""
         return get_task_param_string(self)
 
-    @_on_either
+    @on_either
     def build(self_or_class, local_scheduler: bool = True, **params: Any) -> bool:  # noqa: N805 - it is either
         """Run the task with Luigi, with everything upstream that is incomplete.
 
@@ -242,6 +212,17 @@ class ORMTask(TaskBase):
                     session.commit()
             finally:
                 session.close()
+
+    def load(
+        self, model: type[Base], rows: Any, *, refs: Refs | None = None, missing: str | Mapping[Any, str] = "error"
+    ) -> LoadReport:
+        """Write rows into the table of a model, by the fastest way that the database has: :func:`ozelot.orm.bulk.load`.
+
+        ::
+
+            self.load(Flight, frame, refs={"carrier": Airline.code}, missing="skip")
+        """
+        return bulk.load(self.session, model, rows, refs=refs, missing=missing)
 
     def done(self, commit: bool = True) -> None:
         """End the task: close its session and mark it complete. A ``run()`` that just returns has the same effect."""

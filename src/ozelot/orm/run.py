@@ -19,7 +19,7 @@ import os
 import re
 import socket
 from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import orm
@@ -58,7 +58,7 @@ class Run(Base):
     Attributes:
         key: the key of the task's marker.
         state: ``running``, ``done``, ``failed``, ``aborted`` (its runner died) or ``cleared``.
-        rows: JSON: how many rows of each table it made, and ``table.column``: how many values it set.
+        rows: JSON: how many rows of each table it made, and ``table.column``: how many values it set; and ``notes``.
         host: where it ran, with the process number in ``process``.
     """
 
@@ -88,6 +88,11 @@ class Run(Base):
         """``rows``, read."""
         return counts_of(self.rows)
 
+    @property
+    def notes(self) -> dict[str, int]:
+        """What loads left out, in words, and how often."""
+        return _numbers(_read(self.rows).get("notes"))
+
 
 def reason_of(error: str) -> str:
     """The line of a traceback that names the exception; below it, messages and notes may have more lines.
@@ -103,8 +108,20 @@ def reason_of(error: str) -> str:
 
 def counts_of(rows: str | None) -> dict[str, int]:
     """The numbers that ``Run.rows`` holds as JSON; none where somebody wrote something else there."""
+    return _numbers({name: number for name, number in _read(rows).items() if name != "notes"})
+
+
+def _read(rows: str | None) -> dict[str, Any]:
     try:
-        return {str(name): int(number) for name, number in json.loads(rows or "{}").items()}
+        found = json.loads(rows or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _numbers(found: Any) -> dict[str, int]:
+    try:
+        return {str(name): int(number) for name, number in (found or {}).items()}
     except (ValueError, TypeError, AttributeError):
         return {}
 
@@ -199,6 +216,7 @@ def finish(
     began: datetime.datetime,
     rows: Mapping[str, int],
     built_on: Collection[int],
+    notes: Mapping[str, int],
 ) -> None:
     """Record that a task ended well, in the transaction of its rows and its marker.
 
@@ -208,8 +226,10 @@ def finish(
         began: when the task itself began; several runs may have been recorded together before.
         rows: what it made.
         built_on: the runs that it was built on.
+        notes: what loads left out, in words, and how often.
     """
-    counts = json.dumps(dict(rows), sort_keys=True) if rows else "{}"
+    told = {**rows, "notes": dict(notes)} if notes else dict(rows)
+    counts = json.dumps(told, sort_keys=True) if told else "{}"
     values = {"run_id": run_id, "done": DONE, "began": began, "now": utc_now(), "counts": counts}
     _FINISH.execute(connection, values)
     if built_on:

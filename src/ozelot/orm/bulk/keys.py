@@ -1,0 +1,174 @@
+"""Natural keys in the input, and the foreign keys that they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field as made_by
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+from sqlalchemy.orm import InstrumentedAttribute
+
+from ozelot.errors import LoadError
+from ozelot.orm.bulk.chunks import Chunk, Values
+from ozelot.orm.bulk.cleaning import typed
+from ozelot.orm.bulk.domains import Domain, domain_of
+from ozelot.orm.bulk.faults import bad_rows, shown
+from ozelot.orm.bulk.fields import Field, Fields
+from ozelot.orm.rows import chain
+
+Name = str | tuple[str, ...]
+Refs = Mapping[Any, Any]
+_SEVERAL = object()
+_FEW = 5
+
+
+@dataclass
+class Reference:
+    """A natural key of the input.
+
+    Attributes:
+        names: of the columns of the input that hold it.
+        attributes: of the model that it is the key of.
+        target: the column of that model that the foreign key refers to.
+        field: what is filled.
+        missing: what to do with a key that is not found.
+    """
+
+    names: tuple[str, ...]
+    attributes: tuple[InstrumentedAttribute[Any], ...]
+    target: sa.Column[Any]
+    field: Field
+    missing: str
+    lost: int = 0
+    not_found: dict[Any, None] = made_by(default_factory=dict)
+    _known: dict[Any, Any] = made_by(default_factory=dict)
+    _domains: tuple[Domain, ...] = ()
+
+    @property
+    def label(self) -> str:
+        return ", ".join(self.names)
+
+    @property
+    def _model(self) -> str:
+        return ", ".join(f"{attribute.class_.__name__}.{attribute.key}" for attribute in self.attributes)
+
+    def read(self, connection: sa.Connection) -> None:
+        """Learn all keys, by one query."""
+        self._domains = tuple(domain_of(attribute.type, connection.dialect) for attribute in self.attributes)
+        source = sa.inspect(self.attributes[0].class_).selectable
+        query = sa.select(self.target, *self.attributes).select_from(source)
+        query = query.where(*(attribute.is_not(None) for attribute in self.attributes))
+        known = self._known
+        for target, *key in connection.execute(query.execution_options(yield_per=10_000)):
+            known_as = key[0] if len(key) == 1 else tuple(key)
+            known[known_as] = target if known.setdefault(known_as, target) == target else _SEVERAL
+
+    def fill(self, chunk: Chunk) -> Chunk:
+        """Put the foreign keys into a chunk, without the rows that are to be put aside.
+
+        Raises:
+            LoadError: a key is not found, and that is to be an error; or it is that of several rows.
+        """
+        for name in self.names:
+            if name not in chunk.columns:
+                raise LoadError(f"The input has no column '{name}', which 'refs' names as the key {self._model}")
+        parts = [
+            typed(chunk.columns[name], domain, f"{attribute.class_.__name__}.{attribute.key}", chunk.positions)[0]
+            for name, domain, attribute in zip(self.names, self._domains, self.attributes, strict=True)
+        ]
+        keys: Values = parts[0] if len(parts) == 1 else list(zip(*parts, strict=True))
+        found = list(map(self._known.get, keys))
+        if None in found or _SEVERAL in found:
+            found, chunk = self._without_gaps(keys, found, chunk)
+        chunk.columns[self.field.name] = found
+        return chunk
+
+    def _without_gaps(self, keys: Values, found: Values, chunk: Chunk) -> tuple[Values, Chunk]:
+        several = [(p, key) for p, key, value in zip(chunk.positions, keys, found, strict=True) if value is _SEVERAL]
+        if several:
+            raise bad_rows(self._model, [(place, "the key of several rows", key) for place, key in several])
+        gaps = [place for place, value in enumerate(found) if value is None and not _is_null(keys[place])]
+        if not gaps:
+            return found, chunk
+        if self.missing == "error":
+            faults = [(chunk.positions[place], "no such key", keys[place]) for place in gaps]
+            raise bad_rows(self._model, faults)
+        self.lost += len(gaps)
+        for place in gaps:
+            if len(self.not_found) < _FEW:
+                self.not_found[shown(self.label, keys[place]) if self._hides else keys[place]] = None
+        if self.missing == "null":
+            return found, chunk
+        dropped = set(gaps)
+        kept = [place for place in range(len(found)) if place not in dropped]
+        return [found[place] for place in kept], chunk.only(kept)
+
+    @property
+    def _hides(self) -> bool:
+        return shown(self.label, "") == "[hidden]"
+
+
+def _is_null(key: Any) -> bool:
+    return key is None or (isinstance(key, tuple) and None in key)
+
+
+def references(fields: Fields, refs: Refs | None, missing: Any) -> list[Reference]:
+    """The natural keys that a call names.
+
+    Raises:
+        LoadError: what they refer to is unclear, or not there.
+    """
+    found = []
+    refs = refs or {}
+    how: Any = missing if isinstance(missing, Mapping) else dict.fromkeys(refs, missing)
+    if unknown := [name for name in how if name not in refs]:
+        raise LoadError(f"'missing' names {unknown[0]!r}, which is not in 'refs'")
+    for name, named in refs.items():
+        attributes = named if isinstance(named, tuple) else (named,)
+        names = name if isinstance(name, tuple) else (name,)
+        owners = {getattr(attribute, "class_", None) for attribute in attributes}
+        if len(names) != len(attributes) or len(owners) != 1 or None in owners:
+            raise LoadError(f"refs[{name!r}] names as many columns of one model as the key has, as in Airline.code")
+        way = how.get(name, "error")
+        if way not in ("error", "null", "skip"):
+            raise LoadError(f"missing is {way!r}: use 'error', 'null' or 'skip'")
+        target, filled = _foreign_key(fields, names, sa.inspect(owners.pop()))
+        if way == "null" and not filled.column.nullable:
+            raise LoadError(f"missing='null' does not go with {filled.where}, which may not be NULL: use 'skip'")
+        found.append(Reference(names, attributes, target, filled, way))
+    return found
+
+
+def _foreign_key(fields: Fields, names: tuple[str, ...], referred: orm.Mapper[Any]) -> tuple[sa.Column[Any], Field]:
+    """The column referred to, and the one to fill."""
+    tables = chain(referred)
+    candidates = {
+        key.parent: key.column
+        for table in fields.tables
+        for key in table.foreign_keys
+        if key.column.table in tables
+        and key.constraint is not None
+        and len(key.constraint.columns) == 1
+        and not any(key.parent in f.columns and len(f.columns) > 1 for f in fields.all)
+    }
+    name = names[0] if len(names) == 1 else ""
+    relationship = fields.mapper.relationships.get(name)
+    if relationship is not None:
+        candidates = {c: t for c, t in candidates.items() if c in relationship.local_columns}
+    elif name in fields.by_name and set(fields.by_name[name].columns) & candidates.keys():
+        candidates = {c: t for c, t in candidates.items() if c in fields.by_name[name].columns}
+    filled = {column: fields.mapper.get_property_by_column(column).key for column in candidates}
+    model, label = fields.model.__name__, ", ".join(names)
+    if not candidates:
+        raise LoadError(f"refs: {model} has no foreign key of one column to {referred.class_.__name__} for '{label}'")
+    if len(candidates) > 1:
+        told = ", ".join(sorted(filled.values()))
+        raise LoadError(
+            f"refs: '{label}' could mean each of {told}, which refer to {referred.class_.__name__}: name the column of "
+            "the input like one of them, or like its relationship"
+        )
+    ((column, target),) = candidates.items()
+    return target, fields.by_name[filled[column]]

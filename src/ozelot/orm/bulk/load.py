@@ -1,0 +1,214 @@
+"""Loading rows: from chunks of any input to what the database takes, all or nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+
+from ozelot import transaction
+from ozelot.errors import LoadError
+from ozelot.orm.bulk.chunks import Chunk, Values
+from ozelot.orm.bulk.cleaning import cleaned
+from ozelot.orm.bulk.faults import bad_rows
+from ozelot.orm.bulk.fields import Field, Fields
+from ozelot.orm.bulk.frames import chunks_of
+from ozelot.orm.bulk.into_mariadb import IntoMariaDB
+from ozelot.orm.bulk.into_postgresql import IntoPostgreSQL
+from ozelot.orm.bulk.into_sqlite import IntoSQLite
+from ozelot.orm.bulk.keys import Refs, references
+from ozelot.orm.bulk.report import LoadReport
+from ozelot.orm.bulk.validators import validated
+from ozelot.orm.bulk.way import Way
+from ozelot.statements import Target
+
+_WAYS: dict[tuple[str, str], type[Way]] = {
+    ("sqlite", "pysqlite"): IntoSQLite,
+    ("postgresql", "psycopg"): IntoPostgreSQL,
+    ("mysql", "pymysql"): IntoMariaDB,
+    ("mariadb", "pymysql"): IntoMariaDB,
+}
+
+
+def load(
+    session: orm.Session,
+    model: type[Any],
+    rows: Any,
+    *,
+    refs: Refs | None = None,
+    missing: str | Mapping[Any, str] = "error",
+) -> LoadReport:
+    """Write rows into the table of a model, by the fastest way that the database has.
+
+    All or nothing: on an error, what the transaction did before stays, and nothing of the load.
+
+    Args:
+        session: whose transaction the rows become a part of; what it has pending is written first.
+        model: the model.
+        rows: a pandas or polars DataFrame (its index is ignored), an Arrow table or reader, or an iterable of dicts or
+            of instances of the model. Names are those of its attributes, or of its columns.
+        refs: natural keys: ``{"carrier": Airline.code}`` says that the column ``carrier`` of the input holds codes of
+            airlines, and fills the foreign key to them. Of several columns: ``{("a", "b"): (Other.a, Other.b)}``.
+        missing: what to do with a key that is not found: ``"error"``, ``"null"`` or ``"skip"`` (leave the row out), or
+            a dict that says so for each.
+
+    Returns:
+        What came of it.
+
+    Raises:
+        LoadError: the rows do not fit the model.
+        UndeclaredWrite: the task that runs does not declare the model.
+    """
+    began = time.perf_counter()
+    with session.begin_nested():
+        found = _Load(session, model, rows, refs, missing)
+        found.run()
+    report = found.report(time.perf_counter() - began)
+    opened = transaction.of_pool(session.connection().engine.pool)
+    if opened is not None:
+        opened.note(report.left_out)
+    return report
+
+
+class _Load:
+    """One load."""
+
+    def __init__(self, session: orm.Session, model: type[Any], rows: Any, refs: Refs | None, missing: Any) -> None:
+        self._session = session
+        dialect = session.connection().dialect
+        self._fields = Fields(model, dialect)
+        self._references = references(self._fields, refs, missing)
+        key = (dialect.name, dialect.driver)
+        way = Way if self._fields.only_by_sqlalchemy else _WAYS.get(key, Way)
+        self._chunks = chunks_of(rows, model, way.rows, way.at_hand)
+        tables = self._fields.tables
+        targets = [Target(table.fullname, "insert", model=model if table is tables[-1] else None) for table in tables]
+        self._way = way(session, targets)
+        # Functions of the user may use the database, too.
+        self._shares_connection = len(tables) > 1 or self._fields.calls_back
+        self._rows = self._written = 0
+        self._put_aside: dict[str, int] = {}
+        self._highest: dict[sa.Column[Any], int] = {}
+
+    def run(self) -> None:
+        """Load all."""
+        with self._way.driver():
+            pass  # what may not be written is refused before the input is read
+        connection = self._session.connection()
+        for reference in self._references:
+            reference.read(connection)
+        with self._way:
+            for chunk in self._chunks:
+                self._rows += len(chunk)
+                self._put(chunk)
+                if chunk.is_last_at_hand or self._shares_connection:
+                    self._way.finish()
+            self._way.finish()
+        for key, highest in self._highest.items():
+            self._way.after_given(key, highest)
+
+    def report(self, seconds: float) -> LoadReport:
+        """What came of it."""
+        by_null = {r.label: r.lost for r in self._references if r.missing == "null" and r.lost}
+        return LoadReport(
+            table=self._fields.tables[-1].name,
+            rows=self._rows,
+            written=self._written,
+            put_aside=self._put_aside,
+            set_to_null=by_null,
+            not_found={r.label: tuple(r.not_found) for r in self._references if r.not_found},
+            seconds=seconds,
+        )
+
+    def _put(self, chunk: Chunk) -> None:
+        for reference in self._references:
+            before = len(chunk)
+            chunk = reference.fill(chunk)
+            if before > len(chunk):
+                label = reference.label
+                self._put_aside[label] = self._put_aside.get(label, 0) + before - len(chunk)
+        if not len(chunk):
+            return
+        also = {name for reference in self._references for name in reference.names}
+        fields = self._fields.of_input(chunk.columns, also)
+        given = {field.name: chunk.columns[name] for name, field in fields.items()}
+        if not chunk.are_instances:
+            given = validated(self._fields.mapper, given, chunk.positions)
+        filled: dict[str, Values] = {}
+        nulls: set[str] = set()
+        for field in self._fields.all:
+            if field.name in given:
+                values, has_nulls = cleaned(given[field.name], field.domain, field.where, chunk.positions)
+                filled[field.name] = values
+                if has_nulls:
+                    nulls.add(field.name)
+        for field in self._fields.all:
+            self._fill(field, filled, nulls, chunk)
+        for part in self._parts(filled, nulls, chunk):
+            self._write(part)
+        self._written += len(chunk)
+
+    def _fill(self, field: Field, filled: dict[str, Values], nulls: set[str], chunk: Chunk) -> None:
+        """Give a column its default where the input has none, and see that it has what it needs."""
+        if field.name in filled and field.name not in nulls:
+            return
+        if field.default is not None:
+            made = field.default(filled, len(chunk))
+            given = filled.get(field.name)
+            if given is not None:
+                made = [new if value is None else value for value, new in zip(given, made, strict=True)]
+            filled[field.name], has_nulls = cleaned(made, field.domain, field.where, chunk.positions)
+            nulls.discard(field.name)
+            if not has_nulls:
+                return
+            nulls.add(field.name)
+        if not field.required:
+            return
+        if field.name not in filled:
+            raise LoadError(f"{field.where} may not be NULL, and the input has no column '{field.name}'")
+        gaps = [p for p, value in zip(chunk.positions, filled[field.name], strict=True) if value is None]
+        raise bad_rows(field.where, [(position, "no value", None) for position in gaps])
+
+    def _parts(self, filled: dict[str, Values], nulls: set[str], chunk: Chunk) -> Sequence[Chunk]:
+        """The rows, apart by which of them leave a column to the database."""
+        left = [
+            field.name
+            for field in self._fields.all
+            if field.name in nulls and (field.by_database or not self._way.stores_null(field.column))
+        ]
+        if not left:
+            return [Chunk(filled, chunk.positions)]
+        whole = Chunk(filled, chunk.positions)
+        by_pattern: dict[tuple[bool, ...], list[int]] = {}
+        patterns = zip(*([value is None for value in filled[name]] for name in left), strict=True)
+        for place, pattern in enumerate(patterns):
+            by_pattern.setdefault(pattern, []).append(place)
+        parts = []
+        for pattern, places in by_pattern.items():
+            part = whole.only(places)
+            for name, is_null in zip(left, pattern, strict=True):
+                if is_null:
+                    del part.columns[name]
+            parts.append(part)
+        return parts
+
+    def _write(self, part: Chunk) -> None:
+        """Write rows to all tables of the model."""
+        fields = [field for field in self._fields.all if field.name in part.columns]
+        columns = {column: part.columns[field.name] for field in fields for column in field.columns}
+        for place, table in enumerate(self._fields.tables):
+            own = [column for column in columns if column.table is table]
+            data = [columns[column] for column in own]
+            key = table._autoincrement_column
+            last = place == len(self._fields.tables) - 1
+            if key is not None and key not in columns and not last:
+                ids = self._way.write_for_ids(table, own, data, part.positions, key)
+                name = self._fields.mapper.get_property_by_column(key).key
+                columns |= dict.fromkeys(self._fields.by_name[name].columns, ids)
+                continue
+            self._way.write(table, own, data, part.positions)
+            if key is not None and key in columns:
+                self._highest[key] = max(self._highest.get(key, 0), max(columns[key]))

@@ -1,0 +1,115 @@
+"""The way into any database: SQLAlchemy's own inserts of many rows. Quicker ways derive from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy import orm
+
+from ozelot.joined import written_past_sqlalchemy
+from ozelot.orm.bulk.chunks import Values
+from ozelot.orm.bulk.told import Rows
+from ozelot.statements import Target
+
+Columns = Sequence[sa.Column[Any]]
+
+
+class Way:
+    """How rows get into a database.
+
+    Args:
+        session: whose transaction it is.
+        targets: what is going to be written.
+
+    Attributes:
+        rows: how many rows are best written at once.
+        at_hand: how many times as many are best taken from an iterable at once.
+    """
+
+    rows = 5_000
+    at_hand = 1
+
+    def __init__(self, session: orm.Session, targets: Collection[Target]) -> None:
+        self._session = session
+        self._targets = targets
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        """Let go of the connection, whatever happened."""
+
+    @property
+    def _connection(self) -> sa.Connection:
+        return self._session.connection()
+
+    def driver(self) -> AbstractContextManager[Any]:
+        """The driver's connection, announced to whoever watches what is written."""
+        return written_past_sqlalchemy(self._connection, self._targets)
+
+    def write(self, table: sa.Table, columns: Columns, data: Sequence[Values], positions: Sequence[int]) -> None:
+        """Write rows.
+
+        Args:
+            table: to write to.
+            columns: of that table; may be none.
+            data: the values of each column.
+            positions: of the rows in the input.
+
+        Raises:
+            LoadError: the database refuses them.
+        """
+        with Rows(self._connection, table, columns, data, positions).in_words():
+            if not columns:
+                self._connection.execute(sa.insert(table), [{} for _ in positions])
+                return
+            names = [column.key for column in columns]
+            self._connection.execute(
+                sa.insert(table), [dict(zip(names, row, strict=True)) for row in zip(*data, strict=True)]
+            )
+
+    def write_for_ids(
+        self, table: sa.Table, columns: Columns, data: Sequence[Values], positions: Sequence[int], key: sa.Column[Any]
+    ) -> Values:
+        """Write rows that get their ids from the database, and say which."""
+        names = [column.key for column in columns]
+        rows = [dict(zip(names, row, strict=True)) for row in zip(*data, strict=True)] or [{} for _ in positions]
+        with Rows(self._connection, table, columns, data, positions).in_words():
+            insert = sa.insert(table).returning(key, sort_by_parameter_order=True)
+            return list(self._connection.scalars(insert, rows))
+
+    def stores_null(self, column: sa.Column[Any]) -> bool:
+        """Whether None in a column means NULL here; if not, the column must be left out."""
+        return not isinstance(column.type, sa.JSON)  # SQLAlchemy takes it for the null of JSON
+
+    def finish(self) -> None:
+        """Let go of the connection: what comes next is none of :meth:`write`, or nothing."""
+
+    def after_given(self, key: sa.Column[Any], highest: int) -> None:
+        """Let ids that the database gives from here on be higher than one that was given."""
+
+
+def bound(values: Values, column: sa.Column[Any], dialect: sa.Dialect) -> Values:
+    """Values as the driver takes them."""
+    convert = binder(column, dialect)
+    return values if convert is None else convert(values)
+
+
+def binder(column: sa.Column[Any], dialect: sa.Dialect) -> Callable[[Values], Values] | None:
+    """What turns the values of a column into what the driver takes; None: they are already."""
+    found = column.type.dialect_impl(dialect).bind_processor(dialect)
+    if found is None:
+        return None
+    if isinstance(column.type, sa.types.TypeDecorator):
+        return lambda values: list(map(found, values))
+    return lambda values: [None if value is None else found(value) for value in values]
+
+
+def column_names(columns: Iterable[sa.Column[Any]], dialect: sa.Dialect) -> str:
+    """The names of columns in SQL."""
+    quote = dialect.identifier_preparer.format_column
+    return ", ".join(quote(column) for column in columns)

@@ -1,0 +1,223 @@
+"""Natural keys of the input become foreign keys; what is not found is an error, NULL, or a row that is put aside."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from ozelot.client import Client
+from ozelot.errors import LoadError, UndeclaredWrite
+from ozelot.etl import tasks
+from ozelot.orm.base import Base
+from ozelot.orm.run import Run, TaskOwned
+from tests.orm.tables import create_only
+
+
+class Carrier(Base):
+    code: Mapped[str | None] = mapped_column(String(10))
+
+
+class Field(Base):
+    faa: Mapped[str] = mapped_column(String(10))
+
+
+class UnitOfNothing(Base):
+    name: Mapped[str] = mapped_column(String(10))
+
+
+class Hour(TaskOwned, Base):
+    field: Mapped[str] = mapped_column(String(10))
+    at: Mapped[datetime.datetime]
+
+
+class Leg(TaskOwned, Base):
+    number: Mapped[int]
+    carrier_id: Mapped[int] = mapped_column(ForeignKey("carrier.id"))
+    start_id: Mapped[int | None] = mapped_column(ForeignKey("field.id"))
+    end_id: Mapped[int | None] = mapped_column(ForeignKey("field.id"))
+    hour_id: Mapped[int | None] = mapped_column(ForeignKey("hour.id"))
+    start: Mapped[Field | None] = relationship(foreign_keys=[start_id])
+    carrier: Mapped[str | None] = mapped_column(String(10))
+
+
+NOON, ONE = datetime.datetime(2013, 1, 1, 12), datetime.datetime(2013, 1, 1, 13)
+
+
+class LoadCarriers(tasks.ORMTask):
+    creates = [Carrier, Field]
+
+    def run(self) -> None:
+        self.load(Carrier, [{"code": code} for code in ("AA", "BB", "TWICE", "TWICE", None)])
+        self.load(Field, [{"faa": faa} for faa in ("EWR", "JFK")])
+
+
+class LoadLegs(tasks.ORMTask):
+    creates = [Hour, Leg]
+    rows: Any = ()
+    options: dict[str, Any] = {}
+    report: Any = None
+
+    def requires(self) -> Any:
+        return [LoadCarriers()]
+
+    def run(self) -> None:
+        self.session.add(Hour(field="EWR", at=NOON))  # not flushed yet
+        self.load(Hour, [{"field": "EWR", "at": ONE}])
+        type(self).report = self.load(Leg, type(self).rows, **type(self).options)
+
+
+def prepare(db: Client) -> None:
+    create_only(db, Carrier, Field, Hour, Leg, UnitOfNothing)
+    LoadCarriers().run()
+
+
+def loaded(db: Client, rows: Any, **options: Any) -> list[Any]:
+    prepare(db)
+    LoadLegs.rows, LoadLegs.options = rows, options
+    LoadLegs().run()
+    with db.create_session() as session:
+        query = (
+            sa.select(Leg.number, Carrier.code, Field.faa, Hour.at)
+            .join(Carrier, Carrier.id == Leg.carrier_id)
+            .outerjoin(Field, Leg.start_id == Field.id)
+            .outerjoin(Hour, Leg.hour_id == Hour.id)
+        )
+        return [tuple(row) for row in session.execute(query.order_by(Leg.number))]
+
+
+def test_keys_of_several_models_are_filled_in_the_order_of_the_input(db: Client) -> None:
+    frame = pd.DataFrame(
+        {
+            "number": [1, 2, 3],
+            "carrier": ["AA", "BB", "AA"],
+            "start": ["EWR", None, "JFK"],
+            "time_hour": pd.Series([NOON, ONE, None]),
+        }
+    )
+    refs = {"carrier": Carrier.code, "start": Field.faa, ("start", "time_hour"): (Hour.field, Hour.at)}
+    assert loaded(db, frame, refs=refs) == [(1, "AA", "EWR", NOON), (2, "BB", None, None), (3, "AA", "JFK", None)]
+    assert LoadLegs.report.put_aside == {}
+    assert LoadLegs.report.set_to_null == {}
+    with db.create_session() as session:
+        assert list(session.scalars(sa.select(Leg.carrier).order_by(Leg.number))) == ["AA", "BB", "AA"]
+
+
+def test_keys_that_are_not_found_are_an_error_that_names_the_rows(db: Client) -> None:
+    rows = [{"number": n, "carrier": "AA" if n % 2 else f"X{n}"} for n in range(20)]
+    told = r"Carrier.code: no such key in row 0 \('X0'\), row 2 \('X2'\), .*row 8 \('X8'\) and 5 more"
+    with pytest.raises(LoadError, match=told):
+        loaded(db, rows, refs={"carrier": Carrier.code})
+
+
+def test_rows_whose_key_is_not_found_are_put_aside_and_counted(db: Client) -> None:
+    rows = [
+        {"number": 0, "carrier": "AA", "start": "LGA", "note": "unknown field"},
+        {"number": 1, "carrier": "XX", "start": "EWR", "note": "unknown carrier"},
+        {"number": 2, "carrier": "BB", "start": None, "note": "no field, which is none unknown"},
+        {"number": 3, "carrier": "YY", "start": "LGA", "note": "both"},
+    ]
+    rows = [{name: row[name] for name in ("number", "carrier", "start")} for row in rows]
+    missing = {"carrier": "skip", "start": "null"}
+    found = loaded(db, iter(rows), refs={"start": Field.faa, "carrier": Carrier.code}, missing=missing)
+    assert found == [(0, "AA", None, None), (2, "BB", None, None)]
+    report = LoadLegs.report
+    assert (report.rows, report.written) == (4, 2)
+    assert (report.put_aside, report.set_to_null) == ({"carrier": 2}, {"start": 2})
+    assert report.not_found == {"carrier": ("XX", "YY"), "start": ("LGA",)}
+    assert str(report).startswith(
+        "2 of 4 rows into leg, 2 put aside (carrier not found, such as 'XX', 'YY'), 2 with NULL (start not found, such "
+        "as 'LGA'), "
+    )
+    with db.create_session() as session:
+        run = session.scalars(sa.select(Run).where(Run.name == "LoadLegs")).one()
+        assert run.row_counts == {"hour": 2, "leg": 2}
+        assert run.notes == {"leg put aside (carrier)": 2, "leg with NULL (start)": 2}
+
+
+def test_rows_that_are_all_put_aside_leave_nothing(db: Client) -> None:
+    assert loaded(db, [{"number": 1, "carrier": "XX"}], refs={"carrier": Carrier.code}, missing="skip") == []
+    assert LoadLegs.report.put_aside == {"carrier": 1}
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "told"),
+    [
+        (
+            {"number": 1, "carrier": None},
+            {"refs": {"carrier": Carrier.code}},
+            r"Leg.carrier_id: no value in row 0 \(None\)",
+        ),
+        ({"carrier": 5}, {"refs": {"carrier": Carrier.code}}, "Carrier.code: a value of type int in row 0"),
+        ({"carrier": "TWICE"}, {"refs": {"carrier": Carrier.code}}, "Carrier.code: the key of several rows in row 0"),
+        ({"code": "AA"}, {"refs": {"carrier": Carrier.code}}, "no column 'carrier', which 'refs' names"),
+        ({"from": "EWR"}, {"refs": {"from": Field.faa}}, "'from' could mean each of end_id, start_id, which refer to"),
+        ({"carrier": "AA"}, {"refs": {"carrier": "code"}}, "names as many columns of one model"),
+        ({"carrier": "AA"}, {"refs": {"carrier": (Carrier.code, Field.faa)}}, "names as many columns of one model"),
+        (
+            {"carrier": "AA"},
+            {"refs": {"carrier": Carrier.code}, "missing": "ignore"},
+            "missing is 'ignore': use 'error'",
+        ),
+        ({"carrier": "AA"}, {"refs": {"carrier": Carrier.code}, "missing": "null"}, "may not be NULL: use 'skip'"),
+        ({"carrier": "AA"}, {"missing": {"carrier": "skip"}}, "'missing' names 'carrier', which is not in 'refs'"),
+        ({"number": 1}, {"refs": {"x": UnitOfNothing.name}}, "Leg has no foreign key of one column to UnitOfNothing"),
+    ],
+)
+def test_references_that_are_unclear_say_why(sqlite_db: Client, row: Any, options: Any, told: str) -> None:
+    with pytest.raises(LoadError, match=told):
+        loaded(sqlite_db, [row], **options)
+
+
+def test_a_key_names_the_foreign_key_column_itself(db: Client) -> None:
+    rows = [{"number": 1, "carrier_id": "BB", "end_id": "JFK"}]
+    loaded(db, rows, refs={"carrier_id": Carrier.code, "end_id": Field.faa})
+    with db.create_session() as session:
+        query = sa.select(Carrier.code, Field.faa).join(Leg, Leg.carrier_id == Carrier.id)
+        assert session.execute(query.join(Field, Leg.end_id == Field.id)).all() == [("BB", "JFK")]
+
+
+def test_a_model_that_is_not_declared_is_refused_before_its_rows_are_read(db: Client) -> None:
+    prepare(db)
+
+    def never() -> Any:
+        raise AssertionError
+        yield
+
+    class LoadOthers(tasks.ORMTask):
+        creates = [Field]
+
+        def run(self) -> None:
+            self.load(Carrier, never())
+
+    told = r"LoadOthers inserts into carrier, which it does not declare: add 'creates = \[Field, Carrier\]' to class"
+    with pytest.raises(UndeclaredWrite, match=told):
+        LoadOthers().run()
+
+
+def test_a_declared_load_asks_the_database_nothing_about_what_is_written(db: Client) -> None:
+    prepare(db)
+    seen: list[str] = []
+
+    @sa.event.listens_for(db.engine, "before_cursor_execute")
+    def _see(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        seen.append(statement)
+
+    class LoadMore(tasks.ORMTask):
+        creates = [Carrier]
+
+        def run(self) -> None:
+            seen.clear()
+            self.load(Carrier, [{"code": str(n)} for n in range(10)])
+            type(self).asked = [text for text in seen if "pg_stat" in text or text.startswith("SELECT")]
+
+        asked: Any = None
+
+    LoadMore().run()
+    packet = ["SELECT @@max_allowed_packet"] if db.engine.dialect.name == "mysql" else []
+    assert LoadMore.asked == packet

@@ -1,0 +1,455 @@
+"""Bad rows are named, and nothing of their load stays; what is loaded is as an ORM add would make it."""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import uuid
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import ForeignKey, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
+
+from ozelot.client import Client
+from ozelot.errors import LoadError
+from ozelot.orm import bulk
+from ozelot.orm.base import Base, table_of
+from tests.orm.tables import create_only
+
+UTC = datetime.UTC
+NOON = datetime.datetime(2013, 1, 1, 12)
+
+
+class Color(enum.Enum):
+    red = 1
+    green = 2
+
+
+class Strict(Base):
+    """A column of each kind that can be filled wrongly."""
+
+    text: Mapped[str | None] = mapped_column(String(5))
+    small: Mapped[int | None] = mapped_column(sa.SmallInteger)
+    number: Mapped[int | None]
+    large: Mapped[int | None] = mapped_column(sa.BigInteger)
+    real: Mapped[float | None] = mapped_column(sa.Double)
+    exact: Mapped[Decimal | None] = mapped_column(sa.Numeric(5, 2))
+    day: Mapped[datetime.date | None]
+    moment: Mapped[datetime.datetime | None]
+    zoned: Mapped[datetime.datetime | None] = mapped_column(sa.DateTime(timezone=True))
+    time: Mapped[datetime.time | None]
+    flag: Mapped[bool | None]
+    raw: Mapped[bytes | None]
+    color: Mapped[Color | None]
+    one: Mapped[uuid.UUID | None]
+    password: Mapped[str | None] = mapped_column(String(5))
+
+
+class Parent(Base):
+    name: Mapped[str] = mapped_column(String(20), unique=True)
+
+
+class Child(Base):
+    parent_id: Mapped[int] = mapped_column(ForeignKey("parent.id"))
+    a: Mapped[int | None]
+    b: Mapped[int | None]
+    __table_args__ = (UniqueConstraint("a", "b"),)
+
+
+def load(db: Client, model: type[Base], rows: Any, **options: Any) -> bulk.LoadReport:
+    with db.transaction() as session:
+        return bulk.load(session, model, rows, **options)
+
+
+def count(db: Client, model: type[Base]) -> int:
+    with db.engine.connect() as connection:
+        return connection.scalar(sa.select(sa.func.count()).select_from(table_of(model))) or 0
+
+
+BAD: list[tuple[str, Any, str]] = [
+    ("text", "abcdef", "longer than 5 characters"),
+    ("text", 7, "a value of type int"),
+    ("text", "\ud800", "half of a surrogate pair, which is no character,"),
+    ("small", 2**15, "not in the range -32,768 to 32,767"),
+    ("number", -(2**31) - 1, "not in the range -2,147,483,648 to 2,147,483,647"),
+    ("large", 2**63, "not in the range -9,223,372,036,854,775,808 to 9,223,372,036,854,775,807"),
+    ("number", 1.5, "no whole number"),
+    ("number", float("inf"), "no whole number"),
+    ("number", "7", "a value of type str"),
+    ("real", "1.0", "a value of type str"),
+    ("real", 10**400, "too large"),
+    ("exact", Decimal("1000"), "not below 1000"),
+    ("exact", 1000, "not below 1000"),
+    ("exact", 1e300, "not below 1000"),
+    ("exact", Decimal("0.005"), "more than 2 digits after the point"),
+    ("exact", Decimal("Infinity"), "no finite number"),
+    ("day", NOON, "a date with a time"),
+    ("day", "2013-01-01", "a value of type str"),
+    ("moment", NOON.replace(tzinfo=UTC), "a time zone, which the column does not keep,"),
+    (
+        "moment",
+        pd.Timestamp("2013-01-01 00:00:00.000000001"),
+        "a time that is finer than microseconds, or out of range,",
+    ),
+    ("moment", "2013-01-01", "a value of type str"),
+    ("time", "12:00", "a value of type str"),
+    ("flag", 2, "neither true nor false"),
+    ("flag", "yes", "a value of type str"),
+    ("raw", "text", "a value of type str"),
+    ("color", "blue", "none of the values of the Enum"),
+    ("color", [], "none of the values of the Enum"),
+    ("one", "no uuid", "a value of type str"),
+    ("password", "secret", "longer than 5 characters"),
+]
+#: What is bad on some databases only.
+BAD_SOMEWHERE: list[tuple[str, Any, dict[str, str]]] = [
+    ("text", "a\0", {"postgresql": "the character NUL, which this database cannot store,"}),
+    ("real", float("inf"), {"mysql": "a number that this database cannot store"}),
+    ("zoned", NOON, {"postgresql": "no time zone"}),
+    (
+        "zoned",
+        NOON.replace(tzinfo=datetime.timezone(datetime.timedelta(hours=1))),
+        dict.fromkeys(("sqlite", "mysql"), "a time zone other than UTC, which this database does not keep,"),
+    ),
+]
+
+
+def told(name: str, value: Any, reason: str, position: int) -> str:
+    shown = "[hidden]" if name == "password" else bulk_shown(value)
+    return (
+        f"Strict.{name}: {reason} in row {position} ({shown}). Rows are counted from 0; nothing of this load is in the "
+        "database"
+    )
+
+
+def bulk_shown(value: Any) -> str:
+    text = ascii(value) if isinstance(value, str) else repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def test_values_that_do_not_fit_are_named_with_their_row(db: Client) -> None:
+    create_only(db, Strict)
+    bad = [
+        *BAD,
+        *(
+            (name, value, by[db.engine.dialect.name])
+            for name, value, by in BAD_SOMEWHERE
+            if db.engine.dialect.name in by
+        ),
+    ]
+    if db.engine.dialect.name == "sqlite":  # which keeps any whole number of 64 bits
+        bad = [
+            (name, value, reason)
+            for name, value, reason in bad
+            if (name, value) not in (("small", 2**15), ("number", -(2**31) - 1))
+        ]
+    for place, (name, value, reason) in enumerate(bad):
+        rows = [{name: None} for _ in range(40)]
+        rows[place][name] = value
+        with pytest.raises(LoadError) as caught:
+            load(db, Strict, rows)
+        assert str(caught.value) == told(name, value, reason, place)
+    assert count(db, Strict) == 0
+
+
+def test_values_that_are_good_on_one_database_only_are_loaded_there(db: Client) -> None:
+    create_only(db, Strict)
+    for name, value, by in BAD_SOMEWHERE:
+        if db.engine.dialect.name not in by:
+            load(db, Strict, [{name: value}])
+
+
+def test_a_bad_row_of_a_later_chunk_undoes_the_earlier_ones_and_no_more(db: Client) -> None:
+    create_only(db, Parent, Strict)
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for number in range(30_000):
+            yield {"number": number, "text": "long text" if number == 27_123 else "short"}
+
+    with db.transaction() as session:
+        session.add(Parent(name="kept"))
+        with pytest.raises(LoadError, match=r"Strict.text: longer than 5 characters in row 27123 \('long text'\)"):
+            bulk.load(session, Strict, rows())
+        with pytest.raises(LoadError, match="row 27123 "):
+            bulk.load(session, Strict, pd.DataFrame(list(rows())))
+        session.add(Parent(name="kept, too"))
+    assert (count(db, Parent), count(db, Strict)) == (2, 0)
+
+
+def test_a_generator_that_fails_in_the_middle_leaves_nothing(db: Client) -> None:
+    create_only(db, Strict)
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for number in range(60_000):
+            yield {"number": number}
+        raise OSError("the source is gone")
+
+    with db.transaction() as session, pytest.raises(OSError, match="the source is gone"):
+        bulk.load(session, Strict, rows())
+    assert count(db, Strict) == 0
+
+
+def test_what_only_the_database_finds_is_told_in_words(db: Client) -> None:
+    create_only(db, Parent, Child)
+    load(db, Parent, [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}])
+    names = [{"name": f"n{n}"} for n in range(8_000)]
+    names[7_500] = {"name": "a"}
+    kind = db.engine.dialect.name
+    with pytest.raises(LoadError) as twice:
+        load(db, Parent, pd.DataFrame(names))
+    assert {
+        "sqlite": "parent.name: another row has this key already in row 7500 ('a')",
+        "postgresql": "refuses row 7500 of the input, counted from 0, for parent: duplicate key value violates unique",
+        "mysql": "The database refuses rows for parent: another row has this key already: 'a', by name",
+    }[kind] in str(twice.value)
+    children = [{"parent_id": 1 + n % 2} for n in range(100)]
+    children[60] = {"parent_id": 77}
+    with pytest.raises(LoadError) as dangling:
+        load(db, Child, children)
+    assert {
+        "postgresql": 'Key (parent_id)=(77) is not present in table "parent"',
+    }.get(kind, "child.parent_id: no row that this refers to in row 60 (77)") in str(dangling.value)
+    with pytest.raises(LoadError, match=r"already|duplicate key"):
+        load(db, Child, [{"parent_id": 1, "a": 1, "b": 2}, {"parent_id": 1, "a": 1, "b": 2}])
+    with pytest.raises(LoadError, match=r"already|duplicate key"):
+        load(db, Parent, [{"id": 2, "name": "c"}])
+    assert (count(db, Parent), count(db, Child)) == (2, 0)
+    assert "Nothing of this load" in str(twice.value) or "nothing of this load" in str(twice.value)
+
+
+def test_empty_cells_of_a_column_that_needs_values_are_named(sqlite_db: Client) -> None:
+    create_only(sqlite_db, Parent, Child)
+    nan = pd.DataFrame({"parent_id": [1.0, float("nan"), 2.0, None]})
+    for rows in [nan, nan.convert_dtypes(), pa.Table.from_pandas(nan), nan.to_dict("records")]:
+        with pytest.raises(LoadError, match=r"Child.parent_id: no value in row 1 \(None\), row 3 \(None\)\. Rows"):
+            load(sqlite_db, Child, rows)
+
+
+def test_whole_floats_and_values_of_numpy_and_pandas_fit(db: Client) -> None:
+    create_only(db, Strict)
+    rows: list[dict[str, Any]] = [
+        {"number": 3.0, "real": 2, "exact": 1.005, "day": NOON.replace(hour=0), "moment": pd.Timestamp(NOON)},
+        {"number": np.int64(4), "real": np.float32(0.5), "exact": 7, "day": None, "moment": np.datetime64(NOON, "ns")},
+        {"number": True, "real": Decimal("0.25"), "exact": None, "day": pd.NaT, "moment": NOON.date()},
+        {
+            "number": np.nan,
+            "real": pd.NA,
+            "exact": Decimal("NaN"),
+            "flag": np.bool_(True),
+            "moment": np.datetime64("NaT"),
+        },
+        {"flag": 1, "raw": bytearray(b"x"), "text": np.str_("ab"), "color": "green"},
+    ]
+    load(db, Strict, rows)
+    with db.create_session() as session:
+        columns = [
+            Strict.number,
+            Strict.real,
+            Strict.exact,
+            Strict.day,
+            Strict.moment,
+            Strict.flag,
+            Strict.raw,
+            Strict.text,
+        ]
+        found = session.execute(sa.select(*columns, Strict.color).order_by(Strict.id)).all()
+    midnight = NOON.replace(hour=0)
+    assert [tuple(row) for row in found] == [
+        (3, 2.0, Decimal("1.00"), NOON.date(), NOON, None, None, None, None),
+        (4, 0.5, Decimal(7), None, NOON, None, None, None, None),
+        (1, 0.25, None, None, midnight, None, None, None, None),
+        (None, None, None, None, None, True, None, None, None),
+        (None, None, None, None, None, True, b"x", "ab", Color.green),
+    ]
+
+
+class Numbered(Base):
+    """Ids and defaults of every kind."""
+
+    name: Mapped[str | None] = mapped_column(String(20))
+    scalar: Mapped[int] = mapped_column(default=7)
+    called: Mapped[str] = mapped_column(String(40), default=lambda: uuid.uuid4().hex)
+    of_row: Mapped[str] = mapped_column(
+        String(40), default=lambda context: context.get_current_parameters()["name"] + "!"
+    )
+    by_server: Mapped[int | None] = mapped_column(server_default=sa.text("5"))
+    computed: Mapped[int | None] = mapped_column(sa.Computed("scalar + 1", persisted=True))
+    version: Mapped[int] = mapped_column()
+    __mapper_args__ = {"version_id_col": version}
+
+
+class BySQL(Base):
+    name: Mapped[str | None] = mapped_column(String(20), default=sa.func.lower("ABC"))
+    info: Mapped[Any | None] = mapped_column(sa.JSON)
+
+
+class Animal(Base):
+    kind: Mapped[str] = mapped_column(String(20))
+    name: Mapped[str] = mapped_column(String(20))
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "animal"}
+
+
+class Bird(Animal):
+    id: Mapped[int] = mapped_column(ForeignKey("animal.id"), primary_key=True)
+    wings: Mapped[int]
+    __mapper_args__ = {"polymorphic_identity": "bird"}
+
+
+class Fish(Animal):
+    """In the table of its base."""
+
+    fins: Mapped[int | None]
+    __tablename__ = None
+    __mapper_args__ = {"polymorphic_identity": "fish"}
+
+
+class Checked(Base):
+    name: Mapped[str] = mapped_column(String(5))
+    first: Mapped[str | None] = mapped_column(String(1))
+    number: Mapped[int | None]
+
+    @validates("name")
+    def _cut(self, field: str, value: str) -> str | None:
+        self.first = value[0]
+        return self.truncate_to_field_length(field, value)
+
+    @validates("number")
+    def _read(self, _field: str, value: Any) -> int | None:
+        return None if value is None else int(value.replace(",", ""))
+
+
+class Linked(Base):
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("parent.id"))
+    parent: Mapped[Parent | None] = relationship()
+
+
+def test_ids_that_the_database_gives_after_given_ones_do_not_collide(db: Client) -> None:
+    create_only(db, Parent)
+    load(db, Parent, [{"id": 50, "name": "fifty"}, {"id": 7, "name": "seven"}])
+    with db.transaction() as session:
+        session.add(Parent(name="by the session"))
+    load(db, Parent, [{"name": "loaded"}])
+    load(db, Parent, [{"id": 20, "name": "twenty"}])  # lower: nothing goes backwards
+    load(db, Parent, [{"name": "again"}, {"id": 90, "name": "given"}, {"name": "not given", "id": None}])
+    with db.create_session() as session:
+        ids = {parent.name: parent.id for parent in session.scalars(sa.select(Parent))}
+    assert (ids["by the session"], ids["loaded"]) == (51, 52)
+    assert ids["again"] > 52
+    assert len(set(ids.values())) == len(ids) == 8
+    with db.transaction() as session:
+        session.add(Parent(name="last"))
+    assert count(db, Parent) == 9
+
+
+def test_defaults_are_those_of_an_orm_add(db: Client) -> None:
+    create_only(db, Numbered, BySQL)
+    load(db, Numbered, [{"name": "a"}, {"name": "b", "scalar": None, "by_server": None}, {"name": "c", "by_server": 9}])
+    load(db, Numbered, pd.DataFrame({"name": ["d"], "scalar": [1], "called": ["x"], "of_row": ["y"]}))
+    load(db, BySQL, [{"info": {"a": [1]}}, {"name": "given", "info": None}, {"name": None, "info": 5}])
+    with db.create_session() as session:
+        rows = session.scalars(sa.select(Numbered).order_by(Numbered.name)).all()
+        assert [(r.name, r.scalar, r.of_row, r.by_server, r.computed, r.version) for r in rows] == [
+            ("a", 7, "a!", 5, 8, 1),
+            ("b", 7, "b!", 5, 8, 1),
+            ("c", 7, "c!", 9, 8, 1),
+            ("d", 1, "y", 5, 2, 1),
+        ]
+        assert len({row.called for row in rows}) == 4
+        found = {(row.name, str(row.info)) for row in session.scalars(sa.select(BySQL))}
+        assert found == {("abc", "{'a': [1]}"), ("given", "None"), ("abc", "5")}
+    with pytest.raises(LoadError, match=r"Numbered.computed cannot be loaded: the database computes it"):
+        load(db, Numbered, [{"name": "a", "computed": 5}])
+
+
+def test_rows_without_any_column_are_rows(db: Client) -> None:
+    create_only(db, Linked, Parent)
+    load(db, Linked, [{}, {}, {}])
+    load(db, Linked, [{"parent_id": None}])
+    assert count(db, Linked) == 4
+
+
+def test_inherited_models_fill_all_their_tables(db: Client) -> None:
+    create_only(db, Animal, Bird)
+    load(db, Animal, [{"name": "animal"}])
+    load(db, Bird, [{"name": f"bird {n}", "wings": n} for n in range(3)])
+    load(db, Bird, pd.DataFrame({"id": [40, 41], "name": ["bird 40", "bird 41"], "wings": [40, 41]}))
+    load(db, Fish, [{"name": "fish", "fins": 3}])
+    load(db, Bird, [{"name": "bird 5", "wings": 5}])
+    with db.create_session() as session:
+        animals = session.scalars(sa.select(Animal).order_by(Animal.id)).all()
+        told = [(type(a).__name__, a.name, getattr(a, "wings", None), getattr(a, "fins", None)) for a in animals]
+    assert told == [
+        ("Animal", "animal", None, None),
+        *(("Bird", f"bird {n}", n, None) for n in (0, 1, 2, 40, 41)),
+        ("Fish", "fish", None, 3),
+        ("Bird", "bird 5", 5, None),
+    ]
+
+
+def test_validators_are_called_for_each_row(db: Client) -> None:
+    create_only(db, Checked)
+    rows: list[dict[str, Any]] = [{"name": "long name", "number": "1,234"}, {"name": "x", "number": None}]
+    load(db, Checked, rows)
+    load(db, Checked, pd.DataFrame(rows))
+    load(db, Checked, [Checked(**row) for row in rows])
+    with db.create_session() as session:
+        found = [(c.name, c.first, c.number) for c in session.scalars(sa.select(Checked).order_by(Checked.id))]
+    assert found == [("long ", "l", 1234), ("x", "x", None)] * 3
+    with pytest.raises(
+        LoadError, match=r"Checked.number: refused by its validator \(invalid literal .*in row 1 \('z'\)"
+    ):
+        load(db, Checked, [{"name": "a", "number": "1"}, {"name": "a", "number": "z"}])
+
+
+def test_instances_that_a_session_or_nobody_could_write_are_refused(sqlite_db: Client) -> None:
+    create_only(sqlite_db, Linked, Parent, Animal, Bird)
+    with pytest.raises(LoadError, match=r"Row 1: Linked\.parent is an object, which load"):
+        load(sqlite_db, Linked, [Linked(), Linked(parent=Parent(name="a"))])
+    with pytest.raises(LoadError, match="Row 1 is no Animal, but Bird: load each model by itself"):
+        load(sqlite_db, Animal, [Animal(name="a"), Bird(name="b", wings=2)])
+    with sqlite_db.transaction() as session:
+        pending = Parent(name="a")
+        session.add(pending)
+        with pytest.raises(LoadError, match="Row 0: this Parent belongs to a session"):
+            bulk.load(session, Parent, [pending])
+
+
+def test_pending_objects_of_the_session_are_written_first(db: Client) -> None:
+    create_only(db, Parent, Child)
+    with db.transaction() as session:
+        session.add(Parent(id=1, name="a"))
+        bulk.load(session, Child, [{"parent_id": 1}])
+    assert count(db, Child) == 1
+
+
+def test_a_session_that_has_no_run_loads_in_its_own_transaction(db: Client) -> None:
+    create_only(db, Parent)
+    session = db.create_session()
+    bulk.load(session, Parent, [{"name": "a"}])
+    assert count(db, Parent) == 0
+    session.rollback()
+    bulk.load(session, Parent, [{"name": "b"}])
+    session.commit()
+    session.close()
+    assert count(db, Parent) == 1
+
+
+def test_a_generator_may_ask_and_write_by_the_same_session(db: Client) -> None:
+    create_only(db, Parent, Child)
+
+    def rows(session: sa.orm.Session) -> Iterator[dict[str, Any]]:
+        for number in range(3):
+            session.add(Parent(id=number + 1, name=f"parent {number}"))
+            session.flush()
+            yield {"parent_id": session.scalars(sa.select(Parent.id).order_by(Parent.id.desc())).first()}
+
+    with db.transaction() as session:
+        bulk.load(session, Child, rows(session))
+    assert (count(db, Parent), count(db, Child)) == (3, 3)
