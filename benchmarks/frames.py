@@ -2,8 +2,8 @@
 
     python benchmarks/frames.py [--rows 1000000] [--databases sqlite postgresql mariadb] [--repeat 5]
 
-Needs what `benchmarks/requirements.txt` names. Each measurement is one fresh process; ways take turns, so that what else
-the machine does meets all of them; medians are printed:
+Needs what `benchmarks/requirements.txt` names. Each measurement is one fresh process; ways take turns, so that what
+else the machine does meets all of them; medians are printed:
 
 rows/s     rows by the seconds from the call to the frame, a new connection included
 of best    its seconds beside those of the quickest way into the same kind of frame

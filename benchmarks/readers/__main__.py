@@ -1,4 +1,4 @@
-"""Fill the table, or read it by one way; prints a line of JSON: seconds, memory above the start, the types that came."""
+"""Fill the table, or read it by one way; print a line of JSON: seconds, memory above the start, types that came."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 from loaders import table
 from loaders.__main__ import peak
+
 from ozelot.client import Client
 from ozelot.orm import bulk, run, target
 from ozelot.orm.base import Base

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-
 from loaders.table import COLUMNS, Sample
+
 from ozelot.client import Client
 
 SELECT: sa.Select[*tuple[Any, ...]] = sa.select(*(getattr(Sample, name) for name in COLUMNS))
