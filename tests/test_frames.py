@@ -357,47 +357,46 @@ def test_a_stream_that_is_left_early_leaves_its_connection_usable(samples: Clien
             assert session.scalar(sa.select(sa.func.count(Sample.id))) == 50
 
 
-class Row(Base):
+class Stone(Base):
     number: Mapped[int]
 
 
-class Doubled(Base):
+class Boulder(Base):
     number: Mapped[int]
 
 
-class LoadRows(tasks.ORMTask):
-    creates = [Row]
+class LoadStones(tasks.ORMTask):
+    creates = [Stone]
 
     def run(self) -> None:
-        self.session.add_all(Row(number=number) for number in range(2500))
+        self.session.add_all(Stone(number=number) for number in range(2500))
 
 
-class DoubleRows(tasks.ORMTask):
+class DoubleStones(tasks.ORMTask):
     """Reads a stream, and its own rows, while it writes."""
 
-    creates = [Doubled]
+    creates = [Boulder]
     fails = False
     seen: ClassVar[list[int]] = []
 
     def requires(self) -> Any:
-        return [LoadRows()]
+        return [LoadStones()]
 
     def run(self) -> None:
         found = get_client()
-        for piece in found.frames(sa.select(Row.number), rows=1000):
-            self.session.execute(sa.insert(Doubled), [{"number": int(number) * 2} for number in piece["number"]])
-            self.seen.append(len(found.frame(sa.select(Doubled.number))))
-        self.session.add(Doubled(number=-1))
-        self.seen.append(len(found.frame(self.session.query(Doubled.number))))
+        for piece in found.frames(sa.select(Stone.number), rows=1000):
+            self.session.execute(sa.insert(Boulder), [{"number": int(number) * 2} for number in piece["number"]])
+            self.seen.append(len(found.frame(sa.select(Boulder.number))))
+        self.session.add(Boulder(number=-1))
+        self.seen.append(len(found.frame(self.session.query(Boulder.number))))
 
 
 def test_a_run_sees_its_own_rows_and_may_write_while_it_reads(db: Client) -> None:
-    Base.metadata.create_all(db.engine, [Base.metadata.tables[name] for name in ("row", "doubled")])
     Base.create_all(db)
-    DoubleRows.seen.clear()
-    assert DoubleRows.build()
-    assert DoubleRows.seen == [1000, 2000, 2500, 2501]
-    assert sorted(db.frame(sa.select(Doubled.number))["number"])[:3] == [-1, 0, 2]
+    DoubleStones.seen.clear()
+    assert DoubleStones.build()
+    assert DoubleStones.seen == [1000, 2000, 2500, 2501]
+    assert sorted(db.frame(sa.select(Boulder.number))["number"])[:3] == [-1, 0, 2]
 
 
 def test_what_is_not_committed_is_seen_inside_alone(samples: Client) -> None:

@@ -30,7 +30,7 @@ def client(tmp_path: Path) -> Iterator[Client]:
         yield found
 
 
-def staff(client: Client) -> list[tuple[str, int | None, str]]:
+def staff(client: Client) -> list[tuple[object, ...]]:
     with client.create_session() as session:
         query = select(Employee.name, Employee.salary, Unit.name).join(Employee.unit).order_by(Employee.id)
         return [tuple(row) for row in session.execute(query)]
@@ -60,7 +60,7 @@ def test_tasks_can_be_cleared_and_run_twice(client: Client) -> None:
 def test_an_employee_of_no_unit_is_named_and_nothing_is_loaded(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     assert LoadUnits.build()
     astray = pd.DataFrame({"name": ["Ada", "Eve"], "unit": ["Sales", "Spying"]})
-    monkeypatch.setattr(employees.pd, "read_csv", lambda _path: astray)
+    monkeypatch.setattr(pd, "read_csv", lambda _path: astray)
     with pytest.raises(LoadError, match=r"row 1 \('Spying'\)"):
         LoadEmployees().run()
     assert staff(client) == []

@@ -7,6 +7,7 @@ found one after the other; all else is done by NumPy and Arrow for all rows of a
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ Positions = NDArray[np.int64]
 
 _BLOCK = 1 << 20  # bytes that are read at a time
 _HEADER = 4  # of a packet: three bytes of length, one that counts
+_BEGIN = struct.Struct("<IB")  # that of a packet: its length and a number in one, then its first byte
 _FULL = 0xFFFFFF  # the length of a packet that goes on in the next one
 _NULL, _TWO_BYTES, _THREE_BYTES, _EIGHT_BYTES = 0xFB, 0xFC, 0xFD, 0xFE  # what the first byte of a length may be, too
 _END, _ERROR = 0xFE, 0xFF  # the first byte of a packet that is no row
@@ -105,22 +107,22 @@ def blocks(more: Callable[[], bytes], fail: Callable[[bytes], None]) -> Iterator
         block = rest + more()
         starts: list[int] = []
         at, size = 0, len(block)
-        while at + _HEADER <= size:
-            length = block[at] | block[at + 1] << 8 | block[at + 2] << 16
-            begin = at + _HEADER
-            after = begin + length
+        while at + _HEADER < size:
+            counted, first = _BEGIN.unpack_from(block, at)
+            length = counted & _FULL
+            after = at + _HEADER + length
             if length == _FULL:
                 block, after = _joined(block, at)
                 size = len(block)
             if after > size:
                 break
-            if block[begin] >= _END and (block[begin] == _ERROR or length < _MOST_OF_END):
+            if first >= _END and (first == _ERROR or length < _MOST_OF_END):
                 if starts:
                     yield block, starts
-                if block[begin] == _ERROR:
-                    fail(block[begin:after])
+                if first == _ERROR:
+                    fail(block[at + _HEADER : after])
                 return
-            starts.append(begin)
+            starts.append(at + _HEADER)
             at = after
         if starts:
             yield block, starts
