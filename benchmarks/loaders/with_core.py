@@ -11,8 +11,6 @@ from sqlalchemy import orm
 from loaders import table
 from loaders.job import Job
 
-INPUTS = ("generator",)
-
 
 def prepared(job: Job) -> Any:
     return table.dicts(job.size, run_id=job.run_id)

@@ -8,8 +8,6 @@ from typing import Any
 from loaders import table
 from loaders.job import Job
 
-INPUTS = ("arrow",)
-
 
 def prepared(job: Job) -> Any:
     return table.arrow(job.size, run_id=job.run_id)
@@ -21,7 +19,7 @@ def load(job: Job, rows: Any) -> None:
 
     url = job.client.url
     if job.kind == "postgresql":
-        text = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        text = url.set(drivername="postgresql", password=url.password or "any").render_as_string(hide_password=False)
         destination = dlt.destinations.postgres(text)
     else:
         destination = dlt.destinations.sqlalchemy(url.render_as_string(hide_password=False))

@@ -8,8 +8,6 @@ from loaders import table
 from loaders.job import Job
 from ozelot.etl import tasks
 
-INPUTS = ("dataframe", "arrow", "polars", "generator")
-
 
 class LoadSamples(tasks.ORMTask):
     creates = [table.Sample]

@@ -7,8 +7,6 @@ from typing import Any
 from loaders import table
 from loaders.job import Job
 
-INPUTS = ("dataframe",)
-
 
 def prepared(job: Job) -> Any:
     return table.frame(job.size, run_id=job.run_id)

@@ -11,11 +11,12 @@ from typing import Any
 from loaders import table
 from loaders.job import Job
 
-INPUTS = ("tuples",)
 _NAMES = ", ".join((*table.COLUMNS, "run_id"))
 
 
 def prepared(job: Job) -> Any:
+    if job.form == "frame":
+        return table.frame(job.size, run_id=job.run_id)
     rows = ((*table.row(n), job.run_id) for n in range(job.size))
     if job.kind == "sqlite":
         return [(name, value, number, str(day), int(flag), *rest) for name, value, number, day, flag, *rest in rows]
@@ -25,6 +26,11 @@ def prepared(job: Job) -> Any:
 def load(job: Job, rows: Any) -> None:
     raw = job.client.engine.raw_connection()
     driver: Any = raw.driver_connection
+    if job.form == "frame":
+        rows = rows.assign(day=rows["day"].map(str)) if job.kind == "sqlite" else rows
+        rows = rows.astype(object).where(rows.notna(), None).itertuples(index=False, name=None)
+    if job.form == "64 MB":
+        driver.execute("PRAGMA cache_size = -65536")
     if job.kind == "sqlite":
         driver.execute("BEGIN IMMEDIATE")
         driver.executemany(f"INSERT INTO sample ({_NAMES}) VALUES (?, ?, ?, ?, ?, ?, ?)", rows)

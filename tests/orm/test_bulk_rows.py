@@ -232,6 +232,20 @@ def test_empty_cells_of_a_column_that_needs_values_are_named(sqlite_db: Client) 
             load(sqlite_db, Child, rows)
 
 
+def test_moments_with_a_time_zone_are_stored_as_the_orm_stores_them(db: Client) -> None:
+    create_only(db, Strict)
+    moment = NOON.replace(tzinfo=UTC, microsecond=5)
+    load(db, Strict, [{"zoned": moment}])
+    load(db, Strict, pd.DataFrame({"zoned": pd.Series([moment], dtype="datetime64[ns, UTC]")}))
+    load(db, Strict, pa.table({"zoned": pa.array([moment], pa.timestamp("us", tz="America/New_York"))}))
+    with db.transaction() as session:
+        session.add(Strict(zoned=moment))
+    with db.engine.connect() as connection:
+        driver: Any = connection.connection.cursor()
+        driver.execute("SELECT zoned FROM strict")
+        assert len(set(driver.fetchall())) == 1
+
+
 def test_whole_floats_and_values_of_numpy_and_pandas_fit(db: Client) -> None:
     create_only(db, Strict)
     rows: list[dict[str, Any]] = [

@@ -21,13 +21,22 @@ class Known(Values):
 
     Attributes:
         kinds: the types that there are among them; may name NoneType although there is no None.
-        bounds: the smallest and the largest of numbers; NaN where there is one; None: not known.
+        bounds: the smallest and the largest of numbers, none of which is NaN; None: not known.
+        longest: how many characters the longest text has, where all are Unicode and none has a NUL; None: not known.
     """
 
-    def __init__(self, values: Values, kinds: Iterable[type], bounds: tuple[Any, Any] | None = None) -> None:
+    def __init__(
+        self,
+        values: Values,
+        kinds: Iterable[type],
+        *,
+        bounds: tuple[Any, Any] | None = None,
+        longest: int | None = None,
+    ) -> None:
         super().__init__(values)
         self.kinds = set(kinds)
         self.bounds = bounds
+        self.longest = longest
 
 
 class Unkept(str):

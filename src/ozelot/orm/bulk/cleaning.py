@@ -28,7 +28,8 @@ def cleaned(values: Values, domain: Domain, where: str, positions: Sequence[int]
     """
     as_given = values
     values, has_nulls = typed(values, domain, where, positions)
-    there = [value for value in values if value is not None] if has_nulls else values
+    known = isinstance(values, Known) and (values.bounds is not None or values.longest is not None)
+    there = [value for value in values if value is not None] if has_nulls and not known else values
     if there and not domain.all_fit(there):
         faults = [
             (position, reason, given)
@@ -48,7 +49,7 @@ def typed(values: Values, domain: Domain, where: str, positions: Sequence[int]) 
     """
     kinds = kinds_of(values)
     others = kinds - (domain.exact or set()) - {_NOTHING}
-    if float in kinds or Decimal in kinds:
+    if (float in kinds or Decimal in kinds) and not (isinstance(values, Known) and values.bounds):
         values, kinds = _without_nan(values, kinds)
         others = kinds - (domain.exact or set()) - {_NOTHING}
     if domain.exact is None:
@@ -71,10 +72,8 @@ def typed(values: Values, domain: Domain, where: str, positions: Sequence[int]) 
 
 
 def _without_nan(values: Values, kinds: set[type]) -> tuple[Values, set[type]]:
-    if kinds == {float}:
-        some = values.bounds[0] if isinstance(values, Known) and values.bounds else sum(values)
-        if some == some:  # a sum with NaN is NaN
-            return values, kinds
+    if kinds == {float} and (total := sum(values)) == total:  # a sum with NaN is NaN
+        return values, kinds
     values = [None if type(value) in _NUMBERS and value != value else value for value in values]
     return values, set(map(type, values))
 

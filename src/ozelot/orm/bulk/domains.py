@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from ozelot.orm.bulk.chunks import Values, bounds_of, kinds_of
+from ozelot.orm.bulk.chunks import Known, Values, bounds_of, kinds_of
 
 Converter = Callable[[Any], Any]
 
@@ -166,10 +166,14 @@ class Text(Domain):
         return str.__str__ if issubclass(kind, str) else None
 
     def all_fit(self, values: Values) -> bool:
-        if self._length is not None and max(map(len, values)) > self._length:
+        known = values.longest if isinstance(values, Known) else None
+        longest = max(map(len, values)) if known is None else known
+        if self._length is not None and longest > self._length:
             return False
-        if self._size is not None and max(map(len, values)) > self._size // 4:
+        if self._size is not None and longest > self._size // 4:
             return False
+        if known is not None:
+            return True
         joined = "".join(values)
         if not self._nul and "\0" in joined:
             return False

@@ -8,11 +8,13 @@ from __future__ import annotations
 import datetime
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 from ozelot.errors import LoadError
 from ozelot.orm.bulk.chunks import Chunk, Known, Unkept, Values, checked_names, of_iterable
 
+_NOTHING = type(None)
 _KINDS_OF_NUMPY: dict[str, type] = {"i": int, "u": int, "f": float, "b": bool}
 
 
@@ -75,8 +77,16 @@ def _polars(pl: Any, rows: Any, size: int) -> Iterator[Chunk] | None:
 def _of_polars(rows: Any, size: int) -> Iterator[Chunk]:
     start = 0
     for some in rows.iter_slices(size):
-        yield Chunk({name: some[name].to_list() for name in some.columns}, range(start, start + some.height))
+        columns = {name: _of_series(some[name]) for name in some.columns}
+        yield Chunk(columns, range(start, start + some.height))
         start += some.height
+
+
+def _of_series(series: Any) -> Values:
+    """The values of a column of polars; Arrow is the quicker way, where it is there."""
+    if series.dtype.is_nested() or series.dtype.is_object() or find_spec("pyarrow") is None:
+        return list(series.to_list())
+    return _of_arrow(series.to_arrow())
 
 
 def _arrow(pa: Any, rows: Any, size: int) -> Iterator[Chunk] | None:
@@ -124,8 +134,10 @@ def _of_arrow(array: Any) -> Values:
     if pa.types.is_date(kind):
         days = _numpy(array.cast(pa.date32()))
         return list(days.astype(object).tolist())
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return Known(_numpy(array).tolist(), (str, type(None)) if array.null_count else (str,))
+    if pa.types.is_string_view(kind):
+        return _of_text(array.cast(pa.large_string()))
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return _of_text(array)
     if pa.types.is_floating(kind) and kind != pa.float16():  # NULL as NaN, which is the same here
         return _of_numpy(_numpy(array))
     if (pa.types.is_integer(kind) or pa.types.is_boolean(kind)) and not array.null_count:
@@ -142,7 +154,27 @@ def _of_numpy(array: Any) -> Values:
     kind = _KINDS_OF_NUMPY.get(array.dtype.kind)
     if kind is None or not found or array.dtype.itemsize > 8:
         return found
-    return Known(found, [kind], None if kind is bool else (array.min().item(), array.max().item()))
+    if kind is bool:
+        return Known(found, [bool])
+    low = array.min().item()
+    if low == low:
+        return Known(found, [kind], bounds=(low, array.max().item()))
+    missing = array != array
+    if missing.all():
+        return Known([None] * len(found), [_NOTHING])
+    there = array[~missing]
+    values = array.astype(object)
+    values[missing] = None
+    return Known(values.tolist(), [float, _NOTHING], bounds=(there.min().item(), there.max().item()))
+
+
+def _of_text(array: Any) -> Values:
+    import pyarrow.compute as pc
+
+    kinds = (str, _NOTHING) if array.null_count else (str,)
+    clean = not pc.any(pc.match_substring(array, "\0")).as_py()
+    longest = pc.max(pc.utf8_length(array)).as_py() or 0
+    return Known(_numpy(array).tolist(), kinds, longest=longest if clean else None)
 
 
 def _times(array: Any) -> Values:

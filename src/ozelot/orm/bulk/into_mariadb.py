@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from ozelot.orm.bulk.chunks import Values
 from ozelot.orm.bulk.told import Rows
-from ozelot.orm.bulk.way import Columns, Way, bound, column_names
+from ozelot.orm.bulk.way import Columns, Way, column_names
 
 _LARGEST = 4 * 2**20  # bytes of a statement; larger ones are not quicker
 
@@ -31,18 +31,15 @@ class IntoMariaDB(Way):
         self, table: sa.Table, columns: Columns, data: Sequence[Values], positions: Sequence[int]
     ) -> list[tuple[int, int]]:
         """Insert rows, and say for each statement the id of its first row, and how many rows it had."""
-        dialect = self._connection.dialect
         if not self._packet:
             self._packet = min(_LARGEST, self._connection.scalar(sa.text("SELECT @@max_allowed_packet")) or 2**20)
-        name = dialect.identifier_preparer.format_table(table)
-        head = f"INSERT INTO {name} ({column_names(columns, dialect)}) VALUES ("  # noqa: S608 - quoted
+        name = self._dialect.identifier_preparer.format_table(table)
+        head = f"INSERT INTO {name} ({column_names(columns, self._dialect)}) VALUES ("  # noqa: S608 - quoted
         done = []
         told = Rows(self._connection, table, columns, data, positions)
         told.first = 0
         with told.in_words(), self.driver() as driver:
-            values = [
-                _literals(bound(some, column, dialect), driver) for column, some in zip(columns, data, strict=True)
-            ]
+            values = [_literals(some, driver) for some in self._bound(columns, data)]
             rows = list(map(",".join, zip(*values, strict=True)))
             for some in _fitting(rows, self._packet - 4 * len(head) - 1_000):
                 with driver.cursor() as cursor:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from ozelot.orm.bulk.chunks import Values
 from ozelot.orm.bulk.told import line_of_copy, refused, said_by
-from ozelot.orm.bulk.way import Columns, Way, bound, column_names
+from ozelot.orm.bulk.way import Columns, Way, column_names
 from ozelot.statements import Target
 
 #: Types whose binary form psycopg writes in C, from Python's own values, exactly.
@@ -57,8 +57,7 @@ class IntoPostgreSQL(Way):
             self.finish()
             super().write(table, columns, data, positions)
             return
-        dialect = self._connection.dialect
-        values = [bound(some, column, dialect) for column, some in zip(columns, data, strict=True)]
+        values = self._bound(columns, data)
         if self._copying != tuple(columns):
             self.finish()
             self._begin(table, columns)
@@ -67,8 +66,7 @@ class IntoPostgreSQL(Way):
         deque(map(self._write_row, zip(*values, strict=True)), maxlen=0)
 
     def _begin(self, table: sa.Table, columns: Columns) -> None:
-        preparer = self._connection.dialect.identifier_preparer
-        name = preparer.format_table(table)
+        name = self._dialect.identifier_preparer.format_table(table)
         known = dict(self._ask(_TYPES, name))
         types = [known.get(column.name, "") for column in columns]
         # What SQLAlchemy takes for text may be JSON to the database: psycopg would make it a JSON string.
@@ -77,7 +75,7 @@ class IntoPostgreSQL(Way):
             for column, kind in zip(columns, types, strict=True)
         )
         form = " (FORMAT BINARY)" if binary else ""
-        statement = f"COPY {name} ({column_names(columns, self._connection.dialect)}) FROM STDIN{form}"
+        statement = f"COPY {name} ({column_names(columns, self._dialect)}) FROM STDIN{form}"
         self._copying, self._lines = tuple(columns), 0
         self._recent.clear()
         self._stack.enter_context(self._in_words(table))
@@ -132,7 +130,7 @@ class IntoPostgreSQL(Way):
             )
 
     def _sequence(self, key: sa.Column[Any]) -> str | None:
-        table = self._connection.dialect.identifier_preparer.format_table(key.table)
+        table = self._dialect.identifier_preparer.format_table(key.table)
         found: str | None = self._ask("SELECT pg_get_serial_sequence(%s, %s)", table, key.name)[0][0]
         return found
 

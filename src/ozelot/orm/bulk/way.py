@@ -16,6 +16,7 @@ from ozelot.orm.bulk.told import Rows
 from ozelot.statements import Target
 
 Columns = Sequence[sa.Column[Any]]
+Converter = Callable[[Values], Values]
 
 
 class Way:
@@ -36,6 +37,7 @@ class Way:
     def __init__(self, session: orm.Session, targets: Collection[Target]) -> None:
         self._session = session
         self._targets = targets
+        self._converters: dict[sa.Column[Any], Converter | None] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -46,6 +48,29 @@ class Way:
     @property
     def _connection(self) -> sa.Connection:
         return self._session.connection()
+
+    @property
+    def _dialect(self) -> sa.Dialect:
+        return self._connection.dialect
+
+    def _bound(self, columns: Columns, data: Sequence[Values]) -> list[Values]:
+        """The values of columns as the driver takes them."""
+        found = []
+        for column, values in zip(columns, data, strict=True):
+            if column not in self._converters:
+                self._converters[column] = self._converter(column)
+            convert = self._converters[column]
+            found.append(values if convert is None else convert(values))
+        return found
+
+    def _converter(self, column: sa.Column[Any]) -> Converter | None:
+        """What turns the values of a column into what the driver takes; None: they are already."""
+        convert = column.type.dialect_impl(self._dialect).bind_processor(self._dialect)
+        if convert is None:
+            return None
+        if isinstance(column.type, sa.types.TypeDecorator):  # which may have a word to say on NULL
+            return lambda values: list(map(convert, values))
+        return lambda values: [None if value is None else convert(value) for value in values]
 
     def driver(self) -> AbstractContextManager[Any]:
         """The driver's connection, announced to whoever watches what is written."""
@@ -91,22 +116,6 @@ class Way:
 
     def after_given(self, key: sa.Column[Any], highest: int) -> None:
         """Let ids that the database gives from here on be higher than one that was given."""
-
-
-def bound(values: Values, column: sa.Column[Any], dialect: sa.Dialect) -> Values:
-    """Values as the driver takes them."""
-    convert = binder(column, dialect)
-    return values if convert is None else convert(values)
-
-
-def binder(column: sa.Column[Any], dialect: sa.Dialect) -> Callable[[Values], Values] | None:
-    """What turns the values of a column into what the driver takes; None: they are already."""
-    found = column.type.dialect_impl(dialect).bind_processor(dialect)
-    if found is None:
-        return None
-    if isinstance(column.type, sa.types.TypeDecorator):
-        return lambda values: list(map(found, values))
-    return lambda values: [None if value is None else found(value) for value in values]
 
 
 def column_names(columns: Iterable[sa.Column[Any]], dialect: sa.Dialect) -> str:
