@@ -1,4 +1,4 @@
-"""The comparison with other engines, at a size that takes seconds: that its figures are of tasks that really ran."""
+"""The comparisons with others, at sizes that take seconds: that their figures are of what was really done."""
 
 from __future__ import annotations
 
@@ -28,3 +28,13 @@ def test_a_peer_that_is_over_its_time_is_not_asked_for_larger_sizes() -> None:
 
     assert re.search(r"^luigi +20  over 0.01 s$", told, re.M), told
     assert not re.search(r"^luigi +40", told, re.M), told
+
+
+def test_each_way_to_a_frame_gets_a_row_of_figures() -> None:
+    script = ENGINE.with_name("frames.py")
+    command = [sys.executable, str(script), "--rows", "1000", "--repeat", "1", "--databases", "sqlite"]
+    command += ["--ways", "ozelot", "pandas"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    for way, form in (("ozelot", "arrow"), ("ozelot", "pandas"), ("pandas", "pandas")):
+        assert re.search(rf"^{way} +{form} +[\d,]+( +[\d.]+){{3}}$", told, re.M), told

@@ -210,8 +210,8 @@ def test_extreme_values_come_out_as_they_went_in(samples: Client, names: list[st
 
 
 def test_a_lone_column_keeps_its_null_rows(samples: Client) -> None:
-    fill(samples, [{}, {"text": ""}, {"text": "x"}, {}])
-    assert held(samples.frame(columns(["text"]))) == [(None,), ("",), ("x",), (None,)]
+    fill(samples, [{}, {"text": ""}, {"text": "\\."}, {"text": "\n"}, {}])
+    assert held(samples.frame(columns(["text"]))) == [(None,), ("",), ("\\.",), ("\n",), (None,)]
 
 
 @pytest.mark.parametrize("length", [250, 251, 65_535, 65_536, 3_000_000])
