@@ -1,4 +1,4 @@
-"""The comparisons with others, at a size that takes seconds: that their figures are of what really was done."""
+"""The comparisons with others, at sizes that take seconds: that their figures are of what was really done."""
 
 from __future__ import annotations
 
@@ -36,3 +36,10 @@ def test_all_ways_of_loading_load_the_same_rows() -> None:
     forms = "tuples|64 MB|frame|dataframe|arrow|polars|generator"
     assert len(re.findall(rf"^\w+ +(?:{forms}) +[\d,]+ +[\d.]+ +[\d.]+ +\d+$", told, re.M)) == 9, told
     assert "differ" not in told
+
+
+def test_each_way_to_a_frame_gets_a_row_of_figures() -> None:
+    told = table("--rows", "1000", "--databases", "sqlite", "--ways", "ozelot", "pandas", of="frames")
+
+    for way, form in (("ozelot", "arrow"), ("ozelot", "pandas"), ("pandas", "pandas")):
+        assert re.search(rf"^{way} +{form} +[\d,]+( +[\d.]+){{3}}$", told, re.M), told

@@ -20,6 +20,7 @@
     ├── OutputMissing         a task ran without an error, but what it is to make is not there
     ├── TimedOut              a task took longer than it may
     ├── WorkerError           a worker died, or has not what it needs
+    ├── FrameError            a query has no result for a frame, or one that its types do not hold
     ├── UsageError            options of a command do not go together
     ├── TaskNotFound          a command was given a name that means no task, or several
     ├── NotConfirmed          a command that deletes was not told to go ahead
@@ -127,6 +128,10 @@ class TimedOut(OzelotError, TimeoutError):
 
 class WorkerError(OzelotError, RuntimeError):
     """A worker died in the middle of a task, or has not what it needs to run it."""
+
+
+class FrameError(OzelotError, ValueError):
+    """A query has no result to make a frame of, or values that do not fit the types of its columns."""
 
 
 class Interrupted(KeyboardInterrupt):

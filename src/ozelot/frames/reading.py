@@ -1,0 +1,133 @@
+"""A query's result as Arrow record batches, by the quickest way that there is into the database that it asks.
+
+The way must be the connection's own: a run sees its own rows nowhere else. So no ADBC and no connectorx, and on SQLite
+for one more reason. Each brings an SQLite library of its own, and two of them in one process do not see each other's
+locks: after the second one has closed the file, the log that the first one goes on writing to is gone, with all that it
+commits (https://www.sqlite.org/howtocorrupt.html, 2.2.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+from itertools import chain
+from typing import Any
+
+import pyarrow as pa
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from ozelot.errors import FrameError
+from ozelot.frames import mariadb, postgresql, values
+from ozelot.frames.columns import Column, columns_of, untyped
+from ozelot.joined import JoinedConnection
+
+_OPTION = "ozelot_reading"
+
+
+class Reading:
+    """How one query is read.
+
+    Attributes:
+        columns: what its columns are.
+        batches: its rows.
+        taken: there are columns and batches.
+    """
+
+    def __init__(self, *, whole: bool, joined: bool) -> None:
+        self.columns: list[Column] = []
+        self.batches: Iterator[pa.RecordBatch] = iter(())
+        self.taken = False
+        self._whole = whole
+        self._joined = joined
+        self._source: Generator[pa.RecordBatch] | None = None
+
+    def take(self, cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
+        """In the place of the driver's ``execute``: read the result in a better way, where there is one."""
+        driver = _way(cursor, context)
+        if driver is None:
+            return False
+        # Within a transaction others use the connection, too, and must not find it in the middle of a result.
+        columns = columns_of(context) if self._whole or not self._joined else None
+        if columns is not None and all(column.in_text for column in columns):
+            with suppress(pa.ArrowInvalid):  # what Arrow does not understand, the driver may
+                self._start(driver.read(cursor, statement, parameters, columns), columns)
+                return True
+        if self._whole or (self._joined and not driver.SHARES):
+            return False
+        own = driver.streaming(cursor.connection)
+        try:
+            own.execute(statement, parameters)
+            self.by_value(own, context)
+        except BaseException:
+            own.close()
+            raise
+        return True
+
+    def by_value(self, cursor: Any, context: Any) -> None:
+        """Read what a cursor holds.
+
+        Raises:
+            FrameError: it holds nothing.
+        """
+        described = None if cursor is None else cursor.description
+        if described is None:
+            raise FrameError("The statement has no result to make a frame of: use a SELECT")
+        columns = columns_of(context, [entry[1] for entry in described]) or untyped(entry[0] for entry in described)
+        self._start(values.read(cursor, columns), columns)
+
+    def _start(self, source: Generator[pa.RecordBatch], columns: list[Column]) -> None:
+        if self._whole:
+            self.batches = iter(list(source))
+        else:
+            self._source = source
+            self.batches = chain([first] if (first := next(source, None)) is not None else [], source)
+        self.columns, self.taken = columns, True
+
+    def close(self) -> None:
+        """Leave the connection as it was, wherever the reader stopped."""
+        if self._source is not None:
+            self._source.close()
+
+
+def _way(cursor: Any, context: Any) -> Any:
+    """The module that knows more of the driver than its cursors do."""
+    if context.dialect.name == "postgresql" and context.dialect.driver == "psycopg":
+        return postgresql
+    if context.dialect.name in ("mysql", "mariadb") and mariadb.can_read(cursor.connection):
+        return mariadb
+    return None
+
+
+@contextmanager
+def reading(engine: sa.Engine, statement: sa.Executable, *, whole: bool) -> Iterator[Reading]:
+    """The result of a statement; inside an open transaction, as that sees it.
+
+    Args:
+        engine: of a client.
+        statement: what to execute.
+        whole: all of it is read at once; else it is read while it is used.
+
+    Raises:
+        FrameError: the statement has no result, or one that does not fit the types of its columns.
+    """
+    if not event.contains(engine, "do_execute", _take):
+        event.listen(engine, "do_execute", _take)
+    with engine.connect() as connection:
+        found = Reading(whole=whole, joined=isinstance(connection.connection, JoinedConnection))
+        try:
+            result = connection.execute(statement, execution_options={_OPTION: found})
+            if not found.taken:
+                found.by_value(result.cursor, result.context)
+            yield found
+        except pa.ArrowInvalid as exc:
+            raise FrameError(
+                f"A later row holds what the rows before it did not: {exc}. Ask for the whole frame"
+            ) from exc
+        finally:
+            found.close()
+
+
+def _take(cursor: Any, statement: str, parameters: Any, context: Any) -> bool | None:
+    wanted: Reading | None = context.execution_options.get(_OPTION)
+    return wanted.take(cursor, statement, parameters, context) if wanted is not None else None
