@@ -315,7 +315,7 @@ def test_put_replaces_what_was_kept(kept: RequestCache) -> None:
     kept.put("http://x", "new")
     assert kept.get("http://x") == "new"
     with sqlite3.connect(kept.path) as connection:
-        assert connection.execute("SELECT count(*) FROM cachedrequest").fetchone() == (1,)
+        assert connection.execute("SELECT count(*) FROM cached_page").fetchone() == (1,)
     connection.close()
 
 
@@ -407,7 +407,7 @@ def test_processes_that_store_at_once_lose_nothing(tmp_path: Path) -> None:
             for name in ("a", "b", "c", "shared"):
                 assert kept.get(f"http://{name}/{number}", log_hits=False) == f"text of http://{name}/{number}"
     connection = sqlite3.connect(path)
-    assert connection.execute("SELECT count(*), count(DISTINCT url) FROM cachedrequest").fetchone()[1] == 800
+    assert connection.execute("SELECT count(*), count(DISTINCT url) FROM cached_page").fetchone() == (800, 800)
     connection.close()
 
 

@@ -75,6 +75,8 @@ class OpenTransaction:
         owner: the task whose ``run()`` is under way.
         run_id: the id of that run.
         inside: the ids of the runs of other tasks that took place within it.
+        pages: the web pages that were read in that ``run()``: by key, the key of the address, the address, and the
+            hash of the content.
         reserved: keys of the markers that are written when that ``run()`` ends.
         watch: what holds what is written against what was declared (:mod:`ozelot.writes`).
         warned: whether somebody was told of threads that do not join.
@@ -89,6 +91,7 @@ class OpenTransaction:
         self.owner: object = None
         self.run_id: int | None = None
         self.inside: list[int] = []
+        self.pages: dict[bytes, tuple[bytes, str, bytes]] = {}
         self.reserved: frozenset[str] = frozenset()
         self.watch: Watch | None = None
         self.warned = False
@@ -255,10 +258,22 @@ def of_pool(pool: Pool) -> OpenTransaction | None:
 
 def current_run_id() -> int | None:
     """The run under way in this context, if any."""
+    transaction = _of_run()
+    return None if transaction is None else transaction.run_id
+
+
+def _of_run() -> OpenTransaction | None:
     transaction = _innermost.get()
     while transaction is not None and not (transaction.active and transaction.run_id is not None):
         transaction = transaction.outer
-    return None if transaction is None else transaction.run_id
+    return transaction
+
+
+def note_page(key: bytes, address: bytes, url: str, content: bytes) -> None:
+    """Note that the run under way in this context, if any, read a web page; see :class:`OpenTransaction`."""
+    transaction = _of_run()
+    if transaction is not None:
+        transaction.pages[key] = address, url, content
 
 
 def elsewhere(pool: Pool) -> list[OpenTransaction]:
