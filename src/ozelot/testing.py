@@ -1,4 +1,4 @@
-"""For the tests of pipelines: a database of their own, and what every task should keep to."""
+"""For the tests of pipelines: a database and a web of their own, and what every task should keep to."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ozelot.client import Client
 from ozelot.etl.graph import walk
 from ozelot.etl.identity import task_label
 from ozelot.etl.tasks import ORMTask
+from ozelot.fakeweb import FakeWeb as FakeWeb
 from ozelot.orm import target as marker
 from ozelot.orm.base import Base
 

@@ -269,11 +269,10 @@ def _of_run() -> OpenTransaction | None:
     return transaction
 
 
-def note_page(key: bytes, address: bytes, url: str, content: bytes) -> None:
-    """Note that the run under way in this context, if any, read a web page; see :class:`OpenTransaction`."""
+def pages_read() -> dict[bytes, tuple[bytes, str, bytes]] | None:
+    """Where to note the web pages that the run under way in this context reads; None where there is no run."""
     transaction = _of_run()
-    if transaction is not None:
-        transaction.pages[key] = address, url, content
+    return None if transaction is None else transaction.pages
 
 
 def elsewhere(pool: Pool) -> list[OpenTransaction]:

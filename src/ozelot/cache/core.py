@@ -253,10 +253,10 @@ class RequestCache:
 
     def _note(self, job: Job, page: Page) -> None:
         """Tell the task under way in this context, if any, what it read."""
-        if page.error is None or page.from_cache:
-            transaction.note_page(
-                job.request.key(job.xpath), key_of_address(job.request), page.entry.url, page.entry.hash
-            )
+        pages = transaction.pages_read()
+        if pages is not None and (page.error is None or page.from_cache):
+            request, entry = job.request, page.entry
+            pages[request.key(job.xpath)] = key_of_address(request), entry.url, entry.hash
 
     def _before_fork(self) -> None:
         self.close()  # a process must not have an SQLite file open when it forks

@@ -21,8 +21,9 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
-from ozelot.cache.request import Answer, Request, TooLong, Unreachable
+from ozelot.cache.request import Answer, Request, Unreachable
 from ozelot.cache.secrets import masked
+from ozelot.cache.unpack import ACCEPTED, too_long, unpacked
 from ozelot.cache.waiting import SLICE, check_stopped
 
 _CONNECT = 10.0  # seconds
@@ -137,6 +138,7 @@ class Web:
         self._timeout = timeout
         self._max_bytes = max_bytes
         self._session = requests.Session()
+        self._session.headers["Accept-Encoding"] = ACCEPTED
         # As many connections are kept as there are threads; what is beyond that is opened and closed.
         self._adapter = _Adapter(pool_connections=64, pool_maxsize=64)
         logger = logging.getLogger("urllib3.connectionpool")
@@ -174,21 +176,19 @@ class Web:
             if response is not None:
                 response.close()
 
-    def _read(self, response: requests.Response) -> Any:
+    def _read(self, response: requests.Response) -> tuple[bytes, dict[str, str]]:
         headers = {name.lower(): value for name, value in response.headers.items()}
         announced = headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > self._max_bytes:
+            raise too_long(self._max_bytes)
         pieces: list[bytes] = []
-        size = int(announced) if announced.isdecimal() and "content-encoding" not in headers else 0
-        if size <= self._max_bytes:
-            size = 0
-            for piece in response.raw.stream(_PIECE, decode_content=True):
-                pieces.append(piece)
-                size += len(piece)
-                if size > self._max_bytes:
-                    break
-            else:
-                return b"".join(pieces), headers
-        raise TooLong(f"the body is longer than the {self._max_bytes:,} bytes that 'max_bytes' allows", again=False)
+        size = 0
+        for piece in response.raw.stream(_PIECE, decode_content=False):
+            pieces.append(piece)
+            size += len(piece)
+            if size > self._max_bytes:
+                raise too_long(self._max_bytes)
+        return unpacked(b"".join(pieces), headers.get("content-encoding", ""), self._max_bytes), headers
 
     def close(self) -> None:
         """Close all connections."""
