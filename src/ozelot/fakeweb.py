@@ -96,7 +96,7 @@ class FakeWeb:
         with self._lock:
             found = self.pages.get(str(request), 404)
             if not isinstance(found, list | tuple) or isinstance(found, Answer):
-                return found  # type: ignore[no-any-return]
+                return found
             number = min(self._taken[str(request)], len(found) - 1)
             self._taken[str(request)] += 1
             return found[number]  # type: ignore[no-any-return]

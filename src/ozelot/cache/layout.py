@@ -98,9 +98,13 @@ def look(connection: sqlite3.Connection, path: Path) -> Holds:
     Raises:
         ConfigError: as :func:`connect`.
     """
-    ((owner,),) = connection.execute("PRAGMA application_id")
-    ((version,),) = connection.execute("PRAGMA user_version")
-    schema = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
+    connection.execute("BEGIN")  # another process may be laying it out right now: all of that is seen, or nothing
+    try:
+        ((owner,),) = connection.execute("PRAGMA application_id")
+        ((version,),) = connection.execute("PRAGMA user_version")
+        schema = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
+    finally:
+        connection.execute("ROLLBACK")
     kinds = {name: (kind, sql) for kind, name, _, sql in schema}
     if owner == APPLICATION_ID and version > VERSION:
         raise refused(

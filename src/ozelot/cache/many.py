@@ -58,6 +58,7 @@ class _Line:
         self._waiting: dict[str, deque[Job]] = {}
         self._running: Counter[str] = Counter()
         self.length = 0
+        self.all_seen = False  # else some workers are left to servers that may yet turn up
 
     def add(self, job: Job) -> None:
         self._waiting.setdefault(_server(job), deque()).append(job)
@@ -67,7 +68,8 @@ class _Line:
         """A job of the server that has the fewest under way, unless that has its share of the workers already."""
         if not self._waiting or self.busy >= self._workers:
             return None
-        share = max(1, self._workers // len(self._waiting.keys() | self._running.keys()))
+        servers = len(self._waiting.keys() | self._running.keys()) + (not self.all_seen)
+        share = max(1, self._workers // servers)
         server = min(self._waiting, key=lambda name: self._running[name])
         if self._running[server] >= share:
             return None
@@ -124,7 +126,9 @@ def in_parallel(
             except BaseException as exc:  # noqa: BLE001 - handed over to who waits for it
                 came.put((job, exc))
 
-    def start() -> None:
+    def start(*, all_seen: bool | None = None) -> None:
+        if all_seen is not None:
+            line.all_seen = all_seen
         while (job := line.next()) is not None:
             pool.submit(work, job)
 
@@ -147,12 +151,13 @@ def in_parallel(
             page = kept(job)
             if page is None:
                 line.add(job)
-                start()
+                start(all_seen=line.length >= _AHEAD)
             else:
                 progress.count(page)
                 yield job, page
             while (found := next_one(wait=line.length >= _AHEAD)) is not None:
                 yield found
+        start(all_seen=True)
         while line.busy:
             if (found := next_one(wait=True)) is not None:
                 yield found
