@@ -30,6 +30,7 @@ LAYERS = [
     "ozelot.orm.base",
     "ozelot.orm.prepared",
     "ozelot.orm.run",
+    "ozelot.orm.pages",
     "ozelot.orm.rows",
     "ozelot.orm.references",
     "ozelot.orm.removal",

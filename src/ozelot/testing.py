@@ -18,6 +18,7 @@ from ozelot.etl.tasks import ORMTask
 from ozelot.fakeweb import FakeWeb as FakeWeb
 from ozelot.orm import target as marker
 from ozelot.orm.base import Base
+from ozelot.writes import OWN
 
 
 @contextmanager
@@ -51,7 +52,7 @@ def temporary_client(folder: str | Path, *, create_all: bool = True) -> Iterator
 def contents(client: Client) -> dict[str, list[str]]:
     """All rows of all models as text, sorted, by table; without ozelot's own tables."""
     with client.engine.connect() as connection:
-        names = set(sa.inspect(connection).get_table_names()) - {"ormtargetmarker", "ozelot_run", "ozelot_run_edge"}
+        names = set(sa.inspect(connection).get_table_names()) - OWN
         return {
             table.name: sorted(repr(tuple(row)) for row in connection.execute(sa.select(table)))
             for table in Base.metadata.tables.values()
