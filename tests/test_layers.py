@@ -98,7 +98,10 @@ LAYERS = [
     "ozelot.cli.run",
     "ozelot.cli.history",
     "ozelot.cli.diagrams",
+    "ozelot.cli.pages",
     "ozelot.cli.groups",
+    "ozelot.cli.typed",
+    "ozelot.cli.cache",
     "ozelot.cli.app",
     "ozelot.__main__",
 ]
