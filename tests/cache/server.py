@@ -117,6 +117,27 @@ def tagged(handler: Handler, _number: int) -> None:
         handler.answer(200, PAGE, ETag='"1"')
 
 
+FILE = bytes(range(256)) * 2000
+
+
+def file(handler: Handler, number: int) -> None:
+    """A file that breaks off the first two times."""
+    tag = f'"{handler.server.version}"'
+    wanted = handler.headers.get("Range", "")
+    begin = 0
+    if wanted and handler.headers.get("If-Range") == tag:
+        begin = int(wanted.removeprefix("bytes=").rstrip("-"))
+    body = FILE[begin:]
+    handler.send_response(206 if begin else 200)
+    handler.send_header("ETag", tag)
+    handler.send_header("Content-Length", str(len(body)))
+    if begin:
+        handler.send_header("Content-Range", f"bytes {begin}-{len(FILE) - 1}/{len(FILE)}")
+    handler.end_headers()
+    handler.close_connection = True
+    handler.wfile.write(body if number > 2 or "whole" in handler.path else body[: len(body) // 3])
+
+
 def echo(handler: Handler, _number: int) -> None:
     body = handler.rfile.read(int(handler.headers.get("Content-Length", "0")))
     handler.answer(200, f"{handler.command} {handler.path} ".encode() + body)
@@ -163,6 +184,7 @@ BEHAVIOURS: dict[str, Callable[[Handler, int], None]] = {
     "moved": lambda handler, _: handler.answer(302, Location="/page?token=geheim"),
     "to_file": lambda handler, _: handler.answer(302, Location="file:///etc/passwd"),
     "tagged": tagged,
+    "file": file,
     "echo": echo,
     "late": late,
     "gone": lambda handler, _: handler.answer(404, b"no such page"),
@@ -178,6 +200,7 @@ class Server(ThreadingHTTPServer):
         asked: when it was asked for which path.
         headers: of each of these requests.
         ended: no test wants it any more.
+        version: of its file.
     """
 
     daemon_threads = False
@@ -189,6 +212,7 @@ class Server(ThreadingHTTPServer):
         self.asked: list[tuple[float, str]] = []
         self.headers: list[dict[str, str]] = []
         self.ended = threading.Event()
+        self.version = 1
         self.base = f"{'https' if secure else 'http'}://127.0.0.1:{self.server_address[1]}"
         if secure:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

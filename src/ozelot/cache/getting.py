@@ -84,11 +84,11 @@ class Getter:
             every = job.every
             if self._robots is not None and not job.request.partition("?")[0].endswith("/robots.txt"):
                 rules = self._robots.of(job.request)
-                if not rules.can_fetch(str(job.request), _user_agent()):
+                if not rules.can_fetch(str(job.request), user_agent()):
                     return self._failed(job, ERROR_DISALLOWED, "the robots.txt of the server forbids it")
-                every = max(every or 0.0, rules.crawl_delay(_user_agent()) or 0.0) or None
+                every = max(every or 0.0, rules.crawl_delay(user_agent()) or 0.0) or None
             before = self._store.find(job.request, job.xpath)
-            headers = {"User-Agent": _user_agent(), **job.request.headers}
+            headers = {"User-Agent": user_agent(), **job.request.headers}
             if before is not None and not job.refresh and is_good(before.status):
                 headers = {**_conditions(before.headers), **headers}
             sent = Request(str(job.request), job.request.method, headers, job.request.body)
@@ -151,7 +151,8 @@ def _version() -> str:
     return importlib.metadata.version("ozelot")
 
 
-def _user_agent() -> str:
+def user_agent() -> str:
+    """What to call oneself: the setting, or the pipeline and ozelot."""
     given = config.USER_AGENT
     if given:
         return str(given)

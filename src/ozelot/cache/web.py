@@ -12,6 +12,7 @@ import logging
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import requests
@@ -151,15 +152,20 @@ class Web:
         Raises:
             Unreachable: there is no whole answer.
         """
+        with self.sent(request) as response:
+            return Answer(response.status_code, *self._read(response))
+
+    @contextlib.contextmanager
+    def sent(self, request: Request) -> Iterator[requests.Response]:
+        """Ask, and leave it to the block to read the body.
+
+        Raises:
+            Unreachable: there is no whole answer.
+        """
         try:
-            prepared = self._session.prepare_request(
-                requests.Request(
-                    request.method,
-                    str(request),
-                    data=request.body or None,
-                    headers=CaseInsensitiveDict(request.headers),
-                )
-            )
+            headers = CaseInsensitiveDict(request.headers)
+            asked = requests.Request(request.method, str(request), data=request.body or None, headers=headers)
+            prepared = self._session.prepare_request(asked)
             if prepared.url is None or not prepared.url.lower().startswith(("http://", "https://")):
                 raise Unreachable("an address begins with http:// or https://", again=False, sent=False)
             settings: Any = self._session.merge_environment_settings(prepared.url, {}, True, None, None)
@@ -169,7 +175,7 @@ class Web:
         response = None
         try:
             response = self._adapter.send(prepared, timeout=(_CONNECT, _SILENCE), **settings)
-            return Answer(response.status_code, *self._read(response))
+            yield response
         except (requests.RequestException, HTTPError, ValueError, OSError, http.client.HTTPException) as exc:
             raise _unreachable(exc) from exc
         finally:
