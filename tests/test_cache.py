@@ -22,6 +22,7 @@ from ozelot.cache import ERROR_CONNECTION_ERROR, ERROR_XPATH_NOT_FOUND, RequestC
 from ozelot.client import Client
 from ozelot.errors import ConfigError, FetchError
 from ozelot.orm.base import Base
+from tests.cache.hurried import Hurried
 from tests.test_sqlite import unwritable
 
 PAGE = "<html><body><h1>Iron Man</h1> and more <p class='x'>Tony <b>Stark</b></p> tail</body></html>"
@@ -88,7 +89,7 @@ def web() -> Iterator[Web]:
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Iterator[RequestCache]:
-    with RequestCache(tmp_path / "cache.db") as found:
+    with RequestCache(tmp_path / "cache.db", timer=Hurried()) as found:
         yield found
 
 
@@ -252,16 +253,17 @@ def test_xpath_on_a_page_that_declares_its_encoding(kept: RequestCache, web: Web
     assert kept.get(web("/xml"), xpath="//p") == "<p>é</p>"
 
 
-def test_rate_limit_waits_between_requests_but_not_before_hits(kept: RequestCache, web: Web) -> None:
-    begin = time.monotonic()
-    kept.get(web("/page"), rate_limit=0.2)
-    kept.get(web("/utf8"), rate_limit=0.2)
-    kept.get(web("/latin1"), rate_limit=0.2)
-    assert time.monotonic() - begin >= 0.4
-    begin = time.monotonic()
-    for _ in range(50):
-        kept.get(web("/page"), rate_limit=60)
-    assert time.monotonic() - begin < 60
+def test_rate_limit_waits_between_requests_but_not_before_hits(tmp_path: Path, web: Web) -> None:
+    with RequestCache(tmp_path / "cache.db") as kept:
+        begin = time.monotonic()
+        kept.get(web("/page"), rate_limit=0.2)
+        kept.get(web("/utf8"), rate_limit=0.2)
+        kept.get(web("/latin1"), rate_limit=0.2)
+        assert time.monotonic() - begin >= 0.4
+        begin = time.monotonic()
+        for _ in range(50):
+            kept.get(web("/page"), rate_limit=60)
+        assert time.monotonic() - begin < 60
 
 
 def test_timestamp_is_that_of_the_clock(tmp_path: Path) -> None:
@@ -315,7 +317,7 @@ def test_put_replaces_what_was_kept(kept: RequestCache) -> None:
     kept.put("http://x", "new")
     assert kept.get("http://x") == "new"
     with sqlite3.connect(kept.path) as connection:
-        assert connection.execute("SELECT count(*) FROM cachedrequest").fetchone() == (1,)
+        assert connection.execute("SELECT count(*) FROM cached_page").fetchone() == (1,)
     connection.close()
 
 
@@ -407,7 +409,7 @@ def test_processes_that_store_at_once_lose_nothing(tmp_path: Path) -> None:
             for name in ("a", "b", "c", "shared"):
                 assert kept.get(f"http://{name}/{number}", log_hits=False) == f"text of http://{name}/{number}"
     connection = sqlite3.connect(path)
-    assert connection.execute("SELECT count(*), count(DISTINCT url) FROM cachedrequest").fetchone()[1] == 800
+    assert connection.execute("SELECT count(*), count(DISTINCT url) FROM cached_page").fetchone() == (800, 800)
     connection.close()
 
 

@@ -117,6 +117,20 @@ def is_held(connection: Connection, name: str) -> bool:
     return False
 
 
+def take_in_file(path: str, name: str) -> bool:
+    """Take the claim of that name in a file of claims, without waiting; whether nobody held it.
+
+    True as well where there are no claims.
+    """
+    return fcntl is None or _take((os.getpid(), path, _number(name) & _OFFSETS))
+
+
+def give_back_in_file(path: str, name: str) -> None:
+    """Give back a claim that :func:`take_in_file` took."""
+    if fcntl is not None:
+        _give_back((os.getpid(), path, _number(name) & _OFFSETS))
+
+
 _TAKE = text("SELECT n, pg_try_advisory_lock(n) FROM unnest(CAST(:numbers AS bigint[])) AS n")
 _RELEASE: Any = text("SELECT pg_advisory_unlock(n) FROM unnest(CAST(:numbers AS bigint[])) AS n")
 

@@ -12,6 +12,8 @@ setting                   meaning                                     default
 ``DEFAULT_DB_PARAMS``     the same as a dictionary, see below         none
 ``LOG_LEVEL``             level of the ``ozelot`` logger              ``INFO``
 ``REQUEST_CACHE_PATH``    file of the web request cache               ``ozelot_web_cache.db``
+``OFFLINE``               nobody on the web is asked                  False
+``USER_AGENT``            what to call oneself on the web             the pipeline, and ozelot
 ``DOT_EXECUTABLE``        the ``dot`` program of Graphviz             looked for on the ``PATH``
 ``STRICT_WRITES``         undeclared writes of tasks are errors       True
 ``PIPELINE``              ``module:Class``, the root for ``ozelot``   none
@@ -55,6 +57,8 @@ _DEFAULTS: dict[str, Any] = {
     "DEFAULT_DB_PARAMS": None,
     "LOG_LEVEL": logging.INFO,
     "REQUEST_CACHE_PATH": "ozelot_web_cache.db",
+    "OFFLINE": False,
+    "USER_AGENT": None,
     "DOT_EXECUTABLE": None,
     "STRICT_WRITES": True,
     "PIPELINE": None,

@@ -25,6 +25,9 @@
     ├── TaskNotFound          a command was given a name that means no task, or several
     ├── NotConfirmed          a command that deletes was not told to go ahead
     └── FetchError            a web request failed
+        ├── TooLarge          the answer is longer than the cache takes
+        ├── Disallowed        the robots.txt of the server forbids it
+        └── NotInCache        the page is not kept, and offline nobody may be asked
 
     Interrupted               Ctrl-C during a run; a KeyboardInterrupt that holds what came of it
 
@@ -166,21 +169,35 @@ class FetchError(OzelotError, RuntimeError):
     """A web request failed, or failed earlier and its failure was kept in the request cache.
 
     Attributes:
-        url: the address that was asked for.
+        url: the address that was asked for, without what is secret in it.
         status: the HTTP status, or one of the codes above 900 in :mod:`ozelot.cache`.
+        tries: how often somebody was asked.
     """
 
-    def __init__(self, message: str, *, url: str, status: int) -> None:
+    def __init__(self, message: str, *, url: str, status: int, tries: int = 0) -> None:
         super().__init__(message)
         self.url = url
         self.status = status
+        self.tries = tries
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild_fetch_error, (str(self), self.url, self.status)
+        return _rebuild_fetch_error, (type(self), str(self), self.url, self.status, self.tries)
 
 
-def _rebuild_fetch_error(message: str, url: str, status: int) -> FetchError:
-    return FetchError(message, url=url, status=status)
+def _rebuild_fetch_error(kind: type[FetchError], message: str, url: str, status: int, tries: int) -> FetchError:
+    return kind(message, url=url, status=status, tries=tries)
+
+
+class TooLarge(FetchError):
+    """An answer is longer than the request cache takes."""
+
+
+class Disallowed(FetchError):
+    """The ``robots.txt`` of the server forbids to ask for a page, and it was to be honoured."""
+
+
+class NotInCache(FetchError):
+    """A page is not in the request cache, and offline nobody may be asked for it."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""For the tests of pipelines: a database of their own, and what every task should keep to."""
+"""For the tests of pipelines: a database and a web of their own, and what every task should keep to."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from ozelot.client import Client
 from ozelot.etl.graph import walk
 from ozelot.etl.identity import task_label
 from ozelot.etl.tasks import ORMTask
+from ozelot.fakeweb import FakeWeb as FakeWeb
 from ozelot.orm import target as marker
 from ozelot.orm.base import Base
+from ozelot.writes import OWN
 
 
 @contextmanager
@@ -50,7 +52,7 @@ def temporary_client(folder: str | Path, *, create_all: bool = True) -> Iterator
 def contents(client: Client) -> dict[str, list[str]]:
     """All rows of all models as text, sorted, by table; without ozelot's own tables."""
     with client.engine.connect() as connection:
-        names = set(sa.inspect(connection).get_table_names()) - {"ormtargetmarker", "ozelot_run", "ozelot_run_edge"}
+        names = set(sa.inspect(connection).get_table_names()) - OWN
         return {
             table.name: sorted(repr(tuple(row)) for row in connection.execute(sa.select(table)))
             for table in Base.metadata.tables.values()

@@ -78,6 +78,7 @@ class OpenTransaction:
         run_id: the id of that run.
         inside: the ids of the runs of other tasks that took place within it.
         notes: what is to be recorded with that run, and how often.
+        pages: the web pages read in that run: by key, the key of the address, the address, the hash of the content.
         reserved: keys of the markers that are written when that ``run()`` ends.
         watch: what holds what is written against what was declared (:mod:`ozelot.writes`).
         warned: whether somebody was told of threads that do not join.
@@ -93,6 +94,7 @@ class OpenTransaction:
         self.run_id: int | None = None
         self.inside: list[int] = []
         self.notes: dict[str, int] = {}
+        self.pages: dict[bytes, tuple[bytes, str, bytes]] = {}
         self.reserved: frozenset[str] = frozenset()
         self.watch: Watch | None = None
         self.warned = False
@@ -264,10 +266,21 @@ def of_pool(pool: Pool) -> OpenTransaction | None:
 
 def current_run_id() -> int | None:
     """The run under way in this context, if any."""
+    transaction = _of_run()
+    return None if transaction is None else transaction.run_id
+
+
+def _of_run() -> OpenTransaction | None:
     transaction = _innermost.get()
     while transaction is not None and not (transaction.active and transaction.run_id is not None):
         transaction = transaction.outer
-    return None if transaction is None else transaction.run_id
+    return transaction
+
+
+def pages_read() -> dict[bytes, tuple[bytes, str, bytes]] | None:
+    """Where to note the web pages that the run under way in this context reads; None where there is no run."""
+    transaction = _of_run()
+    return None if transaction is None else transaction.pages
 
 
 def elsewhere(pool: Pool) -> list[OpenTransaction]:
@@ -323,15 +336,10 @@ def on_connection(connection: Connection, *, changes_schema: bool = False) -> It
         transaction.open = False
         _innermost.reset(token)
         connection.rollback()
-        if connection.dialect.name == "sqlite" and not connection.invalidated:
-            _roll_back(connection)
-
-
-def _roll_back(connection: Connection) -> None:
-    """Roll back for good where SQLAlchemy thinks that a commit ended the transaction, but it failed."""
-    driver = connection.connection.driver_connection
-    if isinstance(driver, sqlite3.Connection) and driver.in_transaction:
-        driver.rollback()
+        if not connection.invalidated:
+            driver = connection.connection.driver_connection
+            if isinstance(driver, sqlite3.Connection) and driver.in_transaction:
+                driver.rollback()  # SQLAlchemy thinks that the commit ended it, but that failed
 
 
 def _release_guard(connection: Connection) -> None:

@@ -26,7 +26,7 @@ from ozelot.statements import Target
 log = logging.getLogger(__name__)
 
 #: What the package itself writes, in a run and while it clears.
-_OWN = {"ormtargetmarker", "ozelot_run", "ozelot_run_edge"}
+OWN = {"ormtargetmarker", "ozelot_run", "ozelot_run_edge", "ozelot_run_page"}
 
 _VERBS = {"insert": "inserts into", "update": "updates", "delete": "deletes from"}
 _KINDS = {sqlite3.SQLITE_INSERT: "insert", sqlite3.SQLITE_UPDATE: "update", sqlite3.SQLITE_DELETE: "delete"}
@@ -182,12 +182,12 @@ class Watch:
 
     def _counts(self) -> dict[str, list[int]]:
         rows = self._opened.connection.execute(_COUNTS)
-        known = {*self._writable.tables, *self._writable.columns, *_OWN}
+        known = {*self._writable.tables, *self._writable.columns, *OWN}
         return {full if full in known else name: n for name, full, *n in rows}
 
     def _see(self, target: Target) -> None:
         table, kind, model = target.table, target.kind, target.model
-        if table in _OWN:
+        if table in OWN:
             return
         may = self._writable
         other = model is not None and kind == "insert" and model not in may.kinds.get(table, {model})

@@ -56,7 +56,7 @@ def test_the_page_shows_what_the_commands_print(tmp_path: Path) -> None:
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
-        timeout=120,
+        timeout=300,
     )
     printed = done.stdout.split(f"{MARK}\n")[:-1]
     assert len(printed) == len(examples) > 20

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from tests.crash.databases import Database
 
-_OWN = {"ormtargetmarker", "ozelot_run", "ozelot_run_edge"}
+_OWN = {"ormtargetmarker", "ozelot_run", "ozelot_run_edge", "ozelot_run_page"}
 
 
 @dataclass(frozen=True)

@@ -2,40 +2,39 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, TextIO
 
 import typer
 
 import ozelot
-from ozelot import config
+from ozelot.cli.cache import cache
 from ozelot.cli.groups import OptionsAnywhere, ShowsByDefault
-from ozelot.cli.output import prints_to_stderr, visible
+from ozelot.cli.output import visible
+from ozelot.cli.typed import EPILOG as _EPILOG
+from ozelot.cli.typed import LOOK as _LOOK
+from ozelot.cli.typed import Json, Yes
+from ozelot.cli.typed import begin as _begin
 from ozelot.errors import OzelotError
 
 _INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
 _BROKEN_PIPE = 141  # likewise, of one whose output nobody wants any more
-
-_LOOK: dict[str, Any] = {"rich_markup_mode": None, "add_completion": False, "pretty_exceptions_enable": False}
-_EPILOG = "Here, too: --pipeline, --database and --verbose; see ozelot --help."
 
 app = typer.Typer(cls=OptionsAnywhere, no_args_is_help=True, **_LOOK)
 db = typer.Typer(no_args_is_help=True, help="Create or drop the tables of all models.", **_LOOK)
 history = typer.Typer(cls=ShowsByDefault, help="Show the runs of the past, or forget old ones.", **_LOOK)
 diagram = typer.Typer(no_args_is_help=True, help="Draw the pipeline or the data model.", **_LOOK)
 app.add_typer(db, name="db")
+app.add_typer(cache, name="cache")
 
 Task = Annotated[
     str | None,
     typer.Argument(metavar="TASK", help="A task of the pipeline: Class or Class(name=value). Default: all."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
 
 
 def _version(wanted: bool) -> None:
@@ -55,6 +54,7 @@ def options(
         str | None, typer.Option(metavar="URL", help="The database; default: DATABASE_URL in project_config.py.")
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show all log lines, those of Luigi, too.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Ask nobody on the web; what is not kept fails.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -63,24 +63,7 @@ def options(
 
     Options of ozelot itself may stand before or behind the command.
     """
-    ctx.obj = (pipeline, database, verbose)
-
-
-def _begin(ctx: typer.Context, *, tells_little: bool = True) -> None:
-    """Apply the options of ``ozelot`` itself; not before a command runs, so that ``--help`` reads no settings."""
-    pipeline, database, verbose = ctx.obj
-    if "" not in sys.path and os.getcwd() not in sys.path:  # noqa: PTH109 - as Python spells it
-        sys.path.insert(0, os.getcwd())  # noqa: PTH109 - as for 'python -m'
-    if pipeline is not None:
-        config.PIPELINE = pipeline
-    with prints_to_stderr():
-        is_default = config.LOG_LEVEL == logging.INFO
-    if tells_little and not verbose and is_default:
-        logging.getLogger("ozelot").setLevel(logging.WARNING)
-    if database is not None:
-        from ozelot import client
-
-        client.set_client(client.Client(connection_string=database))
+    ctx.obj = (pipeline, database, verbose, offline)
 
 
 @app.command(epilog=_EPILOG)

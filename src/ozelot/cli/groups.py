@@ -6,7 +6,12 @@ from typing import Any
 
 from typer.core import TyperGroup
 
-_EVERYWHERE = {"--database": True, "--pipeline": True, "--verbose": False}  # and whether a value follows
+_EVERYWHERE = {
+    "--database": True,
+    "--pipeline": True,
+    "--verbose": False,
+    "--offline": False,
+}  # and whether a value follows
 
 
 class OptionsAnywhere(TyperGroup):

@@ -30,7 +30,7 @@ from ozelot.etl.identity import task_label
 from ozelot.etl.leftovers import clear_leftovers, refuse_half
 from ozelot.etl.targets import ORMTarget
 from ozelot.joined import OF_A_RUNNER
-from ozelot.orm import run
+from ozelot.orm import pages, run
 from ozelot.orm import target as marker
 from ozelot.orm.base import Base
 from ozelot.orm.rows import counts_of_run, is_owned
@@ -192,8 +192,8 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
                 raise _RolledBackError
             clear_leftovers(task, opened.connection, begun.key, ran_before=begun.ran_before)
             before = opened.scopes()
-            around = opened.owner, opened.run_id, opened.reserved, opened.inside, opened.notes
-            opened.owner, opened.run_id, opened.inside, opened.notes = task, run_id, [], {}
+            around = opened.owner, opened.run_id, opened.reserved, opened.inside, opened.notes, opened.pages
+            opened.owner, opened.run_id, opened.inside, opened.notes, opened.pages = task, run_id, [], {}, {}
             opened.reserved |= {begun.key, *(target.keys[0] for target in begun.missing)}
             task.run_done = False
             try:
@@ -203,8 +203,8 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
                         task.done()
                     task.close_session()
             finally:
-                inside, notes = opened.inside, opened.notes
-                opened.owner, opened.run_id, opened.reserved, opened.inside, opened.notes = around
+                inside, notes, read = opened.inside, opened.notes, opened.pages
+                opened.owner, opened.run_id, opened.reserved, opened.inside, opened.notes, opened.pages = around
             if dropped := opened.settle(but=before):
                 log.warning("%s: %d sessions wrote but never committed; that was undone", task_label(task), dropped)
             if task.creates or task.object_classes or task.updates:
@@ -212,6 +212,8 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
                 begun.rows = counts_of_run(opened.connection, *declared, run_id)
             built_on = {*_built_on(task, begun, waited_for, opened.connection), *inside}
             run.finish(opened.connection, run_id, began, begun.rows, built_on, notes)
+            if read:
+                pages.record(opened.connection, run_id, read)
             opened.inside.append(run_id)
             for target in begun.missing:
                 _mark_complete(target, opened.connection)

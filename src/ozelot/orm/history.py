@@ -12,6 +12,7 @@ from ozelot.claim import is_held
 from ozelot.orm import run
 from ozelot.orm import target as marker
 from ozelot.orm.base import Base, names_there
+from ozelot.orm.pages import run_page
 from ozelot.orm.run import Run, chunks, counts_of, few, run_edge
 from ozelot.orm.run import runs as _runs
 
@@ -222,7 +223,7 @@ def _past(connection: sa.Connection, keep: int) -> sa.Select[int]:
         column
         for table in Base.metadata.tables.values()
         for column in table.columns
-        if table is not run_edge and table.name in there and column.references(_runs.c.id)
+        if table not in (run_edge, run_page) and table.name in there and column.references(_runs.c.id)
     ]
     held = [sa.exists().where(column == ranked.c.id) for column in holders]
     return sa.select(ranked.c.id).where(

@@ -238,12 +238,12 @@ def finish(
 
 def fail(connection: sa.Connection, run_id: int, error: str) -> None:
     """Record that a task failed, after all that it did was rolled back; not where its commit got through after all."""
-    values = {"state": FAILED, "finished": utc_now(), "error": _storable(error)}
+    values = {"state": FAILED, "finished": utc_now(), "error": storable(error)}
     connection.execute(sa.update(runs).where(runs.c.id == run_id, runs.c.state == RUNNING).values(values))
 
 
-def _storable(error: str) -> str:
-    """What every database can store; of a long text the begin and the end, where the reason is."""
+def storable(error: str) -> str:
+    """What every database can store of a text; of a long text the begin and the end, where the reason is."""
     if len(error) > _LONGEST_ERROR:
         error = f"{error[: _LONGEST_ERROR // 2]}\n[...]\n{error[-_LONGEST_ERROR // 2 :]}"
     return error.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()

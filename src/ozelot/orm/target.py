@@ -21,6 +21,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from ozelot import transaction
 from ozelot.errors import TransactionError
 from ozelot.orm.base import Base
+from ozelot.orm.pages import run_page
 from ozelot.orm.prepared import Prepared
 from ozelot.orm.run import LONG_TEXT, run_edge, runs, utc_now
 
@@ -144,6 +145,7 @@ _current: WeakSet[sa.Engine] = WeakSet()
 @event.listens_for(markers, "after_drop")
 @event.listens_for(runs, "after_drop")
 @event.listens_for(run_edge, "after_drop")
+@event.listens_for(run_page, "after_drop")
 def _dropped(_table: sa.Table, connection: sa.Connection, **_kwargs: Any) -> None:
     _current.discard(connection.engine)
 
@@ -158,13 +160,18 @@ def _is_current(connection: sa.Connection) -> bool:
     # A colleague's 0.2 may go on writing rows without a key.
     if connection.execute(sa.select(markers.c.id).where(markers.c.key.is_(None)).limit(1)).first() is not None:
         return False
-    if transaction.current(connection.engine) is None:
+    if transaction.current(connection.engine) is None and inspector.has_table(run_page.name):
         _current.add(connection.engine)  # else it may yet be rolled back
     return True
 
 
 def _has_index(inspector: sa.Inspector) -> bool:
     return any(index["unique"] and index["column_names"] == ["key"] for index in inspector.get_indexes(markers.name))
+
+
+def _may_be_written(connection: sa.Connection) -> bool:
+    """Whether nothing is missing, be it only the table that the last version added."""
+    return _is_current(connection) and sa.inspect(connection).has_table(run_page.name)
 
 
 class MarkerRow(NamedTuple):
@@ -200,7 +207,7 @@ def prepare(engine: sa.Engine) -> None:
         return
     opened = transaction.current(engine)
     if opened is not None:
-        if not _is_current(opened.connection):
+        if not _may_be_written(opened.connection):
             if engine.dialect.name in ("mysql", "mariadb"):
                 raise TransactionError(
                     "The table ormtargetmarker must be created or brought up to date before this transaction begins: "
@@ -210,16 +217,16 @@ def prepare(engine: sa.Engine) -> None:
             _bring_up_to_date(opened.connection)
         return
     with engine.connect() as connection:
-        if _is_current(connection):
+        if _may_be_written(connection):
             return
     with transaction.open_transaction(engine, claim="ormtargetmarker", changes_schema=True) as opened:
         transaction.begin(opened.connection)
-        if not _is_current(opened.connection):  # another process may have been faster
+        if not _may_be_written(opened.connection):  # another process may have been faster
             _bring_up_to_date(opened.connection)
 
 
 def _bring_up_to_date(connection: sa.Connection) -> None:
-    for table in (runs, run_edge):
+    for table in (runs, run_edge, run_page):
         table.create(connection, checkfirst=True)
     inspector = sa.inspect(connection)
     if not inspector.has_table(markers.name):

@@ -9,13 +9,14 @@ import sqlalchemy as sa
 
 from ozelot.client import Client
 from ozelot.orm.base import Base
+from ozelot.orm.pages import run_page
 from ozelot.orm.run import run_edge, runs
 from ozelot.orm.target import marker_key, markers
 from tests.etl.machine.oracle import Oracle
 from tests.etl.machine.pipelines import Insert
 from tests.etl.machine.shapes import SIDES, Shape
 
-_OWN = [runs, run_edge, markers]
+_OWN = [runs, run_edge, run_page, markers]
 
 
 class Database:
@@ -44,7 +45,7 @@ class Database:
                 connection.exec_driver_sql("SET FOREIGN_KEY_CHECKS = 0")
             for name in self.tables:
                 connection.exec_driver_sql(f"DROP TABLE {name}{cascade}")
-            for table in (run_edge, runs):
+            for table in (run_page, run_edge, runs):
                 connection.execute(sa.delete(table))
             if connection.dialect.name not in ("postgresql", "sqlite"):
                 connection.exec_driver_sql("SET FOREIGN_KEY_CHECKS = 1")

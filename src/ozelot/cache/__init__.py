@@ -1,0 +1,55 @@
+"""The request cache: every web page is fetched once, so that a run can be repeated in seconds, offline.
+
+One SQLite file, laid out by :mod:`ozelot.cache.layout`; files of ozelot 0.2 open as they are. It is no part of the data
+model: ``Base.drop_all`` never touches it.
+"""
+
+from __future__ import annotations
+
+from ozelot.cache.asking import Fetch
+from ozelot.cache.core import RequestCache
+from ozelot.cache.page import Page
+from ozelot.cache.request import (
+    ERROR_CONNECTION_ERROR,
+    ERROR_DISALLOWED,
+    ERROR_OFFLINE,
+    ERROR_TOO_LARGE,
+    ERROR_XPATH_NOT_FOUND,
+    Answer,
+    Request,
+    Unreachable,
+)
+
+__all__ = [
+    "ERROR_CONNECTION_ERROR",
+    "ERROR_DISALLOWED",
+    "ERROR_OFFLINE",
+    "ERROR_TOO_LARGE",
+    "ERROR_XPATH_NOT_FOUND",
+    "Answer",
+    "Fetch",
+    "Page",
+    "Request",
+    "RequestCache",
+    "Unreachable",
+    "get_request_cache",
+    "reset_request_cache",
+]
+
+_request_cache: RequestCache | None = None
+
+
+def get_request_cache() -> RequestCache:
+    """The one cache that the whole program shares, made from the settings at first use."""
+    global _request_cache
+    if _request_cache is None:
+        _request_cache = RequestCache()
+    return _request_cache
+
+
+def reset_request_cache() -> None:
+    """Close the shared cache; the next use makes it anew from the settings. Its file stays."""
+    global _request_cache
+    if _request_cache is not None:
+        _request_cache.close()
+        _request_cache = None

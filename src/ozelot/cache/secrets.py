@@ -1,0 +1,57 @@
+"""What is secret in an address or in headers, and texts without it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
+
+HIDDEN = "[hidden]"
+
+_WORDS = (
+    r"token|secret|password|passwd|pwd|passphrase|signature|sig|credentials?|authorization|auth|jwt|session|sessionid|sid|"
+    r"apikey|api[-_.]?key|access[-_.]?key|private[-_.]?key|subscription[-_.]?key|app[-_.]?key|key"
+)
+_NAME = re.compile(rf"(?:.*[-_.\[])?(?:{_WORDS})\]?|\w*(?:token|secret|password)", re.IGNORECASE)
+#: Of a query or a fragment: what stands before a value, its name, and the value.
+_PAIR = re.compile(r"([?&;#])([^=&;#?\s]{1,100})=([^&;#\s'\")>]+)")
+_USER = re.compile(r"(\w+://)([^/?#\s@]+)@")
+_HEADERS = re.compile(r"authorization|cookie|token|secret|key|auth|session", re.IGNORECASE)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a parameter of that name holds a secret."""
+    return _NAME.fullmatch(unquote(name)) is not None
+
+
+def is_secret_header(name: str) -> bool:
+    """Whether a header of that name holds a secret."""
+    return _HEADERS.search(name) is not None
+
+
+def masked(text: str) -> str:
+    """An address, or a text that quotes addresses, with ``[hidden]`` where secrets are."""
+    if "=" in text:
+        text = _PAIR.sub(lambda found: f"{found[1]}{found[2]}={HIDDEN}" if is_secret_name(found[2]) else found[0], text)
+    if "@" in text:
+        text = _USER.sub(rf"\1{HIDDEN}@", text)
+    return text
+
+
+def secrets_of(url: str, headers: Mapping[str, str]) -> set[str]:
+    """The secrets in an address and in headers, plain and as they are written in addresses."""
+    found = {match[3] for match in _PAIR.finditer(url) if is_secret_name(match[2])}
+    for match in _USER.finditer(url):
+        found |= {match[2], *match[2].split(":")}
+    for name, value in headers.items():
+        if is_secret_header(name):
+            found |= {value, *value.split()[1:]}
+    plain = {text for secret in found for text in (secret, unquote(secret), unquote_plus(secret))}
+    return {text for secret in plain for text in (secret, quote(secret, safe=""), quote_plus(secret)) if len(text) > 3}
+
+
+def without(text: str, secrets: Iterable[str]) -> str:
+    """A message without these secrets, and without those of any address that it quotes."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    return masked(text)

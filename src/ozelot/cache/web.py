@@ -1,0 +1,216 @@
+"""Asking the web: one request, one answer, within a time and a size.
+
+Redirects, retries and limits are left to who calls this (:mod:`ozelot.cache.asking`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
+
+from ozelot.cache.request import Answer, Request, Unreachable
+from ozelot.cache.secrets import masked
+from ozelot.cache.unpack import ACCEPTED, too_long, unpacked
+from ozelot.cache.waiting import SLICE, check_stopped
+
+_CONNECT = 10.0  # seconds
+_SILENCE = 60.0  # seconds between two pieces of an answer
+_PIECE = 65536  # bytes
+
+
+class _Allowed(threading.local):
+    """Until when the request under way in a thread may take."""
+
+    until = float("inf")
+
+
+_allowed = _Allowed()
+
+
+class _Watched(io.RawIOBase):
+    """What a socket receives, for as long as a request may take.
+
+    The time-outs of a socket are for each piece. A server that sends a byte a second would never meet one.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._file = sock.makefile("rb", buffering=0)  # keeps the socket open for as long as this is
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        silent_at = time.monotonic() + _SILENCE
+        while True:
+            check_stopped()
+            now = time.monotonic()
+            if now >= _allowed.until:
+                raise TimeoutError("it takes longer than 'timeout' allows")
+            if now >= silent_at:
+                raise TimeoutError(f"nothing came for {_SILENCE:.0f} s")
+            self._socket.settimeout(min(SLICE, _allowed.until - now))
+            with contextlib.suppress(TimeoutError):
+                return self._socket.recv_into(buffer)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class _Source:
+    """A socket, as far as a response needs it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+
+    def makefile(self, *_: Any, **__: Any) -> io.BufferedReader:
+        return io.BufferedReader(_Watched(self._socket), _PIECE)
+
+
+class _Response(http.client.HTTPResponse):
+    def __init__(self, sock: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(_Source(sock), *args, **kwargs)  # type: ignore[arg-type]
+
+
+class _Connection(HTTPConnection):
+    response_class = _Response
+
+
+class _SecureConnection(HTTPSConnection):
+    response_class = _Response
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        _use_watched(self.poolmanager)
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        _use_watched(manager)
+        return manager
+
+
+def _use_watched(manager: PoolManager) -> None:
+    manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+
+
+class _Masking(logging.Filter):
+    """urllib3 logs each address at DEBUG, as it is."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(masked(value) if isinstance(value, str) else value for value in record.args)
+        return True
+
+
+class Web:
+    """The web, by the library requests. Any number of threads may ask at once.
+
+    Args:
+        timeout: seconds that one request may take, from its first byte to its last.
+        max_bytes: of a body, after decompression.
+    """
+
+    def __init__(self, *, timeout: float, max_bytes: int) -> None:
+        self._timeout = timeout
+        self._max_bytes = max_bytes
+        self._session = requests.Session()
+        self._session.headers["Accept-Encoding"] = ACCEPTED
+        # As many connections are kept as there are threads; what is beyond that is opened and closed.
+        self._adapter = _Adapter(pool_connections=64, pool_maxsize=64)
+        logger = logging.getLogger("urllib3.connectionpool")
+        if not any(isinstance(found, _Masking) for found in logger.filters):
+            logger.addFilter(_Masking())
+
+    def __call__(self, request: Request) -> Answer:
+        """Ask.
+
+        Raises:
+            Unreachable: there is no whole answer.
+        """
+        with self.sent(request) as response:
+            return Answer(response.status_code, *self._read(response))
+
+    @contextlib.contextmanager
+    def sent(self, request: Request) -> Iterator[requests.Response]:
+        """Ask, and leave it to the block to read the body.
+
+        Raises:
+            Unreachable: there is no whole answer.
+        """
+        try:
+            headers = CaseInsensitiveDict(request.headers)
+            asked = requests.Request(request.method, str(request), data=request.body or None, headers=headers)
+            prepared = self._session.prepare_request(asked)
+            if prepared.url is None or not prepared.url.lower().startswith(("http://", "https://")):
+                raise Unreachable("an address begins with http:// or https://", again=False, sent=False)
+            settings: Any = self._session.merge_environment_settings(prepared.url, {}, True, None, None)
+        except (requests.RequestException, ValueError) as exc:
+            raise Unreachable(f"{type(exc).__name__}: {exc}", again=False, sent=False) from exc
+        _allowed.until = time.monotonic() + self._timeout
+        response = None
+        try:
+            response = self._adapter.send(prepared, timeout=(_CONNECT, _SILENCE), **settings)
+            yield response
+        except (requests.RequestException, HTTPError, ValueError, OSError, http.client.HTTPException) as exc:
+            raise _unreachable(exc) from exc
+        finally:
+            if response is not None:
+                response.close()
+
+    def _read(self, response: requests.Response) -> tuple[bytes, dict[str, str]]:
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        announced = headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > self._max_bytes:
+            raise too_long(self._max_bytes)
+        pieces: list[bytes] = []
+        size = 0
+        for piece in response.raw.stream(_PIECE, decode_content=False):
+            pieces.append(piece)
+            size += len(piece)
+            if size > self._max_bytes:
+                raise too_long(self._max_bytes)
+        return unpacked(b"".join(pieces), headers.get("content-encoding", ""), self._max_bytes), headers
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._adapter.close()
+
+
+def _unreachable(exc: Exception) -> Unreachable:
+    innermost: BaseException = exc
+    seen = {id(exc)}
+    while (inner := getattr(innermost, "reason", None) or innermost.__cause__ or innermost.__context__) is not None:
+        if not isinstance(inner, BaseException) or id(inner) in seen:
+            break
+        seen.add(id(inner))
+        innermost = inner
+    said = str(innermost).strip() or type(innermost).__name__
+    certificate = "CERTIFICATE_VERIFY_FAILED" in said or isinstance(exc, requests.exceptions.SSLError)
+    never_sent = isinstance(exc, requests.exceptions.ConnectTimeout) or "refused" in said
+    wrong = isinstance(exc, requests.exceptions.InvalidURL) or isinstance(innermost, UnicodeError)
+    return Unreachable(f"{type(exc).__name__}: {said}", again=not (certificate or wrong), sent=not never_sent)

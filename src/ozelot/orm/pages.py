@@ -1,0 +1,88 @@
+"""Which web pages a run read: what it found in the request cache, or put there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from ozelot.orm.base import Base
+from ozelot.orm.prepared import Prepared
+from ozelot.orm.run import DONE, LONG_TEXT, runs, storable
+
+#: Pages as each run read them; a run of a task that is still complete says what its rows were made from.
+run_page = sa.Table(
+    "ozelot_run_page",
+    Base.metadata,
+    sa.Column("run_id", sa.ForeignKey("ozelot_run.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("key", sa.String(64), primary_key=True, comment="of the entry in the request cache"),
+    sa.Column("address", sa.String(64), nullable=False, index=True, comment="SHA-256 of the URL"),
+    sa.Column("content", sa.String(64), nullable=False, comment="SHA-256 of the page"),
+    sa.Column("url", LONG_TEXT, nullable=False, comment="without what is secret in it"),
+    mysql_charset="utf8mb4",
+)
+
+_ADD = Prepared(
+    sa.insert(run_page).values(
+        run_id=sa.bindparam("run"),
+        key=sa.bindparam("the_key"),
+        address=sa.bindparam("of_address"),
+        content=sa.bindparam("of_content"),
+        url=sa.bindparam("shown"),
+    )
+)
+
+
+def record(connection: sa.Connection, run_id: int, pages: Mapping[bytes, tuple[bytes, str, bytes]]) -> None:
+    """Record what a run read, in its transaction.
+
+    Args:
+        connection: of that transaction.
+        run_id: the record of the run.
+        pages: as :class:`ozelot.transaction.OpenTransaction` collects them.
+    """
+    rows = [
+        {"run": run_id, "the_key": key.hex(), "of_address": address.hex(), "of_content": content.hex()}
+        | {"shown": storable(url)}
+        for key, (address, url, content) in pages.items()
+    ]
+    if rows:
+        _ADD.execute(connection, *rows)
+
+
+class Reader(NamedTuple):
+    """A task that read a page, in the last run that counts.
+
+    Attributes:
+        name: of the task.
+        params: its parameter string.
+        key: of the entry in the request cache, in hexadecimal.
+        content: SHA-256 of what it read, in hexadecimal.
+    """
+
+    name: str
+    params: str
+    key: str
+    content: str
+
+
+def readers(connection: sa.Connection, address: bytes) -> list[Reader]:
+    """The tasks whose rows were made from what an address gave, and were not cleared since.
+
+    Args:
+        connection: to the database; may be read-only.
+        address: SHA-256 of the URL.
+    """
+    if not sa.inspect(connection).has_table(run_page.name):
+        return []
+    query = (
+        sa.select(runs.c.name, runs.c.params, run_page.c.key, run_page.c.content)
+        .join(runs, runs.c.id == run_page.c.run_id)
+        .where(run_page.c.address == address.hex(), runs.c.state == DONE)
+        .order_by(runs.c.name, runs.c.params, runs.c.id.desc())
+    )
+    last: dict[tuple[str, str, str], Reader] = {}
+    for row in connection.execute(query):
+        last.setdefault((row.name, row.params, row.key), Reader(*row))
+    return list(last.values())
