@@ -161,6 +161,11 @@ def test_rows_that_are_all_put_aside_leave_nothing(db: Client) -> None:
             {"refs": {"from": Airfield.faa}},
             "'from' could mean each of end_id, start_id, which refer to",
         ),
+        (
+            {"carrier": "AA", "carrier_id": 1},
+            {"refs": {"carrier": Carrier.code}},
+            "The input has FlightLeg.carrier_id itself, which 'refs' fills from 'carrier'",
+        ),
         ({"carrier": "AA"}, {"refs": {"carrier": "code"}}, "names as many columns of one model"),
         ({"carrier": "AA"}, {"refs": {"carrier": (Carrier.code, Airfield.faa)}}, "names as many columns of one model"),
         (
