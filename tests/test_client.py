@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from ozelot import client as client_module
 from ozelot.client import Client, get_client, set_client
 from ozelot.errors import ConfigError
+from tests.databases import only
 from tests.etl.staff import Employee, Unit
 from tests.tables import create_tables
 
@@ -376,3 +377,22 @@ print(json.dumps(get_client().df_query(sa.text("SELECT name FROM unit"))["name"]
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == ["unit 0", "unit 1", "unit 2"]
+
+
+@only("postgresql", "mariadb")
+def test_a_connection_that_broke_before_it_is_given_back_is_told_in_one_line(
+    db: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    given = db.engine.raw_connection()
+    cursor = given.cursor()
+    cursor.execute("SELECT pg_backend_pid()" if db.engine.dialect.name == "postgresql" else "SELECT connection_id()")
+    (number,) = cursor.fetchone() or (None,)
+    with sa.create_engine(db.url, poolclass=sa.NullPool).connect() as other:
+        ends = "SELECT pg_terminate_backend(%s)" if db.engine.dialect.name == "postgresql" else "KILL %s"
+        other.exec_driver_sql(ends, (number,))
+
+    given.close()
+
+    (line,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert line.getMessage().startswith("A connection broke before it was given back: ")
+    assert not any(record.exc_info for record in caplog.records)

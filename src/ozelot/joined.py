@@ -257,6 +257,18 @@ class JoiningQueuePool(QueuePool):
         return super().connect() if opened is None else JoinedConnection(opened, opened.connection.connection)
 
 
+def _tell_in_one_line(record: logging.LogRecord) -> bool:
+    """That a connection is found broken when it is given back is no error: whoever needs it for more hears of it."""
+    if record.exc_info:
+        reason = str(record.exc_info[1]).strip().splitlines()
+        record.msg, record.args = "A connection broke before it was given back: %s", (reason[0] if reason else "",)
+        record.exc_info = None
+    return True
+
+
+logging.getLogger(f"{__name__}.{JoiningQueuePool.__name__}").addFilter(_tell_in_one_line)
+
+
 class JoiningThreadPool(SingletonThreadPool):
     """For SQLite in memory: one connection a thread."""
 
