@@ -10,10 +10,11 @@ from typing import Any
 
 from ozelot.client import Client
 from ozelot.orm.base import Base
+from ozelot.orm.pages import run_page
 from ozelot.orm.run import run_edge, runs
 from ozelot.orm.target import markers
 
-_OWN = {runs, run_edge, markers}
+_OWN = {runs, run_edge, run_page, markers}
 
 
 def create_tables(database: Client, *models: Any) -> None:
