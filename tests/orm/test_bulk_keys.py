@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from typing import Any
 
 import pandas as pd
@@ -16,6 +17,7 @@ from ozelot.errors import LoadError, UndeclaredWrite
 from ozelot.etl import tasks
 from ozelot.orm.base import Base
 from ozelot.orm.run import Run, TaskOwned
+from tests.cli.calling import called
 from tests.orm.tables import create_only
 
 
@@ -138,6 +140,9 @@ def test_rows_whose_key_is_not_found_are_put_aside_and_counted(db: Client) -> No
         run = session.scalars(sa.select(Run).where(Run.name == "LoadLegs")).one()
         assert run.row_counts == {"weatherhour": 2, "flightleg": 2}
         assert run.notes == {"flightleg put aside (carrier)": 2, "flightleg with NULL (start)": 2}
+    (told,) = json.loads(called("history", "LoadLegs", "--json").out)
+    assert (told["rows"], told["notes"]) == (run.row_counts, run.notes)
+    assert "2 flightleg put aside (carrier)" in " ".join(called("history", "LoadLegs").out.split())
 
 
 def test_rows_that_are_all_put_aside_leave_nothing(db: Client) -> None:
