@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-ENGINE = Path(__file__).parents[1] / "benchmarks" / "engine.py"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-def table(*arguments: str) -> str:
-    command = [sys.executable, str(ENGINE), "--repeat", "1", *arguments]
+def table(*arguments: str, of: str = "engine") -> str:
+    command = [sys.executable, str(BENCHMARKS / f"{of}.py"), "--repeat", "1", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -31,10 +31,15 @@ def test_a_peer_that_is_over_its_time_is_not_asked_for_larger_sizes() -> None:
 
 
 def test_each_way_to_a_frame_gets_a_row_of_figures() -> None:
-    script = ENGINE.with_name("frames.py")
-    command = [sys.executable, str(script), "--rows", "1000", "--repeat", "1", "--databases", "sqlite"]
-    command += ["--ways", "ozelot", "pandas"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    told = table("--rows", "1000", "--databases", "sqlite", "--ways", "ozelot", "pandas", of="frames")
 
     for way, form in (("ozelot", "arrow"), ("ozelot", "pandas"), ("pandas", "pandas")):
         assert re.search(rf"^{way} +{form} +[\d,]+( +[\d.]+){{3}}$", told, re.M), told
+
+
+def test_all_ways_of_loading_load_the_same_rows() -> None:
+    told = table("--rows", "500", "--databases", "sqlite", "--ways", "raw", "ozelot", "core", "pandas", of="loading")
+
+    forms = "tuples|64 MB|frame|dataframe|arrow|polars|generator"
+    assert len(re.findall(rf"^\w+ +(?:{forms}) +[\d,]+ +[\d.]+ +[\d.]+ +\d+$", told, re.M)) == 9, told
+    assert "differ" not in told

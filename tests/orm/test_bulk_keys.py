@@ -23,7 +23,7 @@ class Carrier(Base):
     code: Mapped[str | None] = mapped_column(String(10))
 
 
-class Field(Base):
+class Airfield(Base):
     faa: Mapped[str] = mapped_column(String(10))
 
 
@@ -31,18 +31,18 @@ class UnitOfNothing(Base):
     name: Mapped[str] = mapped_column(String(10))
 
 
-class Hour(TaskOwned, Base):
+class WeatherHour(TaskOwned, Base):
     field: Mapped[str] = mapped_column(String(10))
     at: Mapped[datetime.datetime]
 
 
-class Leg(TaskOwned, Base):
+class FlightLeg(TaskOwned, Base):
     number: Mapped[int]
     carrier_id: Mapped[int] = mapped_column(ForeignKey("carrier.id"))
-    start_id: Mapped[int | None] = mapped_column(ForeignKey("field.id"))
-    end_id: Mapped[int | None] = mapped_column(ForeignKey("field.id"))
-    hour_id: Mapped[int | None] = mapped_column(ForeignKey("hour.id"))
-    start: Mapped[Field | None] = relationship(foreign_keys=[start_id])
+    start_id: Mapped[int | None] = mapped_column(ForeignKey("airfield.id"))
+    end_id: Mapped[int | None] = mapped_column(ForeignKey("airfield.id"))
+    hour_id: Mapped[int | None] = mapped_column(ForeignKey("weatherhour.id"))
+    start: Mapped[Airfield | None] = relationship(foreign_keys=[start_id])
     carrier: Mapped[str | None] = mapped_column(String(10))
 
 
@@ -50,15 +50,15 @@ NOON, ONE = datetime.datetime(2013, 1, 1, 12), datetime.datetime(2013, 1, 1, 13)
 
 
 class LoadCarriers(tasks.ORMTask):
-    creates = [Carrier, Field]
+    creates = [Carrier, Airfield]
 
     def run(self) -> None:
         self.load(Carrier, [{"code": code} for code in ("AA", "BB", "TWICE", "TWICE", None)])
-        self.load(Field, [{"faa": faa} for faa in ("EWR", "JFK")])
+        self.load(Airfield, [{"faa": faa} for faa in ("EWR", "JFK")])
 
 
 class LoadLegs(tasks.ORMTask):
-    creates = [Hour, Leg]
+    creates = [WeatherHour, FlightLeg]
     rows: Any = ()
     options: dict[str, Any] = {}
     report: Any = None
@@ -67,13 +67,13 @@ class LoadLegs(tasks.ORMTask):
         return [LoadCarriers()]
 
     def run(self) -> None:
-        self.session.add(Hour(field="EWR", at=NOON))  # not flushed yet
-        self.load(Hour, [{"field": "EWR", "at": ONE}])
-        type(self).report = self.load(Leg, type(self).rows, **type(self).options)
+        self.session.add(WeatherHour(field="EWR", at=NOON))  # not flushed yet
+        self.load(WeatherHour, [{"field": "EWR", "at": ONE}])
+        type(self).report = self.load(FlightLeg, type(self).rows, **type(self).options)
 
 
 def prepare(db: Client) -> None:
-    create_only(db, Carrier, Field, Hour, Leg, UnitOfNothing)
+    create_only(db, Carrier, Airfield, WeatherHour, FlightLeg, UnitOfNothing)
     LoadCarriers().run()
 
 
@@ -83,12 +83,12 @@ def loaded(db: Client, rows: Any, **options: Any) -> list[Any]:
     LoadLegs().run()
     with db.create_session() as session:
         query = (
-            sa.select(Leg.number, Carrier.code, Field.faa, Hour.at)
-            .join(Carrier, Carrier.id == Leg.carrier_id)
-            .outerjoin(Field, Leg.start_id == Field.id)
-            .outerjoin(Hour, Leg.hour_id == Hour.id)
+            sa.select(FlightLeg.number, Carrier.code, Airfield.faa, WeatherHour.at)
+            .join(Carrier, Carrier.id == FlightLeg.carrier_id)
+            .outerjoin(Airfield, FlightLeg.start_id == Airfield.id)
+            .outerjoin(WeatherHour, FlightLeg.hour_id == WeatherHour.id)
         )
-        return [tuple(row) for row in session.execute(query.order_by(Leg.number))]
+        return [tuple(row) for row in session.execute(query.order_by(FlightLeg.number))]
 
 
 def test_keys_of_several_models_are_filled_in_the_order_of_the_input(db: Client) -> None:
@@ -100,12 +100,12 @@ def test_keys_of_several_models_are_filled_in_the_order_of_the_input(db: Client)
             "time_hour": pd.Series([NOON, ONE, None]),
         }
     )
-    refs = {"carrier": Carrier.code, "start": Field.faa, ("start", "time_hour"): (Hour.field, Hour.at)}
+    refs = {"carrier": Carrier.code, "start": Airfield.faa, ("start", "time_hour"): (WeatherHour.field, WeatherHour.at)}
     assert loaded(db, frame, refs=refs) == [(1, "AA", "EWR", NOON), (2, "BB", None, None), (3, "AA", "JFK", None)]
     assert LoadLegs.report.put_aside == {}
     assert LoadLegs.report.set_to_null == {}
     with db.create_session() as session:
-        assert list(session.scalars(sa.select(Leg.carrier).order_by(Leg.number))) == ["AA", "BB", "AA"]
+        assert list(session.scalars(sa.select(FlightLeg.carrier).order_by(FlightLeg.number))) == ["AA", "BB", "AA"]
 
 
 def test_keys_that_are_not_found_are_an_error_that_names_the_rows(db: Client) -> None:
@@ -124,20 +124,20 @@ def test_rows_whose_key_is_not_found_are_put_aside_and_counted(db: Client) -> No
     ]
     rows = [{name: row[name] for name in ("number", "carrier", "start")} for row in rows]
     missing = {"carrier": "skip", "start": "null"}
-    found = loaded(db, iter(rows), refs={"start": Field.faa, "carrier": Carrier.code}, missing=missing)
+    found = loaded(db, iter(rows), refs={"start": Airfield.faa, "carrier": Carrier.code}, missing=missing)
     assert found == [(0, "AA", None, None), (2, "BB", None, None)]
     report = LoadLegs.report
     assert (report.rows, report.written) == (4, 2)
     assert (report.put_aside, report.set_to_null) == ({"carrier": 2}, {"start": 2})
     assert report.not_found == {"carrier": ("XX", "YY"), "start": ("LGA",)}
     assert str(report).startswith(
-        "2 of 4 rows into leg, 2 put aside (carrier not found, such as 'XX', 'YY'), 2 with NULL (start not found, such "
-        "as 'LGA'), "
+        "2 of 4 rows into flightleg, 2 put aside (carrier not found, such as 'XX', 'YY'), "
+        "2 with NULL (start not found, such as 'LGA'), "
     )
     with db.create_session() as session:
         run = session.scalars(sa.select(Run).where(Run.name == "LoadLegs")).one()
-        assert run.row_counts == {"hour": 2, "leg": 2}
-        assert run.notes == {"leg put aside (carrier)": 2, "leg with NULL (start)": 2}
+        assert run.row_counts == {"weatherhour": 2, "flightleg": 2}
+        assert run.notes == {"flightleg put aside (carrier)": 2, "flightleg with NULL (start)": 2}
 
 
 def test_rows_that_are_all_put_aside_leave_nothing(db: Client) -> None:
@@ -151,14 +151,23 @@ def test_rows_that_are_all_put_aside_leave_nothing(db: Client) -> None:
         (
             {"number": 1, "carrier": None},
             {"refs": {"carrier": Carrier.code}},
-            r"Leg.carrier_id: no value in row 0 \(None\)",
+            r"FlightLeg.carrier_id: no value in row 0 \(None\)",
         ),
         ({"carrier": 5}, {"refs": {"carrier": Carrier.code}}, "Carrier.code: a value of type int in row 0"),
         ({"carrier": "TWICE"}, {"refs": {"carrier": Carrier.code}}, "Carrier.code: the key of several rows in row 0"),
         ({"code": "AA"}, {"refs": {"carrier": Carrier.code}}, "no column 'carrier', which 'refs' names"),
-        ({"from": "EWR"}, {"refs": {"from": Field.faa}}, "'from' could mean each of end_id, start_id, which refer to"),
+        (
+            {"from": "EWR"},
+            {"refs": {"from": Airfield.faa}},
+            "'from' could mean each of end_id, start_id, which refer to",
+        ),
+        (
+            {"carrier": "AA", "carrier_id": 1},
+            {"refs": {"carrier": Carrier.code}},
+            "The input has FlightLeg.carrier_id itself, which 'refs' fills from 'carrier'",
+        ),
         ({"carrier": "AA"}, {"refs": {"carrier": "code"}}, "names as many columns of one model"),
-        ({"carrier": "AA"}, {"refs": {"carrier": (Carrier.code, Field.faa)}}, "names as many columns of one model"),
+        ({"carrier": "AA"}, {"refs": {"carrier": (Carrier.code, Airfield.faa)}}, "names as many columns of one model"),
         (
             {"carrier": "AA"},
             {"refs": {"carrier": Carrier.code}, "missing": "ignore"},
@@ -166,7 +175,11 @@ def test_rows_that_are_all_put_aside_leave_nothing(db: Client) -> None:
         ),
         ({"carrier": "AA"}, {"refs": {"carrier": Carrier.code}, "missing": "null"}, "may not be NULL: use 'skip'"),
         ({"carrier": "AA"}, {"missing": {"carrier": "skip"}}, "'missing' names 'carrier', which is not in 'refs'"),
-        ({"number": 1}, {"refs": {"x": UnitOfNothing.name}}, "Leg has no foreign key of one column to UnitOfNothing"),
+        (
+            {"number": 1},
+            {"refs": {"x": UnitOfNothing.name}},
+            "FlightLeg has no foreign key of one column to UnitOfNothing",
+        ),
     ],
 )
 def test_references_that_are_unclear_say_why(sqlite_db: Client, row: Any, options: Any, told: str) -> None:
@@ -176,10 +189,10 @@ def test_references_that_are_unclear_say_why(sqlite_db: Client, row: Any, option
 
 def test_a_key_names_the_foreign_key_column_itself(db: Client) -> None:
     rows = [{"number": 1, "carrier_id": "BB", "end_id": "JFK"}]
-    loaded(db, rows, refs={"carrier_id": Carrier.code, "end_id": Field.faa})
+    loaded(db, rows, refs={"carrier_id": Carrier.code, "end_id": Airfield.faa})
     with db.create_session() as session:
-        query = sa.select(Carrier.code, Field.faa).join(Leg, Leg.carrier_id == Carrier.id)
-        assert session.execute(query.join(Field, Leg.end_id == Field.id)).all() == [("BB", "JFK")]
+        query = sa.select(Carrier.code, Airfield.faa).join(FlightLeg, FlightLeg.carrier_id == Carrier.id)
+        assert session.execute(query.join(Airfield, FlightLeg.end_id == Airfield.id)).all() == [("BB", "JFK")]
 
 
 def test_a_model_that_is_not_declared_is_refused_before_its_rows_are_read(db: Client) -> None:
@@ -190,12 +203,12 @@ def test_a_model_that_is_not_declared_is_refused_before_its_rows_are_read(db: Cl
         yield
 
     class LoadOthers(tasks.ORMTask):
-        creates = [Field]
+        creates = [Airfield]
 
         def run(self) -> None:
             self.load(Carrier, never())
 
-    told = r"LoadOthers inserts into carrier, which it does not declare: add 'creates = \[Field, Carrier\]' to class"
+    told = r"LoadOthers inserts into carrier, which it does not declare: add 'creates = \[Airfield, Carrier\]' to class"
     with pytest.raises(UndeclaredWrite, match=told):
         LoadOthers().run()
 

@@ -32,7 +32,7 @@ class Color(enum.Enum):
     green = 2
 
 
-class Strict(Base):
+class Narrow(Base):
     """A column of each kind that can be filled wrongly."""
 
     text: Mapped[str | None] = mapped_column(String(5))
@@ -52,12 +52,12 @@ class Strict(Base):
     password: Mapped[str | None] = mapped_column(String(5))
 
 
-class Parent(Base):
+class Kennel(Base):
     name: Mapped[str] = mapped_column(String(20), unique=True)
 
 
-class Child(Base):
-    parent_id: Mapped[int] = mapped_column(ForeignKey("parent.id"))
+class Puppy(Base):
+    parent_id: Mapped[int] = mapped_column(ForeignKey("kennel.id"))
     a: Mapped[int | None]
     b: Mapped[int | None]
     __table_args__ = (UniqueConstraint("a", "b"),)
@@ -124,7 +124,7 @@ BAD_SOMEWHERE: list[tuple[str, Any, dict[str, str]]] = [
 def told(name: str, value: Any, reason: str, position: int) -> str:
     shown = "[hidden]" if name == "password" else bulk_shown(value)
     return (
-        f"Strict.{name}: {reason} in row {position} ({shown}). Rows are counted from 0; nothing of this load is in the "
+        f"Narrow.{name}: {reason} in row {position} ({shown}). Rows are counted from 0; nothing of this load is in the "
         "database"
     )
 
@@ -135,7 +135,7 @@ def bulk_shown(value: Any) -> str:
 
 
 def test_values_that_do_not_fit_are_named_with_their_row(db: Client) -> None:
-    create_only(db, Strict)
+    create_only(db, Narrow)
     bad = [
         *BAD,
         *(
@@ -154,37 +154,37 @@ def test_values_that_do_not_fit_are_named_with_their_row(db: Client) -> None:
         rows = [{name: None} for _ in range(40)]
         rows[place][name] = value
         with pytest.raises(LoadError) as caught:
-            load(db, Strict, rows)
+            load(db, Narrow, rows)
         assert str(caught.value) == told(name, value, reason, place)
-    assert count(db, Strict) == 0
+    assert count(db, Narrow) == 0
 
 
 def test_values_that_are_good_on_one_database_only_are_loaded_there(db: Client) -> None:
-    create_only(db, Strict)
+    create_only(db, Narrow)
     for name, value, by in BAD_SOMEWHERE:
         if db.engine.dialect.name not in by:
-            load(db, Strict, [{name: value}])
+            load(db, Narrow, [{name: value}])
 
 
 def test_a_bad_row_of_a_later_chunk_undoes_the_earlier_ones_and_no_more(db: Client) -> None:
-    create_only(db, Parent, Strict)
+    create_only(db, Kennel, Narrow)
 
     def rows() -> Iterator[dict[str, Any]]:
         for number in range(30_000):
             yield {"number": number, "text": "long text" if number == 27_123 else "short"}
 
     with db.transaction() as session:
-        session.add(Parent(name="kept"))
-        with pytest.raises(LoadError, match=r"Strict.text: longer than 5 characters in row 27123 \('long text'\)"):
-            bulk.load(session, Strict, rows())
+        session.add(Kennel(name="kept"))
+        with pytest.raises(LoadError, match=r"Narrow.text: longer than 5 characters in row 27123 \('long text'\)"):
+            bulk.load(session, Narrow, rows())
         with pytest.raises(LoadError, match="row 27123 "):
-            bulk.load(session, Strict, pd.DataFrame(list(rows())))
-        session.add(Parent(name="kept, too"))
-    assert (count(db, Parent), count(db, Strict)) == (2, 0)
+            bulk.load(session, Narrow, pd.DataFrame(list(rows())))
+        session.add(Kennel(name="kept, too"))
+    assert (count(db, Kennel), count(db, Narrow)) == (2, 0)
 
 
 def test_a_generator_that_fails_in_the_middle_leaves_nothing(db: Client) -> None:
-    create_only(db, Strict)
+    create_only(db, Narrow)
 
     def rows() -> Iterator[dict[str, Any]]:
         for number in range(60_000):
@@ -192,62 +192,62 @@ def test_a_generator_that_fails_in_the_middle_leaves_nothing(db: Client) -> None
         raise OSError("the source is gone")
 
     with db.transaction() as session, pytest.raises(OSError, match="the source is gone"):
-        bulk.load(session, Strict, rows())
-    assert count(db, Strict) == 0
+        bulk.load(session, Narrow, rows())
+    assert count(db, Narrow) == 0
 
 
 def test_what_only_the_database_finds_is_told_in_words(db: Client) -> None:
-    create_only(db, Parent, Child)
-    load(db, Parent, [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}])
+    create_only(db, Kennel, Puppy)
+    load(db, Kennel, [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}])
     names = [{"name": f"n{n}"} for n in range(8_000)]
     names[7_500] = {"name": "a"}
     kind = db.engine.dialect.name
     with pytest.raises(LoadError) as twice:
-        load(db, Parent, pd.DataFrame(names))
+        load(db, Kennel, pd.DataFrame(names))
     assert {
-        "sqlite": "parent.name: another row has this key already in row 7500 ('a')",
-        "postgresql": "refuses row 7500 of the input, counted from 0, for parent: duplicate key value violates unique",
-        "mysql": "The database refuses rows for parent: another row has this key already: 'a', by name",
+        "sqlite": "kennel.name: another row has this key already in row 7500 ('a')",
+        "postgresql": "refuses row 7500 of the input, counted from 0, for kennel: duplicate key value violates unique",
+        "mysql": "The database refuses rows for kennel: another row has this key already: 'a', by name",
     }[kind] in str(twice.value)
     children = [{"parent_id": 1 + n % 2} for n in range(100)]
     children[60] = {"parent_id": 77}
     with pytest.raises(LoadError) as dangling:
-        load(db, Child, children)
+        load(db, Puppy, children)
     assert {
-        "postgresql": 'Key (parent_id)=(77) is not present in table "parent"',
-    }.get(kind, "child.parent_id: no row that this refers to in row 60 (77)") in str(dangling.value)
+        "postgresql": 'Key (parent_id)=(77) is not present in table "kennel"',
+    }.get(kind, "puppy.parent_id: no row that this refers to in row 60 (77)") in str(dangling.value)
     with pytest.raises(LoadError, match=r"already|duplicate key"):
-        load(db, Child, [{"parent_id": 1, "a": 1, "b": 2}, {"parent_id": 1, "a": 1, "b": 2}])
+        load(db, Puppy, [{"parent_id": 1, "a": 1, "b": 2}, {"parent_id": 1, "a": 1, "b": 2}])
     with pytest.raises(LoadError, match=r"already|duplicate key"):
-        load(db, Parent, [{"id": 2, "name": "c"}])
-    assert (count(db, Parent), count(db, Child)) == (2, 0)
+        load(db, Kennel, [{"id": 2, "name": "c"}])
+    assert (count(db, Kennel), count(db, Puppy)) == (2, 0)
     assert "Nothing of this load" in str(twice.value) or "nothing of this load" in str(twice.value)
 
 
 def test_empty_cells_of_a_column_that_needs_values_are_named(sqlite_db: Client) -> None:
-    create_only(sqlite_db, Parent, Child)
+    create_only(sqlite_db, Kennel, Puppy)
     nan = pd.DataFrame({"parent_id": [1.0, float("nan"), 2.0, None]})
     for rows in [nan, nan.convert_dtypes(), pa.Table.from_pandas(nan), nan.to_dict("records")]:
-        with pytest.raises(LoadError, match=r"Child.parent_id: no value in row 1 \(None\), row 3 \(None\)\. Rows"):
-            load(sqlite_db, Child, rows)
+        with pytest.raises(LoadError, match=r"Puppy.parent_id: no value in row 1 \(None\), row 3 \(None\)\. Rows"):
+            load(sqlite_db, Puppy, rows)
 
 
 def test_moments_with_a_time_zone_are_stored_as_the_orm_stores_them(db: Client) -> None:
-    create_only(db, Strict)
+    create_only(db, Narrow)
     moment = NOON.replace(tzinfo=UTC, microsecond=5)
-    load(db, Strict, [{"zoned": moment}])
-    load(db, Strict, pd.DataFrame({"zoned": pd.Series([moment], dtype="datetime64[ns, UTC]")}))
-    load(db, Strict, pa.table({"zoned": pa.array([moment], pa.timestamp("us", tz="America/New_York"))}))
+    load(db, Narrow, [{"zoned": moment}])
+    load(db, Narrow, pd.DataFrame({"zoned": pd.Series([moment], dtype="datetime64[ns, UTC]")}))
+    load(db, Narrow, pa.table({"zoned": pa.array([moment], pa.timestamp("us", tz="America/New_York"))}))
     with db.transaction() as session:
-        session.add(Strict(zoned=moment))
+        session.add(Narrow(zoned=moment))
     with db.engine.connect() as connection:
         driver: Any = connection.connection.cursor()
-        driver.execute("SELECT zoned FROM strict")
+        driver.execute("SELECT zoned FROM narrow")
         assert len(set(driver.fetchall())) == 1
 
 
 def test_whole_floats_and_values_of_numpy_and_pandas_fit(db: Client) -> None:
-    create_only(db, Strict)
+    create_only(db, Narrow)
     rows: list[dict[str, Any]] = [
         {"number": 3.0, "real": 2, "exact": 1.005, "day": NOON.replace(hour=0), "moment": pd.Timestamp(NOON)},
         {"number": np.int64(4), "real": np.float32(0.5), "exact": 7, "day": None, "moment": np.datetime64(NOON, "ns")},
@@ -261,19 +261,19 @@ def test_whole_floats_and_values_of_numpy_and_pandas_fit(db: Client) -> None:
         },
         {"flag": 1, "raw": bytearray(b"x"), "text": np.str_("ab"), "color": "green"},
     ]
-    load(db, Strict, rows)
+    load(db, Narrow, rows)
     with db.create_session() as session:
         columns = [
-            Strict.number,
-            Strict.real,
-            Strict.exact,
-            Strict.day,
-            Strict.moment,
-            Strict.flag,
-            Strict.raw,
-            Strict.text,
+            Narrow.number,
+            Narrow.real,
+            Narrow.exact,
+            Narrow.day,
+            Narrow.moment,
+            Narrow.flag,
+            Narrow.raw,
+            Narrow.text,
         ]
-        found = session.execute(sa.select(*columns, Strict.color).order_by(Strict.id)).all()
+        found = session.execute(sa.select(*columns, Narrow.color).order_by(Narrow.id)).all()
     midnight = NOON.replace(hour=0)
     assert [tuple(row) for row in found] == [
         (3, 2.0, Decimal("1.00"), NOON.date(), NOON, None, None, None, None),
@@ -304,19 +304,19 @@ class BySQL(Base):
     info: Mapped[Any | None] = mapped_column(sa.JSON)
 
 
-class Animal(Base):
+class Creature(Base):
     kind: Mapped[str] = mapped_column(String(20))
     name: Mapped[str] = mapped_column(String(20))
-    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "animal"}
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "creature"}
 
 
-class Bird(Animal):
-    id: Mapped[int] = mapped_column(ForeignKey("animal.id"), primary_key=True)
+class Winged(Creature):
+    id: Mapped[int] = mapped_column(ForeignKey("creature.id"), primary_key=True)
     wings: Mapped[int]
     __mapper_args__ = {"polymorphic_identity": "bird"}
 
 
-class Fish(Animal):
+class Finned(Creature):
     """In the table of its base."""
 
     fins: Mapped[int | None]
@@ -340,26 +340,26 @@ class Checked(Base):
 
 
 class Linked(Base):
-    parent_id: Mapped[int | None] = mapped_column(ForeignKey("parent.id"))
-    parent: Mapped[Parent | None] = relationship()
+    parent_id: Mapped[int | None] = mapped_column(ForeignKey("kennel.id"))
+    parent: Mapped[Kennel | None] = relationship()
 
 
 def test_ids_that_the_database_gives_after_given_ones_do_not_collide(db: Client) -> None:
-    create_only(db, Parent)
-    load(db, Parent, [{"id": 50, "name": "fifty"}, {"id": 7, "name": "seven"}])
+    create_only(db, Kennel)
+    load(db, Kennel, [{"id": 50, "name": "fifty"}, {"id": 7, "name": "seven"}])
     with db.transaction() as session:
-        session.add(Parent(name="by the session"))
-    load(db, Parent, [{"name": "loaded"}])
-    load(db, Parent, [{"id": 20, "name": "twenty"}])  # lower: nothing goes backwards
-    load(db, Parent, [{"name": "again"}, {"id": 90, "name": "given"}, {"name": "not given", "id": None}])
+        session.add(Kennel(name="by the session"))
+    load(db, Kennel, [{"name": "loaded"}])
+    load(db, Kennel, [{"id": 20, "name": "twenty"}])  # lower: nothing goes backwards
+    load(db, Kennel, [{"name": "again"}, {"id": 90, "name": "given"}, {"name": "not given", "id": None}])
     with db.create_session() as session:
-        ids = {parent.name: parent.id for parent in session.scalars(sa.select(Parent))}
+        ids = {parent.name: parent.id for parent in session.scalars(sa.select(Kennel))}
     assert (ids["by the session"], ids["loaded"]) == (51, 52)
     assert ids["again"] > 52
     assert len(set(ids.values())) == len(ids) == 8
     with db.transaction() as session:
-        session.add(Parent(name="last"))
-    assert count(db, Parent) == 9
+        session.add(Kennel(name="last"))
+    assert count(db, Kennel) == 9
 
 
 def test_defaults_are_those_of_an_orm_add(db: Client) -> None:
@@ -383,27 +383,27 @@ def test_defaults_are_those_of_an_orm_add(db: Client) -> None:
 
 
 def test_rows_without_any_column_are_rows(db: Client) -> None:
-    create_only(db, Linked, Parent)
+    create_only(db, Linked, Kennel)
     load(db, Linked, [{}, {}, {}])
     load(db, Linked, [{"parent_id": None}])
     assert count(db, Linked) == 4
 
 
 def test_inherited_models_fill_all_their_tables(db: Client) -> None:
-    create_only(db, Animal, Bird)
-    load(db, Animal, [{"name": "animal"}])
-    load(db, Bird, [{"name": f"bird {n}", "wings": n} for n in range(3)])
-    load(db, Bird, pd.DataFrame({"id": [40, 41], "name": ["bird 40", "bird 41"], "wings": [40, 41]}))
-    load(db, Fish, [{"name": "fish", "fins": 3}])
-    load(db, Bird, [{"name": "bird 5", "wings": 5}])
+    create_only(db, Creature, Winged)
+    load(db, Creature, [{"name": "animal"}])
+    load(db, Winged, [{"name": f"bird {n}", "wings": n} for n in range(3)])
+    load(db, Winged, pd.DataFrame({"id": [40, 41], "name": ["bird 40", "bird 41"], "wings": [40, 41]}))
+    load(db, Finned, [{"name": "fish", "fins": 3}])
+    load(db, Winged, [{"name": "bird 5", "wings": 5}])
     with db.create_session() as session:
-        animals = session.scalars(sa.select(Animal).order_by(Animal.id)).all()
+        animals = session.scalars(sa.select(Creature).order_by(Creature.id)).all()
         told = [(type(a).__name__, a.name, getattr(a, "wings", None), getattr(a, "fins", None)) for a in animals]
     assert told == [
-        ("Animal", "animal", None, None),
-        *(("Bird", f"bird {n}", n, None) for n in (0, 1, 2, 40, 41)),
-        ("Fish", "fish", None, 3),
-        ("Bird", "bird 5", 5, None),
+        ("Creature", "animal", None, None),
+        *(("Winged", f"bird {n}", n, None) for n in (0, 1, 2, 40, 41)),
+        ("Finned", "fish", None, 3),
+        ("Winged", "bird 5", 5, None),
     ]
 
 
@@ -423,47 +423,47 @@ def test_validators_are_called_for_each_row(db: Client) -> None:
 
 
 def test_instances_that_a_session_or_nobody_could_write_are_refused(sqlite_db: Client) -> None:
-    create_only(sqlite_db, Linked, Parent, Animal, Bird)
+    create_only(sqlite_db, Linked, Kennel, Creature, Winged)
     with pytest.raises(LoadError, match=r"Row 1: Linked\.parent is an object, which load"):
-        load(sqlite_db, Linked, [Linked(), Linked(parent=Parent(name="a"))])
-    with pytest.raises(LoadError, match="Row 1 is no Animal, but Bird: load each model by itself"):
-        load(sqlite_db, Animal, [Animal(name="a"), Bird(name="b", wings=2)])
+        load(sqlite_db, Linked, [Linked(), Linked(parent=Kennel(name="a"))])
+    with pytest.raises(LoadError, match="Row 1 is no Creature, but Winged: load each model by itself"):
+        load(sqlite_db, Creature, [Creature(name="a"), Winged(name="b", wings=2)])
     with sqlite_db.transaction() as session:
-        pending = Parent(name="a")
+        pending = Kennel(name="a")
         session.add(pending)
-        with pytest.raises(LoadError, match="Row 0: this Parent belongs to a session"):
-            bulk.load(session, Parent, [pending])
+        with pytest.raises(LoadError, match="Row 0: this Kennel belongs to a session"):
+            bulk.load(session, Kennel, [pending])
 
 
 def test_pending_objects_of_the_session_are_written_first(db: Client) -> None:
-    create_only(db, Parent, Child)
+    create_only(db, Kennel, Puppy)
     with db.transaction() as session:
-        session.add(Parent(id=1, name="a"))
-        bulk.load(session, Child, [{"parent_id": 1}])
-    assert count(db, Child) == 1
+        session.add(Kennel(id=1, name="a"))
+        bulk.load(session, Puppy, [{"parent_id": 1}])
+    assert count(db, Puppy) == 1
 
 
 def test_a_session_that_has_no_run_loads_in_its_own_transaction(db: Client) -> None:
-    create_only(db, Parent)
+    create_only(db, Kennel)
     session = db.create_session()
-    bulk.load(session, Parent, [{"name": "a"}])
-    assert count(db, Parent) == 0
+    bulk.load(session, Kennel, [{"name": "a"}])
+    assert count(db, Kennel) == 0
     session.rollback()
-    bulk.load(session, Parent, [{"name": "b"}])
+    bulk.load(session, Kennel, [{"name": "b"}])
     session.commit()
     session.close()
-    assert count(db, Parent) == 1
+    assert count(db, Kennel) == 1
 
 
 def test_a_generator_may_ask_and_write_by_the_same_session(db: Client) -> None:
-    create_only(db, Parent, Child)
+    create_only(db, Kennel, Puppy)
 
     def rows(session: sa.orm.Session) -> Iterator[dict[str, Any]]:
         for number in range(3):
-            session.add(Parent(id=number + 1, name=f"parent {number}"))
+            session.add(Kennel(id=number + 1, name=f"parent {number}"))
             session.flush()
-            yield {"parent_id": session.scalars(sa.select(Parent.id).order_by(Parent.id.desc())).first()}
+            yield {"parent_id": session.scalars(sa.select(Kennel.id).order_by(Kennel.id.desc())).first()}
 
     with db.transaction() as session:
-        bulk.load(session, Child, rows(session))
-    assert (count(db, Parent), count(db, Child)) == (3, 3)
+        bulk.load(session, Puppy, rows(session))
+    assert (count(db, Kennel), count(db, Puppy)) == (3, 3)

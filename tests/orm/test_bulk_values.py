@@ -50,7 +50,7 @@ class Trimmed(sa.types.TypeDecorator[str]):
         return None if value in (None, "nothing") else value[1:-1]
 
 
-class Everything(Base):
+class EveryType(Base):
     place: Mapped[int]
     text: Mapped[str | None] = mapped_column(String(50))
     long_text: Mapped[str | None] = mapped_column(sa.Text)
@@ -73,7 +73,7 @@ class Everything(Base):
     trimmed: Mapped[str | None] = mapped_column(Trimmed)
 
 
-NAMES = [attribute.key for attribute in sa.inspect(Everything).column_attrs if attribute.key not in ("id", "place")]
+NAMES = [attribute.key for attribute in sa.inspect(EveryType).column_attrs if attribute.key not in ("id", "place")]
 
 # NUL is not for PostgreSQL, half surrogates are for nobody; both are refused, as other tests show.
 text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=50)
@@ -158,7 +158,7 @@ def expected(rows: Rows, form: str) -> list[dict[str, Any]]:
 
 def stored(session: sa.orm.Session) -> list[dict[str, Any]]:
     session.expire_all()
-    found = session.scalars(sa.select(Everything).order_by(Everything.place))
+    found = session.scalars(sa.select(EveryType).order_by(EveryType.place))
     return [{name: getattr(row, name) for name in NAMES} for row in found]
 
 
@@ -171,17 +171,17 @@ def stored(session: sa.orm.Session) -> list[dict[str, Any]]:
 def round_trip(db: Client, rows: Rows, form: str) -> None:
     numbered = [{"place": place, **row} for place, row in enumerate(rows)]
     with db.create_session() as session:
-        bulk.load(session, Everything, FORMS[form](numbered))
+        bulk.load(session, EveryType, FORMS[form](numbered))
         assert stored(session) == expected(rows, form)
         session.rollback()
         # And by the ORM, so that what is stored is what an add would have stored.
         kept = [name for name in NAMES if form == "dicts" or name not in ONLY_OBJECTS]
         session.add_all(
-            Everything(place=row["place"], **{name: comparable(row[name]) for name in kept}) for row in numbered
+            EveryType(place=row["place"], **{name: comparable(row[name]) for name in kept}) for row in numbered
         )
         by_orm = raw_values(session, kept)
         session.rollback()
-        bulk.load(session, Everything, FORMS[form](numbered))
+        bulk.load(session, EveryType, FORMS[form](numbered))
         assert raw_values(session, kept) == by_orm
         session.rollback()
 
@@ -191,7 +191,7 @@ def raw_values(session: sa.orm.Session, names: Sequence[str]) -> list[tuple[Any,
     session.flush()
     columns = [sa.type_coerce(sa.column(name), sa.types.NullType()) for name in names]
     found = session.connection().execute(
-        sa.select(*columns).select_from(sa.table("everything")).order_by(sa.text("place"))
+        sa.select(*columns).select_from(sa.table("everytype")).order_by(sa.text("place"))
     )
     info = names.index("info") if "info" in names else None
     return [
@@ -201,7 +201,7 @@ def raw_values(session: sa.orm.Session, names: Sequence[str]) -> list[tuple[Any,
 
 
 def test_values_come_out_as_they_went_in(db: Client) -> None:
-    create_only(db, Everything)
+    create_only(db, EveryType)
     round_trip(db)
 
 
@@ -222,18 +222,18 @@ def named_exactly(db: Client, places: tuple[int, set[int]], name: str, form: str
     forms: dict[str, Any] = {"dicts": rows, "generator": iter(rows), "pandas": pd.DataFrame(rows, dtype=object)}
     with db.create_session() as session:
         try:
-            bulk.load(session, Everything, forms[form])
+            bulk.load(session, EveryType, forms[form])
             named: list[int] = []
         except LoadError as exc:
             told = str(exc)
-            assert told.startswith(f"Everything.{name}: ")
+            assert told.startswith(f"EveryType.{name}: ")
             named = [int(found) for found in re.findall(r"row (\d+)", told)]
         chunk = [place for place in sorted(bad) if place // 5_000 == min(bad) // 5_000]
         assert named == chunk[:5]
-        assert session.scalar(sa.select(sa.func.count()).select_from(Everything)) == (0 if bad else size)
+        assert session.scalar(sa.select(sa.func.count()).select_from(EveryType)) == (0 if bad else size)
         session.rollback()
 
 
 def test_bad_rows_are_named_exactly(sqlite_db: Client) -> None:
-    create_only(sqlite_db, Everything)
+    create_only(sqlite_db, EveryType)
     named_exactly(sqlite_db)

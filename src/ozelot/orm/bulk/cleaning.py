@@ -68,14 +68,18 @@ def typed(values: Values, domain: Domain, where: str, positions: Sequence[int]) 
         found.append(value)
     if faults:
         raise bad_rows(where, faults)
-    return found, None in found if domain.exact is None else _NOTHING in set(map(type, found))
+    return found, _NOTHING in set(map(type, found))
 
 
 def _without_nan(values: Values, kinds: set[type]) -> tuple[Values, set[type]]:
     if kinds == {float} and (total := sum(values)) == total:  # a sum with NaN is NaN
         return values, kinds
-    values = [None if type(value) in _NUMBERS and value != value else value for value in values]
+    values = [None if type(value) in _NUMBERS and _is_nan(value) else value for value in values]
     return values, set(map(type, values))
+
+
+def _is_nan(number: Any) -> bool:
+    return bool(number.is_nan() if type(number) is Decimal else number != number)
 
 
 def _is_missing(kind: type) -> bool:

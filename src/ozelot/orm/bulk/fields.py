@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from ozelot.errors import LoadError
-from ozelot.orm.bulk.chunks import Values
+from ozelot.orm.bulk.chunks import Known, Values
 from ozelot.orm.bulk.domains import Domain, domain_of
 from ozelot.orm.rows import chain, owner_of
 from ozelot.orm.run import current_run_id
@@ -89,11 +89,10 @@ class Fields:
 
     def _default(self, column: sa.Column[Any]) -> Default | None:
         mapper = self.mapper
-        owner = owner_of(mapper)
-        if owner is not None and column is owner.c.run_id:
-            return lambda _, number: [current_run_id()] * number
+        if self._is_of_run(column):
+            return lambda _, number: _same(current_run_id(), number)
         if column is mapper.polymorphic_on and mapper.polymorphic_identity is not None:
-            return lambda _, number: [mapper.polymorphic_identity] * number
+            return lambda _, number: _same(mapper.polymorphic_identity, number)
         if column is mapper.version_id_col and callable(mapper.version_id_generator):
             generate: Any = mapper.version_id_generator
             return lambda _, number: [generate(None) for _ in range(number)]
@@ -101,8 +100,12 @@ class Fields:
         if default is None or default.is_clause_element or default.is_sequence:
             return None
         if default.is_scalar:
-            return lambda _, number: [default.arg] * number
+            return lambda _, number: _same(default.arg, number)
         return lambda columns, number: [default.arg(_Context(columns, place)) for place in range(number)]
+
+    def _is_of_run(self, column: sa.Column[Any]) -> bool:
+        owner = owner_of(self.mapper)
+        return owner is not None and column is owner.c.run_id
 
     @cached_property
     def only_by_sqlalchemy(self) -> bool:
@@ -117,7 +120,10 @@ class Fields:
         columns = [column for field in self.all for column in field.columns]
         return (
             bool(self.mapper.validators)
-            or any(column.default is not None and column.default.is_callable for column in columns)
+            or any(
+                column.default is not None and column.default.is_callable and not self._is_of_run(column)
+                for column in columns
+            )
             or any(isinstance(column.type, sa.types.TypeDecorator) for column in columns)
         )
 
@@ -145,6 +151,10 @@ class Fields:
                 hint = f"Did you mean '{near[0]}'?" if near else f"It has {', '.join(f.name for f in self.all)}"
                 raise LoadError(f"{self.model.__name__} has no column '{name}'. {hint}")
         return found
+
+
+def _same(value: Any, number: int) -> Values:
+    return Known([value] * number, [type(value)], bounds=(value, value) if type(value) is int else None)
 
 
 def _counts_itself(column: sa.Column[Any]) -> bool:

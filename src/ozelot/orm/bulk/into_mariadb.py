@@ -18,6 +18,7 @@ _LARGEST = 4 * 2**20  # bytes of a statement; larger ones are not quicker
 class IntoMariaDB(Way):
     """Statements whose text is made here, by PyMySQL's own rules but a column at a time."""
 
+    makes_sql = False
     _packet = 0
 
     def write(self, table: sa.Table, columns: Columns, data: Sequence[Values], positions: Sequence[int]) -> None:
@@ -47,10 +48,6 @@ class IntoMariaDB(Way):
                     done.append((cursor.lastrowid, len(some)))
                 told.first += len(some)
         return done
-
-    def stores_null(self, column: sa.Column[Any]) -> bool:
-        """As the base class."""
-        return True
 
     def write_for_ids(
         self, table: sa.Table, columns: Columns, data: Sequence[Values], positions: Sequence[int], key: sa.Column[Any]

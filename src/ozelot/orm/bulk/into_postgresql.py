@@ -38,6 +38,7 @@ class IntoPostgreSQL(Way):
     """COPY, which goes on for as long as rows are at hand: the server works while the next ones are made ready."""
 
     at_hand = 5
+    makes_sql = False
 
     def __init__(self, session: orm.Session, targets: Collection[Target]) -> None:
         super().__init__(session, targets)
@@ -100,10 +101,6 @@ class IntoPostgreSQL(Way):
         """As the base class."""
         self._copying = ()
         self._stack.close()
-
-    def stores_null(self, column: sa.Column[Any]) -> bool:
-        """As the base class."""
-        return True
 
     def write_for_ids(
         self, table: sa.Table, columns: Columns, data: Sequence[Values], positions: Sequence[int], key: sa.Column[Any]

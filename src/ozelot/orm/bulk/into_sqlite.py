@@ -45,6 +45,7 @@ class _Texts(dict[Any, str | None]):
 class IntoSQLite(Way):
     """Prepared statements, and more pages in memory: with SQLite's 2 MB an index of a million rows halves the speed."""
 
+    makes_sql = False
     _kept: tuple[sqlite3.Connection, int] | None = None
 
     def __enter__(self) -> Self:
@@ -90,10 +91,6 @@ class IntoSQLite(Way):
                 known = _Texts(text_of)
                 return lambda values: list(map(known.__getitem__, values))
         return super()._converter(column)
-
-    def stores_null(self, column: sa.Column[Any]) -> bool:
-        """As the base class."""
-        return True
 
     def write_for_ids(
         self, table: sa.Table, columns: Columns, data: Sequence[Values], positions: Sequence[int], key: sa.Column[Any]

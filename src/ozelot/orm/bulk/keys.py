@@ -75,6 +75,8 @@ class Reference:
         for name in self.names:
             if name not in chunk.columns:
                 raise LoadError(f"The input has no column '{name}', which 'refs' names as the key {self._model}")
+        if self.field.name in chunk.columns and self.field.name not in self.names:
+            raise LoadError(f"The input has {self.field.where} itself, which 'refs' fills from '{self.label}'")
         parts = [
             typed(chunk.columns[name], domain, f"{attribute.class_.__name__}.{attribute.key}", chunk.positions)[0]
             for name, domain, attribute in zip(self.names, self._domains, self.attributes, strict=True)

@@ -177,7 +177,8 @@ class _Load:
         left = [
             field.name
             for field in self._fields.all
-            if field.name in nulls and (field.by_database or not self._way.stores_null(field.column))
+            if field.name in nulls
+            and (field.by_database or (self._way.makes_sql and isinstance(field.column.type, sa.JSON)))
         ]
         if not left:
             return [Chunk(filled, chunk.positions)]

@@ -32,30 +32,24 @@ def validated(mapper: orm.Mapper[Any], columns: dict[str, Values], positions: Se
     if not methods:
         return columns
     columns = {name: typed(values, _ANYTHING, name, positions)[0] for name, values in columns.items()}
-    made: list[dict[str, Any]] = []
-    steps = [(name, methods.get(name)) for name in columns]
-    for position, row in zip(positions, zip(*columns.values(), strict=True), strict=True):
+    made: dict[str, Values] = {name: [] for name in columns}
+    besides: dict[str, Values] = {}
+    steps = [(name, methods.get(name), made[name].append) for name in columns]
+    mapped = {attribute.key for attribute in mapper.column_attrs} - columns.keys()
+    for place, row in enumerate(zip(*columns.values(), strict=True)):
         instance = mapper.class_manager.new_instance()
         attributes = vars(instance)
-        for (name, method), value in zip(steps, row, strict=True):
-            if method is None:
-                attributes[name] = value
-                continue
-            try:
-                attributes[name] = method(instance, name, value)
-            except Exception as exc:
-                where = f"{mapper.class_.__name__}.{name}"
-                raise bad_rows(where, [(position, f"refused by its validator ({exc})", value)]) from exc
-        made.append(attributes)
-    names = dict.fromkeys(name for name in (*columns, *_set_besides(mapper, columns, made)))
-    return {name: [attributes.get(name) for attributes in made] for name in names}
-
-
-def _set_besides(mapper: orm.Mapper[Any], columns: dict[str, Values], made: list[dict[str, Any]]) -> list[str]:
-    """The attributes that methods set, and the input does not have."""
-    if max(map(len, made)) == len(columns) + 1:  # the state of the instance is the one more
-        return []
-    names = {name for attributes in made for name in attributes}
-    return [
-        attribute.key for attribute in mapper.column_attrs if attribute.key in names and attribute.key not in columns
-    ]
+        for (name, method, _), value in zip(steps, row, strict=True):
+            if method is not None:
+                try:
+                    value = method(instance, name, value)
+                except Exception as exc:
+                    fault = (positions[place], f"refused by its validator ({exc})", value)
+                    raise bad_rows(f"{mapper.class_.__name__}.{name}", [fault]) from exc
+            attributes[name] = value
+        for name, _, keep in steps:  # at the end: a later method may have set it anew
+            keep(attributes[name])
+        if len(attributes) > len(columns) + 1:  # the state of the instance is the one more
+            for name in attributes.keys() & mapped:
+                besides.setdefault(name, [None] * len(positions))[place] = attributes[name]
+    return made | besides

@@ -29,10 +29,12 @@ class Way:
     Attributes:
         rows: how many rows are best written at once.
         at_hand: how many times as many are best taken from an iterable at once.
+        makes_sql: whether SQLAlchemy binds the values, which takes None in a JSON column for the null of JSON.
     """
 
     rows = 5_000
     at_hand = 1
+    makes_sql = True
 
     def __init__(self, session: orm.Session, targets: Collection[Target]) -> None:
         self._session = session
@@ -106,10 +108,6 @@ class Way:
         with Rows(self._connection, table, columns, data, positions).in_words():
             insert = sa.insert(table).returning(key, sort_by_parameter_order=True)
             return list(self._connection.scalars(insert, rows))
-
-    def stores_null(self, column: sa.Column[Any]) -> bool:
-        """Whether None in a column means NULL here; if not, the column must be left out."""
-        return not isinstance(column.type, sa.JSON)  # SQLAlchemy takes it for the null of JSON
 
     def finish(self) -> None:
         """Let go of the connection: what comes next is none of :meth:`write`, or nothing."""
