@@ -30,16 +30,16 @@ def test_a_peer_that_is_over_its_time_is_not_asked_for_larger_sizes() -> None:
     assert not re.search(r"^luigi +40", told, re.M), told
 
 
+def test_each_way_to_a_frame_gets_a_row_of_figures() -> None:
+    told = table("--rows", "1000", "--databases", "sqlite", "--ways", "ozelot", "pandas", of="frames")
+
+    for way, form in (("ozelot", "arrow"), ("ozelot", "pandas"), ("pandas", "pandas")):
+        assert re.search(rf"^{way} +{form} +[\d,]+( +[\d.]+){{3}}$", told, re.M), told
+
+
 def test_all_ways_of_loading_load_the_same_rows() -> None:
     told = table("--rows", "500", "--databases", "sqlite", "--ways", "raw", "ozelot", "core", "pandas", of="loading")
 
     forms = "tuples|64 MB|frame|dataframe|arrow|polars|generator"
     assert len(re.findall(rf"^\w+ +(?:{forms}) +[\d,]+ +[\d.]+ +[\d.]+ +\d+$", told, re.M)) == 9, told
     assert "differ" not in told
-
-
-def test_each_way_to_a_frame_gets_a_row_of_figures() -> None:
-    told = table("--rows", "1000", "--databases", "sqlite", "--ways", "ozelot", "pandas", of="frames")
-
-    for way, form in (("ozelot", "arrow"), ("ozelot", "pandas"), ("pandas", "pandas")):
-        assert re.search(rf"^{way} +{form} +[\d,]+( +[\d.]+){{3}}$", told, re.M), told
