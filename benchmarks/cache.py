@@ -6,9 +6,9 @@
     python benchmarks/cache.py superheroes [--characters 10000] [--profile]
 
 `hits` gives hits a second, by CPU time and by the clock, medians of the repeats. Each cache is filled from a server on
-this machine, in a process of its own, and asked for every page once, in another order, in a second one. `misses` has the
-server answer after 50 ms. `limit` measures at the server. `superheroes` loads a made-up wiki from a filled cache, on one
-core.
+this machine, in a process of its own, and asked for every page once, in another order, in a second one. `misses` has
+the server answer after 50 ms. `limit` measures at the server. `superheroes` loads a made-up wiki from a filled cache,
+on one core.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A made-up wiki of any size for benchmarks/cache.py: the sample of the superheroes, with as many characters as wanted."""
+"""A made-up wiki for benchmarks/cache.py: the sample of the superheroes, with as many characters as wanted."""
 
 from __future__ import annotations
 
