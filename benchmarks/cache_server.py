@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import sys
 import threading
@@ -14,6 +15,11 @@ LATENCY = float(sys.argv[1])
 asked: list[float] = []
 
 
+@functools.cache
+def page(number: int) -> bytes:
+    return page_of(number).encode()
+
+
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
         while True:
@@ -21,7 +27,8 @@ async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             asked.append(time.monotonic())
             if LATENCY:
                 await asyncio.sleep(LATENCY)
-            body = page_of(int(head.split()[1].rpartition(b"/")[2])).encode()
+            number = int(head.split()[1].rpartition(b"/")[2])
+            body = page(number % 50 if LATENCY else number)
             writer.write(
                 b"HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nCache-Control: max-age=99999999\r\n"
                 b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
