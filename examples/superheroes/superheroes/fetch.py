@@ -1,9 +1,10 @@
 """The wiki, read through the request cache."""
 
 import logging
+from collections.abc import Iterable, Iterator
 
 from ozelot import cache, config
-from ozelot.errors import FetchError, OzelotError
+from ozelot.errors import OzelotError
 from superheroes import parse
 from superheroes.wiki import category_url, page_url
 
@@ -21,21 +22,24 @@ def url_of(title: str) -> str:
     return page_url(_wiki_url(), title)
 
 
-def page(url: str) -> str | None:
-    """A page, `None` where the wiki says that it is gone.
+def pages(urls: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The pages that are there with their addresses, as they come; those not in the cache are fetched in parallel.
+
+    A page that the wiki says is gone is left out, and not asked for again.
 
     Raises:
-        FetchError: if it cannot be had for any other reason. That is worth another run, which finds all pages so
+        FetchError: if a page cannot be had for any other reason. That is worth another run, which finds all pages so
             far in the cache; a page left out would be missing from then on.
     """
-    try:
-        return _get(url)
-    except FetchError as exc:
-        if exc.status not in _GONE:
-            raise
-        cache.get_request_cache().put(url, "", status_code=exc.status)  # not to be asked for again
-        log.warning("Page gone, skipped: %s", url)
-        return None
+    store = cache.get_request_cache()
+    for page in store.get_many(urls, rate_limit=config.RATE_LIMIT, progress=True):
+        if page.error is None:
+            yield page.url, page.text
+        elif page.status not in _GONE:
+            raise page.error
+        else:
+            store.put(page.url, "", status_code=page.status)
+            log.warning("Page gone, skipped: %s", page.url)
 
 
 def index(url: str) -> str:

@@ -71,6 +71,11 @@ def linked_titles(element: HtmlElement) -> list[str]:
     return list(dict.fromkeys(title for title in titles if title))
 
 
+_ITEMS = etree.XPath(f"//div[{having('pi-data')}]")
+_LABELS = etree.XPath(f".//*[{having('pi-data-label')}]")
+_VALUES = etree.XPath(f".//*[{having('pi-data-value')}]")
+
+
 class Infobox:
     """The labelled facts of a page, which also notes those asked for that are missing or odd.
 
@@ -83,9 +88,9 @@ class Infobox:
         self.missing: list[str] = []
         self.odd: list[str] = []
         self._values: dict[str, HtmlElement] = {}
-        for item in page.xpath(f"//div[{having('pi-data')}]"):
-            labels = item.xpath(f".//*[{having('pi-data-label')}]")
-            values = item.xpath(f".//*[{having('pi-data-value')}]")
+        self._texts: dict[HtmlElement, str] = {}
+        for item in _ITEMS(page):
+            labels, values = _LABELS(item), _VALUES(item)
             if labels and values:
                 self.add(text_of(labels[0]), values[0])
 
@@ -95,23 +100,28 @@ class Infobox:
 
     def words(self, label: str) -> str | None:
         """The text of a fact."""
-        return self.fact(label, lambda value: text_of(value) or None)
+        return self.fact(label, lambda value: self._text(value) or None)
 
     def amount(self, label: str, understand: Callable[[str], T | None]) -> T | None:
         """What a function makes of the text of a fact."""
-        return self.fact(label, lambda value: understand(text_of(value)))
+        return self.fact(label, lambda value: understand(self._text(value)))
 
     def fact(self, label: str, understand: Callable[[HtmlElement], T | None], *, default: T | None = None) -> T | None:
         """What a function makes of the element that holds a fact, the default where the page does not say."""
         value = self._values.get(_key(label))
         if value is None and default is None:
             self.missing.append(label)
-        if value is None or says_nothing(text_of(value)):
+        if value is None or says_nothing(self._text(value)):
             return default
         result = understand(value)
         if result is None:
-            self.odd.append(f"{label} {text_of(value)[:60]!r}")
+            self.odd.append(f"{label} {self._text(value)[:60]!r}")
         return result
+
+    def _text(self, value: HtmlElement) -> str:
+        if value not in self._texts:
+            self._texts[value] = text_of(value)
+        return self._texts[value]
 
 
 def _key(label: str) -> str:

@@ -4,7 +4,8 @@ Tasks that wait for the wiki do so before they touch the database, which stays f
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import luigi
 from sqlalchemy import select
@@ -14,6 +15,8 @@ from ozelot.etl import tasks
 from superheroes import fetch, parse
 from superheroes.inputs import ConsumerPriceIndexFile, IMDBMovieRatings
 from superheroes.models import Character, Movie, MovieAppearance, Place, Universe
+
+_T = TypeVar("_T")
 
 log = logging.getLogger("ozelot.superheroes")
 facts_log = logging.getLogger("ozelot.superheroes.facts")
@@ -56,7 +59,7 @@ class LoadCharacters(tasks.ORMTask):
             for title in fetch.category_members("Characters")
             if (universe := parse.universe_of(title)) is None or _is_wanted(universe)
         ]
-        read = [(title, parse.character(page, title)) for title, page in _pages(titles)]
+        read = _parsed(titles, parse.character)
         found = [(title, facts) for title, facts in read if _is_wanted(facts.universe)]
         universes = {universe.name: universe for universe in self.session.scalars(select(Universe))}
         places = {
@@ -99,7 +102,7 @@ class LoadMovies(tasks.ORMTask):
         """Load them."""
         ratings = IMDBMovieRatings().load()
         titles = parse.film_titles(fetch.index(fetch.url_of("Marvel Films")))
-        found = [(title, parse.movie(page)) for title, page in _pages(titles)]
+        found = _parsed(titles, lambda page, _title: parse.movie(page))
         for title, facts in found:
             rating = ratings.get(facts.imdb_id or "")
             unrated = [f"rating of {facts.imdb_id}"] if facts.imdb_id and rating is None else []
@@ -127,11 +130,12 @@ class LoadMovieAppearances(tasks.ORMTask):
 
     def run(self) -> None:
         """Load the appearances of known characters."""
-        movies = self.session.execute(select(Movie.url, Movie.id)).all()
+        movies = dict(self.session.execute(select(Movie.url, Movie.id)).all())
+        pages = dict(fetch.pages(movies))
         characters = dict(self.session.execute(select(Character.url, Character.id)).all())
         loaded, others = 0, 0
-        for url, movie_id in movies:
-            for found in parse.movie_appearances(fetch.page(url) or ""):
+        for url, movie_id in movies.items():
+            for found in parse.movie_appearances(pages.get(url, "")):
                 character_id = characters.get(fetch.url_of(found.title))
                 if character_id is None:
                     others += 1
@@ -168,12 +172,11 @@ class InflationAdjustMovieBudgets(tasks.ORMTask):
         log.info("Budgets adjusted to dollars of %d", last)
 
 
-def _pages(titles: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The pages that are there, with their titles."""
-    for title in titles:
-        page = fetch.page(fetch.url_of(title))
-        if page is not None:
-            yield title, page
+def _parsed(titles: Iterable[str], parse_page: Callable[[str, str], _T]) -> list[tuple[str, _T]]:
+    """What is on the pages that are there, by their titles, in that order whatever the order in which they come."""
+    titles_of = {fetch.url_of(title): title for title in titles}
+    facts = {url: parse_page(page, titles_of[url]) for url, page in fetch.pages(titles_of)}
+    return [(title, facts[url]) for url, title in titles_of.items() if url in facts]
 
 
 def _is_wanted(universe: str | None) -> bool:

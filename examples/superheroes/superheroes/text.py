@@ -4,17 +4,20 @@ import re
 import unicodedata
 
 _FOOTNOTE = re.compile(r"\[(?:\d+|[a-z]|[?!]|note \d+|citation needed)\]", re.IGNORECASE)
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _NOTHING = {"", "-", "?", "n/a", "none", "unknown", "unrevealed"}
 
 # One sign for the many that look alike: primes and quotes for feet and inches, dashes for ranges.
-_SIGNS: dict[str, str | int | None] = {
-    **dict.fromkeys("\u2018\u2019\u201b\u2032\u00b4`", "'"),
-    **dict.fromkeys("\u201c\u201d\u201f\u2033", '"'),
-    **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"),
-    "\u00bd": " 1/2",
-    "\u00bc": " 1/4",
-    "\u00be": " 3/4",
-}
+_SIGNS = str.maketrans(
+    {
+        **dict.fromkeys("\u2018\u2019\u201b\u2032\u00b4`", "'"),
+        **dict.fromkeys("\u201c\u201d\u201f\u2033", '"'),
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212", "-"),
+        "\u00bd": " 1/2",
+        "\u00bc": " 1/4",
+        "\u00be": " 3/4",
+    }
+)
 _FRACTIONS = {"1/2": ".5", "1/4": ".25", "3/4": ".75"}
 
 
@@ -24,8 +27,8 @@ def clean(text: str) -> str:
     >>> clean(" Peter\\xa0Parker[1]  ")
     'Peter Parker'
     """
-    printable = "".join(c if unicodedata.category(c) not in ("Cc", "Cs") else " " for c in text)
-    return " ".join(_FOOTNOTE.sub("", printable).split())
+    text = _CONTROL.sub(" ", text)
+    return " ".join((_FOOTNOTE.sub("", text) if "[" in text else text).split())
 
 
 def says_nothing(text: str) -> bool:
@@ -44,7 +47,7 @@ def plain_amount(text: str) -> str:
     '5\\' 10.5" - 6\\''
     """
     text = re.sub(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))", "", text)  # 1 040: a thousand and forty
-    text = text.translate(str.maketrans(_SIGNS))
+    text = text.translate(_SIGNS)
     text = clean(unicodedata.normalize("NFKC", text)).replace("''", '"')
     text = re.sub(r"(?<![\d/])(?:1/2|1/4|3/4)(?![\d/])", lambda found: _FRACTIONS[found[0]], text)
     return re.sub(r"(\d) (?=\.\d)", r"\1", text)
