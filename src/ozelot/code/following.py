@@ -1,7 +1,8 @@
 """From a class to all that it calls in the user's own project.
 
 Names are followed through the source: functions, classes and their bases, constants, across modules. What comes from
-installed packages does not count. What the source does not tell (a name that is made up while the program runs) is said.
+installed packages does not count, nor do other tasks with markers: they are told apart. What the source does not tell
+(a name that is made up while the program runs) is said.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from ozelot.code.form import digest, names_bound
 from ozelot.code.sources import Source, source_of
+from ozelot.etl.declared import task_classes
 from ozelot.orm.base import Base
 
 #: Attributes of a task that say when and where it runs, not what it makes.
@@ -68,19 +71,25 @@ class _Following:
         self.not_followed: set[str] = set()
         self._seen: set[tuple[str, str]] = set()
         self._waiting: deque[tuple[str, str]] = deque()
+        self._own: set[type] = set()
 
     def follow_class(self, cls: type) -> None:
+        """Reach a class that is part of what is asked about."""
+        self._own.add(cls)
         if "<locals>" in cls.__qualname__:
             self.not_followed.add(f"{cls.__module__}.{cls.__qualname__} is defined inside a function")
         self._reach(cls.__module__, cls.__qualname__.partition(".")[0])
 
     def run(self) -> None:
+        """Follow all that was reached, and what that reaches."""
         while self._waiting:
             module, name = self._waiting.popleft()
             source = source_of(module)
             if source is None:
                 continue
             if name in source.bindings:
+                if _object(module, name) in task_classes and _object(module, name) not in self._own:
+                    continue
                 if not source.is_certain:
                     self.not_followed.add(f"{module} was changed since the program began")
                 for statement in source.bindings[name]:
@@ -155,17 +164,22 @@ def _parts_of(cls: ast.ClassDef, is_model: bool) -> Iterator[tuple[str, list[ast
     for statement in cls.body:
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
             yield statement.name, [statement]
-        elif not (is_model and isinstance(statement, ast.Assign | ast.AnnAssign)):  # columns are part of the schema
-            if not _NOT_WHAT_IT_MAKES.issuperset(
-                {n for node in ast.walk(statement) for n in names_bound(node)} or {""}
-            ):
-                rest.append(statement)
+        elif is_model and isinstance(statement, ast.Assign | ast.AnnAssign):
+            continue  # columns are part of the schema
+        elif not {n for node in ast.walk(statement) for n in names_bound(node)} & _NOT_WHAT_IT_MAKES:
+            rest.append(statement)
     yield "", [*cls.bases, *cls.keywords, *cls.decorator_list, *rest]
 
 
 def _is_model(module: str, name: str) -> bool:
-    found = getattr(sys.modules.get(module), name, None)
+    found = _object(module, name)
     return isinstance(found, type) and issubclass(found, Base)
+
+
+def _object(module: str, name: str) -> Any:
+    """What a name stands for now; None where that could not be looked up in a table."""
+    found = getattr(sys.modules.get(module), name, None)
+    return found if isinstance(found, type) else None
 
 
 def _dynamic(call: ast.Call) -> str | None:
