@@ -1,0 +1,269 @@
+"""Which edits of a project change what a task is made of, and which do not."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ozelot.code.following import Code, code_of
+from ozelot.etl.declared import task_classes
+
+PROJECT = {
+    "models.py": """
+from sqlalchemy.orm import Mapped, mapped_column
+from ozelot.orm.base import Base
+
+def label_of(name): return name.title()
+
+class Product(Base):
+    __tablename__ = __name__.replace(".", "_")
+    name: Mapped[str] = mapped_column()
+    price: Mapped[float | None] = mapped_column()
+
+    @property
+    def label(self): return label_of(self.name)
+""",
+    "text.py": '''
+"""Text."""
+import re
+
+UNUSED = 1
+_NUMBER = re.compile(r"[0-9.]+")
+FACTOR = 100
+
+def number(text: str) -> float:
+    """A number."""
+    found = _NUMBER.search(text)  # the first
+    return float(found[0]) * scale()
+
+def scale():
+    return FACTOR
+
+def never_called():
+    return 1
+''',
+    "helpers/__init__.py": "from .more import clean as tidy\n",
+    "helpers/more.py": """
+def clean(text, sep=","):
+    parts = [part.strip() for part in text.split(sep)]
+    return parts
+
+def decorate(function): return function
+""",
+    "tasks.py": """
+import luigi
+from ozelot.etl.tasks import ORMTask, InputFileTask
+from . import helpers, text
+from .helpers import more
+from .models import Product
+
+class Prices(InputFileTask):
+    input_file = "prices.csv"
+    def load(self): return [helpers.tidy(line) for line in open(self.input_file)]
+
+class Common(ORMTask):
+    creates = [Product]
+    def made(self): return self.read()
+
+class LoadProducts(Common):
+    priority = 1
+    def requires(self): return [Prices()]
+    def run(self):
+        for name, price in Prices().load():
+            self.session.add(Product(name=name, price=text.number(price)))
+    def read(self): return 1
+
+class CountProducts(ORMTask):
+    creates = ()
+    year: int = luigi.IntParameter(default=2020)
+    def requires(self): return [LoadProducts()]
+    @more.decorate
+    def run(self):
+        from .models import Product as Counted
+        print(self.session.query(Counted).count())
+""",
+}
+
+LOAD, COUNT = "LoadProducts", "CountProducts"
+numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def own_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def codes(files: dict[str, str], folder: Path) -> dict[str, Code]:
+    """What the tasks of a project are made of, with a name for its package that does not matter."""
+    package = f"project_{next(numbers)}"
+    for name, content in {"__init__.py": "", **files}.items():
+        path = folder / package / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    importlib.invalidate_caches()
+    importlib.import_module(f"{package}.tasks")
+    found = {}
+    for cls in [cls for cls in task_classes if cls.__module__ == f"{package}.tasks"]:
+        code = code_of(cls)
+        found[cls.__name__] = Code({name.replace(package, "PKG"): value for name, value in code.parts.items()})
+    return found
+
+
+def changed(before: dict[str, Code], after: dict[str, Code]) -> dict[str, set[str]]:
+    """The names of the parts that differ, by task."""
+    found = {}
+    for task, code in after.items():
+        both = code.parts.items() ^ before[task].parts.items()
+        if both:
+            found[task] = {name for name, _ in both}
+    return found
+
+
+NOTHING: dict[str, set[str]] = {}
+
+EDITS = [
+    ("a comment", "text.py", "# the first", "# the very first", NOTHING),
+    ("a docstring", "text.py", '"""A number."""', '"""A price."""', NOTHING),
+    ("the docstring of a module", "text.py", '"""Text."""', '"""Numbers."""', NOTHING),
+    (
+        "layout",
+        "text.py",
+        "found = _NUMBER.search(text)",
+        "found = (\n        _NUMBER\n        .search(text))",
+        NOTHING,
+    ),
+    ("lines move", "text.py", "UNUSED = 1", "UNUSED = 1\n\n\n", NOTHING),
+    ("quotes", "text.py", 'r"[0-9.]+"', "'[0-9.]+'", NOTHING),
+    ("a constant that nothing uses", "text.py", "UNUSED = 1", "UNUSED = 2", NOTHING),
+    ("a function that nothing calls", "text.py", "return 1", "return 2", NOTHING),
+    (
+        "a local variable",
+        "helpers/more.py",
+        "parts = [part.strip() for part in text.split(sep)]\n    return parts",
+        "pieces = [one.strip() for one in text.split(sep)]\n    return pieces",
+        NOTHING,
+    ),
+    ("an annotation of a function", "text.py", "(text: str) -> float", "(text)", NOTHING),
+    ("when a task runs", "tasks.py", "priority = 1", "priority = 2", NOTHING),
+    ("a column", "models.py", "price: Mapped[float | None]", "price: Mapped[int | None]", NOTHING),
+    (
+        "the order of functions",
+        "text.py",
+        "def scale():\n    return FACTOR\n\ndef never_called():\n    return 1\n",
+        "def never_called():\n    return 1\n\ndef scale():\n    return FACTOR\n",
+        NOTHING,
+    ),
+    ("an import that nothing uses", "tasks.py", "import luigi\n", "import luigi\nimport json\n", NOTHING),
+    ("a regular expression", "text.py", "[0-9.]+", "[0-9,.]+", {LOAD: {"PKG.text._NUMBER"}}),
+    ("a function", "text.py", "float(found[0])", "int(found[0])", {LOAD: {"PKG.text.number"}}),
+    ("a constant of a helper of a helper", "text.py", "FACTOR = 100", "FACTOR = 1000", {LOAD: {"PKG.text.FACTOR"}}),
+    ("the type of a constant", "text.py", "FACTOR = 100", "FACTOR = 100.0", {LOAD: {"PKG.text.FACTOR"}}),
+    (
+        "a helper behind another name",
+        "helpers/more.py",
+        "part.strip()",
+        "part.rstrip()",
+        {LOAD: {"PKG.helpers.more.clean"}},
+    ),
+    ("a default", "helpers/more.py", 'sep=","', 'sep=";"', {LOAD: {"PKG.helpers.more.clean"}}),
+    (
+        "the name of a parameter",
+        "helpers/more.py",
+        "def clean(text, sep",
+        "def clean(words, sep",
+        {LOAD: {"PKG.helpers.more.clean"}},
+    ),
+    ("a decorator", "helpers/more.py", "return function", "return print", {COUNT: {"PKG.helpers.more.decorate"}}),
+    (
+        "a decorator that goes",
+        "tasks.py",
+        "    @more.decorate\n",
+        "",
+        {COUNT: {"PKG.tasks.CountProducts.run", "PKG.helpers.more.decorate"}},
+    ),
+    (
+        "what run() does",
+        "tasks.py",
+        "text.number(price))",
+        "text.number(price) / 2)",
+        {LOAD: {"PKG.tasks.LoadProducts.run"}},
+    ),
+    (
+        "a method of a base class",
+        "tasks.py",
+        "return self.read()",
+        "return [self.read()]",
+        {LOAD: {"PKG.tasks.Common.made"}, "Common": {"PKG.tasks.Common.made"}},
+    ),
+    (
+        "how a file is read",
+        "tasks.py",
+        "open(self.input_file)]",
+        "open(self.input_file, encoding='utf-8')]",
+        {LOAD: {"PKG.tasks.Prices.load"}},
+    ),
+    ("which file is read", "tasks.py", "prices.csv", "prices_2.csv", {LOAD: {"PKG.tasks.Prices"}}),
+    ("what a task declares", "tasks.py", "creates = ()", "creates = None", {COUNT: {"PKG.tasks.CountProducts"}}),
+    (
+        "a parameter",
+        "tasks.py",
+        "    def requires(self): return [LoadProducts()]",
+        "    month = luigi.IntParameter(default=1)\n    def requires(self): return [LoadProducts()]",
+        {COUNT: {"PKG.tasks.CountProducts"}},
+    ),
+    ("a default of a parameter", "tasks.py", "default=2020", "default=2021", {COUNT: {"PKG.tasks.CountProducts"}}),
+    (
+        "a method of a model",
+        "models.py",
+        "return label_of(self.name)",
+        "return label_of(self.name)[:9]",
+        {task: {"PKG.models.Product.label"} for task in (LOAD, COUNT, "Common")},
+    ),
+    (
+        "what a model calls",
+        "models.py",
+        "name.title()",
+        "name.upper()",
+        {task: {"PKG.models.label_of"} for task in (LOAD, COUNT, "Common")},
+    ),
+    (
+        "a base class",
+        "tasks.py",
+        "class LoadProducts(Common)",
+        "class LoadProducts(Common, object)",
+        {LOAD: {"PKG.tasks.LoadProducts"}},
+    ),
+    ("a version by hand", "tasks.py", "    priority = 1\n", "    priority = 1\n    code_version = 3\n", None),
+]
+
+
+@pytest.mark.parametrize(("file", "old", "new", "expected"), [edit[1:] for edit in EDITS], ids=[e[0] for e in EDITS])
+def test_exactly_what_an_edit_touches_is_another(
+    file: str, old: str, new: str, expected: dict[str, set[str]] | None, tmp_path: Path
+) -> None:
+    assert PROJECT[file].count(old) == 1
+    before = codes(PROJECT, tmp_path)
+    after = codes({**PROJECT, file: PROJECT[file].replace(old, new)}, tmp_path)
+    if expected is None:
+        assert list(after[LOAD].parts) == ["PKG.tasks.LoadProducts.code_version"]
+    else:
+        assert changed(before, after) == expected
+
+
+def test_a_function_that_moves_to_another_module_is_told_by_both_names(tmp_path: Path) -> None:
+    before = codes(PROJECT, tmp_path)
+    scale = "def scale():\n    return FACTOR\n"
+    moved = PROJECT["text.py"].replace(scale, "").replace("import re\n", "import re\nfrom .units import scale\n")
+    after = codes({**PROJECT, "text.py": moved, "units.py": f"FACTOR = 100\n{scale}"}, tmp_path)
+    assert changed(before, after) == {
+        LOAD: {"PKG.text.scale", "PKG.text.FACTOR", "PKG.units.scale", "PKG.units.FACTOR"}
+    }
