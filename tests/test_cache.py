@@ -22,8 +22,11 @@ from ozelot.cache import ERROR_CONNECTION_ERROR, ERROR_XPATH_NOT_FOUND, RequestC
 from ozelot.client import Client
 from ozelot.errors import ConfigError, FetchError
 from ozelot.orm.base import Base
+from tests.cache.conftest import turns_of_their_own
 from tests.cache.hurried import Hurried
 from tests.test_sqlite import unwritable
+
+__all__ = ["turns_of_their_own"]
 
 PAGE = "<html><body><h1>Iron Man</h1> and more <p class='x'>Tony <b>Stark</b></p> tail</body></html>"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,16 @@ import pytest
 from ozelot.cache import RequestCache
 from tests.cache.hurried import Hurried
 from tests.cache.server import Server, serving
+
+
+@pytest.fixture(autouse=True)
+def turns_of_their_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test wait because another one's server, on the same port since, asked to be left alone."""
+    folder = tmp_path_factory.mktemp("turns")
+    tempfile.gettempdir()  # what this process takes from here on; TMPDIR is for those that it starts
+    monkeypatch.setenv("TMPDIR", str(folder))
+    for module in ("core", "download"):
+        monkeypatch.setattr(f"ozelot.cache.{module}.shared_folder", lambda: folder)
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from ozelot.cache import RequestCache
-from tests.cache.conftest import server
+from tests.cache.conftest import server, turns_of_their_own
 from tests.cache.server import PAGE, Server, serving
 from tests.cli.calling import called
 
-__all__ = ["server"]
+__all__ = ["server", "turns_of_their_own"]
 
 THOR = "https://wiki.example/Thor"
 
