@@ -20,6 +20,7 @@ LAYERS = [
     "ozelot.statements",
     "ozelot.sqlite",
     "ozelot.claim",
+    "ozelot.underway",
     "ozelot.transaction",
     "ozelot.writes",
     "ozelot.joined",

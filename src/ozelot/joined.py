@@ -318,11 +318,11 @@ def _check_outside_write(conn: Connection) -> None:
             "it, and may not write meanwhile: commit or close it before, or open a new one"
         )
     if opened is None and not conn.get_execution_options().get(OF_A_RUNNER):
-        for run in transaction.elsewhere(conn.engine.pool):
-            if not run.warned:
-                run.warned = True
+        for other in transaction.elsewhere(conn.engine.pool):
+            if not other.warned:
+                other.warned = True
                 log.warning(
                     "A thread writes to the database by itself while %s is running: where run() started that thread, "
                     "its rows are not part of the task. Let it return them to run() instead",
-                    run.owner,
+                    other.run.owner,
                 )

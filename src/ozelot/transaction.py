@@ -14,7 +14,7 @@ import os
 import re
 import sqlite3
 import threading
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, Protocol
@@ -28,6 +28,7 @@ from ozelot import sqlite
 from ozelot.claim import claimed
 from ozelot.errors import TransactionError
 from ozelot.statements import Target
+from ozelot.underway import UnderWay
 
 _innermost: ContextVar[OpenTransaction | None] = ContextVar("ozelot_open_transaction", default=None)
 _all: WeakSet[OpenTransaction] = WeakSet()
@@ -74,12 +75,7 @@ class OpenTransaction:
 
     Attributes:
         connection: the real connection; what is executed here belongs to no scope.
-        owner: the task whose ``run()`` is under way.
-        run_id: the id of that run.
-        inside: the ids of the runs of other tasks that took place within it.
-        notes: what is to be recorded with that run, and how often.
-        pages: the web pages read in that run: by key, the key of the address, the address, the hash of the content.
-        reserved: keys of the markers that are written when that ``run()`` ends.
+        run: the run that is under way in it.
         watch: what holds what is written against what was declared (:mod:`ozelot.writes`).
         warned: whether somebody was told of threads that do not join.
         ended: whether it was seen to be rolled back already; then nothing of it may be committed.
@@ -90,12 +86,7 @@ class OpenTransaction:
         self._guard = guard
         self.connection = connection
         self.engine = connection.engine
-        self.owner: object = None
-        self.run_id: int | None = None
-        self.inside: list[int] = []
-        self.notes: dict[str, int] = {}
-        self.pages: dict[bytes, tuple[bytes, str, bytes]] = {}
-        self.reserved: frozenset[str] = frozenset()
+        self.run = UnderWay()
         self.watch: Watch | None = None
         self.warned = False
         self.ended = False
@@ -114,11 +105,6 @@ class OpenTransaction:
     def active(self) -> bool:
         """Whether it has not ended; never true in a forked child or another thread, which cannot share it."""
         return self.open and self._process_and_thread == (os.getpid(), threading.get_ident())
-
-    def note(self, notes: Mapping[str, int]) -> None:
-        """Add to what is to be recorded with the run."""
-        for what, number in notes.items():
-            self.notes[what] = self.notes.get(what, 0) + number
 
     def before_statement(self, scope: Scope, *, reads: bool) -> None:
         """Give a scope a savepoint to come back to, if it may need one, and note who writes."""
@@ -266,26 +252,24 @@ def of_pool(pool: Pool) -> OpenTransaction | None:
 
 def current_run_id() -> int | None:
     """The run under way in this context, if any."""
-    transaction = _of_run()
-    return None if transaction is None else transaction.run_id
+    return None if (run := _run_under_way()) is None else run.run_id
 
 
-def _of_run() -> OpenTransaction | None:
+def _run_under_way() -> UnderWay | None:
     transaction = _innermost.get()
-    while transaction is not None and not (transaction.active and transaction.run_id is not None):
+    while transaction is not None and not (transaction.active and transaction.run.run_id is not None):
         transaction = transaction.outer
-    return transaction
+    return None if transaction is None else transaction.run
 
 
 def pages_read() -> dict[bytes, tuple[bytes, str, bytes]] | None:
     """Where to note the web pages that the run under way in this context reads; None where there is no run."""
-    transaction = _of_run()
-    return None if transaction is None else transaction.pages
+    return None if (run := _run_under_way()) is None else run.pages
 
 
 def elsewhere(pool: Pool) -> list[OpenTransaction]:
     """The runs under way in this process on connections of that pool, in whatever context."""
-    return [found for found in list(_all) if found.open and found.owner is not None and found.engine.pool is pool]
+    return [found for found in list(_all) if found.open and found.run.owner is not None and found.engine.pool is pool]
 
 
 @contextmanager

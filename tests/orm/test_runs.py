@@ -64,6 +64,21 @@ class Tug(TaskOwned, Vessel):
     n: Mapped[int]
 
 
+class Notes(Base):
+    """Its table is called as what a run says beside its rows."""
+
+    code: Mapped[str] = mapped_column(String(10), unique=True)
+    next_id: Mapped[int | None] = mapped_column(ForeignKey("notes.id"))
+
+
+class LoadNotes(tasks.ORMTask):
+    creates = [Notes]
+
+    def run(self) -> None:
+        self.load(Notes, [{"code": "a"}, {"code": "b"}])
+        self.load(Notes, [{"code": "c", "next": "z"}], refs={"next": Notes.code}, missing="null")
+
+
 class LoadFerries(tasks.ORMTask):
     creates: Collection[Any] = [Ferry]
     n: int = luigi.IntParameter()
@@ -414,3 +429,11 @@ def test_the_reason_of_a_failure_is_the_first_line_of_the_last_exception(exc: Ba
 def test_a_text_that_is_no_traceback_is_told_by_its_last_line() -> None:
     assert reason_of("killed\nby signal 9\n") == "by signal 9"
     assert reason_of("") == ""
+
+
+def test_rows_of_any_table_are_told_apart_from_what_loads_left_out(db: Client) -> None:
+    create_tables(db, Notes)
+    LoadNotes().run()
+    with db.create_session() as session:
+        run = session.scalars(sa.select(Run)).one()
+    assert (run.row_counts, run.notes) == ({"notes": 3}, {"notes with NULL (next)": 1})

@@ -80,7 +80,7 @@ def download(
                     url=masked(url),
                     status=ERROR_CONNECTION_ERROR,
                 )
-            return part.put_in_place()
+            return part.put_in_place(found if algorithm == "sha256" else part.digest("sha256"))
     finally:
         web.close()
         hosts.close()
@@ -133,9 +133,8 @@ class _Part:
         with self._file.open("rb") as file:
             return hashlib.file_digest(file, algorithm).hexdigest()
 
-    def put_in_place(self) -> str:
-        """It is whole. Returns its SHA-256."""
-        found = self.digest("sha256")
+    def put_in_place(self, found: str) -> str:
+        """It is whole, with that SHA-256, which is returned."""
         _receipt(self._path).write_text(json.dumps({"sha256": found}), encoding="utf-8")
         self._file.replace(self._path)
         self.delete()

@@ -125,11 +125,8 @@ class Store:
             *entry[9:12],
             zstd.compress(body, options=_OPTIONS),
         )
-        statement = (
-            f"INSERT OR REPLACE INTO cached_page (key, address, {_COLUMNS}, body) VALUES ({', '.join('?' * 15)})"  # noqa: S608
-        )
         with self._transaction() as connection:
-            connection.execute(statement, values)
+            connection.execute(_KEEP, values)
             if self._holds.of_0_2:
                 connection.execute(
                     "DELETE FROM cachedrequest WHERE url = ? AND xpath IS ?", (str(request), entry.xpath)

@@ -71,9 +71,10 @@ class Frame:
                 due.append(job)
             else:
                 self.report(Outcome(job.label, Became.COMPLETE))
-        for label in [label for label in self.jobs if self.keys[label] not in held]:
-            self.gone.add(label)
-            self.report(Outcome(label, Became.BUSY))
+        for label, key in self.keys.items():
+            if key not in held:
+                self.gone.add(label)
+                self.report(Outcome(label, Became.BUSY))
         self.there = there
         return due
 

@@ -35,6 +35,7 @@ from ozelot.orm import target as marker
 from ozelot.orm.base import Base
 from ozelot.orm.rows import counts_of_run, is_owned
 from ozelot.orm.run import utc_now
+from ozelot.underway import UnderWay
 from ozelot.url import without_password
 
 log = logging.getLogger(__name__)
@@ -192,9 +193,9 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
                 raise _RolledBackError
             clear_leftovers(task, opened.connection, begun.key, ran_before=begun.ran_before)
             before = opened.scopes()
-            around = opened.owner, opened.run_id, opened.reserved, opened.inside, opened.notes, opened.pages
-            opened.owner, opened.run_id, opened.inside, opened.notes, opened.pages = task, run_id, [], {}, {}
-            opened.reserved |= {begun.key, *(target.keys[0] for target in begun.missing)}
+            around = opened.run
+            reserved = around.reserved | {begun.key, *(target.keys[0] for target in begun.missing)}
+            this = opened.run = UnderWay(task, run_id, reserved)
             task.run_done = False
             try:
                 with writes.watched(opened, functools.partial(writable, task)):
@@ -203,18 +204,17 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
                         task.done()
                     task.close_session()
             finally:
-                inside, notes, read = opened.inside, opened.notes, opened.pages
-                opened.owner, opened.run_id, opened.reserved, opened.inside, opened.notes, opened.pages = around
+                opened.run = around
             if dropped := opened.settle(but=before):
                 log.warning("%s: %d sessions wrote but never committed; that was undone", task_label(task), dropped)
             if task.creates or task.object_classes or task.updates:
                 declared = created_models(task), updated_columns(task)
                 begun.rows = counts_of_run(opened.connection, *declared, run_id)
-            built_on = {*_built_on(task, begun, waited_for, opened.connection), *inside}
-            run.finish(opened.connection, run_id, began, begun.rows, built_on, notes)
-            if read:
-                pages.record(opened.connection, run_id, read)
-            opened.inside.append(run_id)
+            built_on = {*_built_on(task, begun, waited_for, opened.connection), *this.inside}
+            run.finish(opened.connection, run_id, began, begun.rows, built_on, this.notes)
+            if this.pages:
+                pages.record(opened.connection, run_id, this.pages)
+            around.inside.append(run_id)
             for target in begun.missing:
                 _mark_complete(target, opened.connection)
         begun.finished = True

@@ -58,7 +58,7 @@ class ORMTarget(luigi.Target):
         """Whether the task is complete."""
         engine = client.get_client().engine
         opened = transaction.current(engine)
-        if opened is not None and self.keys[0] in opened.reserved and getattr(opened.owner, "run_done", False):
+        if opened is not None and self.keys[0] in opened.run.reserved and getattr(opened.run.owner, "run_done", False):
             return True  # done() was called: the marker is as good as there
         with engine.connect() as connection:
             return bool(marker.existing(connection, self.keys))
@@ -98,7 +98,7 @@ class ORMTarget(luigi.Target):
 
     def _is_reserved(self, engine: sa.Engine) -> bool:
         opened = transaction.current(engine)
-        return opened is not None and self.keys[0] in opened.reserved
+        return opened is not None and self.keys[0] in opened.run.reserved
 
 
 def by_marker(method: _F) -> _F:

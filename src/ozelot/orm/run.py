@@ -41,6 +41,7 @@ MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 
 RUNNING, DONE, FAILED, ABORTED, CLEARING, CLEARED = "running", "done", "failed", "aborted", "clearing", "cleared"
 
+_NOTES = ""  # no table is called so
 _MANY = 500  # keys or ids in one statement
 _LONGEST_ERROR = 10_000  # characters that are kept
 _MARGIN = re.compile(r"^ +[|+] ")  # of an exception group
@@ -58,7 +59,8 @@ class Run(Base):
     Attributes:
         key: the key of the task's marker.
         state: ``running``, ``done``, ``failed``, ``aborted`` (its runner died) or ``cleared``.
-        rows: JSON: how many rows of each table it made, and ``table.column``: how many values it set; and ``notes``.
+        rows: JSON: how many rows of each table it made, and ``table.column``: how many values it set; and,
+            under the empty name, what loads left out.
         host: where it ran, with the process number in ``process``.
     """
 
@@ -91,7 +93,7 @@ class Run(Base):
     @property
     def notes(self) -> dict[str, int]:
         """What loads left out, in words, and how often."""
-        return _numbers(_read(self.rows).get("notes"))
+        return _numbers(_read(self.rows).get(_NOTES))
 
 
 def reason_of(error: str) -> str:
@@ -108,7 +110,7 @@ def reason_of(error: str) -> str:
 
 def counts_of(rows: str | None) -> dict[str, int]:
     """The numbers that ``Run.rows`` holds as JSON; none where somebody wrote something else there."""
-    return _numbers({name: number for name, number in _read(rows).items() if name != "notes"})
+    return _numbers({name: number for name, number in _read(rows).items() if name != _NOTES})
 
 
 def _read(rows: str | None) -> dict[str, Any]:
@@ -228,7 +230,7 @@ def finish(
         built_on: the runs that it was built on.
         notes: what loads left out, in words, and how often.
     """
-    told = {**rows, "notes": dict(notes)} if notes else dict(rows)
+    told = {**rows, _NOTES: dict(notes)} if notes else dict(rows)
     counts = json.dumps(told, sort_keys=True) if told else "{}"
     values = {"run_id": run_id, "done": DONE, "began": began, "now": utc_now(), "counts": counts}
     _FINISH.execute(connection, values)

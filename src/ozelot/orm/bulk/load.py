@@ -69,7 +69,7 @@ def load(
     report = found.report(time.perf_counter() - began)
     opened = transaction.of_pool(session.connection().engine.pool)
     if opened is not None:
-        opened.note(report.left_out)
+        opened.run.note(report.left_out)
     return report
 
 
