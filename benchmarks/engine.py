@@ -22,14 +22,11 @@ same commits, which has as many threads.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import statistics
 from collections import defaultdict
-from importlib import metadata
 from typing import Any
 
-from measure import Over, Unfinished, measured, python_seconds, state_of
+from measure import Over, Unfinished, machine, measured, python_seconds, state_of
 from peers.job import SHAPES
 
 PEERS = {
@@ -181,9 +178,7 @@ def main() -> None:
     asked.sizes = sorted(asked.sizes)
     if asked.workers:
         asked.peers = ["ozelot"]
-    versions = {name: metadata.version(name) for name in dict.fromkeys(PEERS[peer] for peer in asked.peers)}
-    named = ", ".join(f"{name} {version}" for name, version in versions.items())
-    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {named}; ozelot on {asked.database}")
+    print(f"{machine(dict.fromkeys(PEERS[peer] for peer in asked.peers))}; ozelot on {asked.database}")
     print(f"Medians of {asked.repeat}, at most {asked.cap:g} s a process")
     if asked.workers:
         workers(asked)

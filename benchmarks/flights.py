@@ -10,12 +10,10 @@ processor, and how much longer ozelot took than the script.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import statistics
 from typing import Any
 
-from measure import state_of, told_by
+from measure import machine, state_of, told_by
 
 WAYS = ("by_hand", "with_ozelot")
 
@@ -30,7 +28,7 @@ def main() -> None:
             with state_of("ozelot", "sqlite") as state:
                 whole, found = told_by("pipelines", way, *state, cap=600)
             told[way].append({**found, "around": whole - found["seconds"]})
-    print(f"Python {platform.python_version()}, {os.cpu_count()} cores; medians of {asked.repeat}")
+    print(f"{machine()}; medians of {asked.repeat}")
     print(f"{'':12} {'seconds':>8} {'cpu':>6} {'start and imports':>18}")
     medians = {
         way: {name: statistics.median(once[name] for once in told[way]) for name in ("seconds", "cpu", "around")}

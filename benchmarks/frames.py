@@ -15,14 +15,11 @@ types      what came where it is not what the table has: dates as text, numbers 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import statistics
 from collections import defaultdict
-from importlib import metadata
 from typing import Any
 
-from measure import Unfinished, state_of, told_by
+from measure import Unfinished, machine, options_for_rows, state_of, told_by
 
 #: What each way gives, and the package that does it.
 WAYS = {
@@ -76,16 +73,9 @@ def compare(kind: str, asked: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--databases", nargs="+", default=["sqlite", "postgresql", "mariadb"])
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
-    parser.add_argument("--repeat", type=int, default=5)
-    parser.add_argument("--cap", type=float, default=900, help="seconds that one process is given")
-    asked = parser.parse_args()
+    asked = options_for_rows(__doc__ or "", WAYS, 5).parse_args()
     packages = {"pyarrow", "pandas", "psycopg", "pymysql", *(WAYS[way][1] for way in asked.ways)}
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in sorted(packages))
-    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {versions}")
+    print(machine(sorted(packages)))
     print(f"{asked.rows:,} rows of 6 columns; medians of {asked.repeat}")
     for kind in asked.databases:
         compare(kind, asked)

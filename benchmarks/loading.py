@@ -16,13 +16,10 @@ MB       the most that the process held meanwhile, above what it held before, in
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import statistics
 from collections import defaultdict
-from importlib import metadata
 
-from measure import Unfinished, state_of, told_by
+from measure import Unfinished, machine, options_for_rows, state_of, told_by
 
 #: What can be loaded how, and the package that does it.
 WAYS = {
@@ -75,17 +72,11 @@ def compare(kind: str, asked: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--databases", nargs="+", default=["sqlite", "postgresql", "mariadb"])
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser = options_for_rows(__doc__ or "", WAYS, 3)
     parser.add_argument("--forms", nargs="+", default=["dataframe", "arrow", "polars", "generator"])
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--cap", type=float, default=900, help="seconds that one process is given")
     asked = parser.parse_args()
     packages = {"pyarrow", "polars", "psycopg", "pymysql", *(WAYS[way][1] for way in asked.ways)} - {""}
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in sorted(packages))
-    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {versions}")
+    print(machine(sorted(packages)))
     print(f"{asked.rows:,} rows of 6 columns, an id and a run; medians of {asked.repeat}")
     for kind in asked.databases:
         compare(kind, asked)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
+import platform
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +27,23 @@ class Unfinished(Exception):
 
 class Over(Unfinished):
     """It took longer than it was given."""
+
+
+def machine(packages: Iterable[str] = ()) -> str:
+    """What measures: Python, the processor, and the packages that take part."""
+    versions = [f"{name} {metadata.version(name)}" for name in packages]
+    return ", ".join([f"Python {platform.python_version()}", f"{os.cpu_count()} cores", *versions])
+
+
+def options_for_rows(about: str, ways: Collection[str], repeat: int) -> argparse.ArgumentParser:
+    """The options of a measurement that puts ways of moving rows side by side, on several databases."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--databases", nargs="+", default=["sqlite", "postgresql", "mariadb"])
+    parser.add_argument("--ways", nargs="+", choices=ways, default=list(ways))
+    parser.add_argument("--repeat", type=int, default=repeat)
+    parser.add_argument("--cap", type=float, default=900, help="seconds that one process is given")
+    return parser
 
 
 @contextmanager
