@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.engine.contents import Contents, engine_for, look
+from tests.engine.steps import PATIENCE
 
 
 class Reader:
@@ -23,6 +24,7 @@ class Reader:
         self._waiting = waiting
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._read)
+        self._looked = threading.Event()
         self.seen: list[Contents] = []
         self.looks = self.looks_in_the_middle = 0
         self.error: BaseException | None = None
@@ -36,17 +38,20 @@ class Reader:
                     self.looks += 1
                     if found not in self.seen:
                         self.seen.append(found)
+                    self._looked.set()
                     if is_in_the_middle:
                         self.looks_in_the_middle += 1
                     if self.looks_in_the_middle == 5:
                         Path(f"wish {self._waiting}").unlink(missing_ok=True)
         except BaseException as exc:  # noqa: BLE001 - for the thread that asks
             self.error = exc
+            self._looked.set()
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Read until the block ends."""
+        """Read until the block ends, and once before it begins."""
         self._thread.start()
+        assert self._looked.wait(PATIENCE)
         try:
             yield
         finally:

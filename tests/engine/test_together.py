@@ -91,12 +91,19 @@ def markers(database: Client) -> Counter[str]:
         return Counter(connection.scalars(sa.select(ORMTargetMarker.key)))
 
 
+@only("postgresql", "mariadb")
 def test_quick_siblings_share_commits(everywhere: Client) -> None:
     with commits(everywhere) as number:
         assert ozelot.run(Wide()).ok
     assert rows(everywhere) == sorted(NAMES)
     assert set(markers(everywhere).values()) == {1} and len(markers(everywhere)) == NUMBER + 1
     assert number[0] < NUMBER / 2
+
+
+def test_on_sqlite_nobody_waits_for_a_commit_that_is_put_off(here: Client) -> None:
+    with commits(here) as number:
+        assert ozelot.run(Wide()).ok
+    assert number[0] > NUMBER
 
 
 def test_slow_siblings_do_not(everywhere: Client, monkeypatch: pytest.MonkeyPatch) -> None:

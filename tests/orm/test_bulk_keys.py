@@ -16,6 +16,7 @@ from ozelot.client import Client
 from ozelot.errors import LoadError, UndeclaredWrite
 from ozelot.etl import tasks
 from ozelot.orm.base import Base
+from ozelot.orm.bulk import LoadReport
 from ozelot.orm.run import Run, TaskOwned
 from tests.cli.calling import called
 from tests.orm.tables import create_only
@@ -239,3 +240,9 @@ def test_a_declared_load_asks_the_database_nothing_about_what_is_written(db: Cli
     LoadMore().run()
     packet = ["SELECT @@max_allowed_packet"] if db.engine.dialect.name == "mysql" else []
     assert LoadMore.asked == packet
+
+
+def test_keys_that_are_not_found_are_told_as_people_write_them_and_secrets_not_at_all() -> None:
+    report = LoadReport("flightleg", 3, 0, {"at": 1, "token": 2}, {}, {"at": (("LGA", NOON),), "token": ("s3cret",)})
+    assert "at not found, such as ('LGA', 2013-01-01 12:00:00)" in str(report)
+    assert "token not found, such as [hidden]" in str(report)

@@ -130,7 +130,13 @@ def told(name: str, value: Any, reason: str, position: int) -> str:
 
 
 def bulk_shown(value: Any) -> str:
-    text = ascii(value) if isinstance(value, str) else repr(value)
+    text = (
+        ascii(value)
+        if isinstance(value, str)
+        else str(value)
+        if isinstance(value, datetime.date | datetime.time)
+        else repr(value)
+    )
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 

@@ -88,7 +88,7 @@ def _months(flights: pd.DataFrame) -> figure:
     plot.legend.orientation, plot.legend.location = "horizontal", "top_right"
     plot.legend.background_fill_alpha = 0.8
     if len(found):
-        plot.y_range = Range1d(start=0, end=1.2 * int(found["size"].max()))
+        plot.y_range = Range1d(start=0, end=1.3 * int(found["size"].max()))  # room for the legend
     return plot
 
 
@@ -114,8 +114,8 @@ def _columns(title: str, x_label: str, found: pd.DataFrame, x: str, labels: Sequ
 def _hours(flights: pd.DataFrame) -> figure:
     found = _late(flights, "hour")
     found = found[found["flights"] >= 20]
-    labels = [f"{hour}:00" for hour in found["hour"]]
-    return _columns("Delays grow as the day goes on", "planned departure", found, "hour", labels, _BLUE)
+    labels = [f"{hour}" for hour in found["hour"]]
+    return _columns("Delays grow as the day goes on", "hour of the planned departure", found, "hour", labels, _BLUE)
 
 
 def _weather(flights: pd.DataFrame) -> figure:

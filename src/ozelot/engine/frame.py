@@ -1,7 +1,8 @@
 """A batch of tasks that have nothing but markers, on one connection.
 
 What can be done for many at once is: taking their claims, looking for their markers, recording that they start. And
-where tasks take next to no time, several share a commit, which costs more than all else about them.
+where tasks take next to no time, several share a commit, which on a server costs more than all else about them. Not on
+SQLite, where a commit costs little, and one that is put off keeps all others from writing.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from ozelot.orm import target as marker
 #: A batch that turns out to take longer is cut short: others may want to work, or wait for these claims.
 _LONGEST = 0.5  # seconds
 
-#: What takes less than that shares a commit with others, for so long; meanwhile they hold locks.
+#: What takes less than that shares a commit with others, none of which starts later than that after the first.
 _QUICK, _TOGETHER = 0.002, 0.02  # seconds
 
 
@@ -43,6 +44,7 @@ class Frame:
         self.keys = {label: keys_of(job.task)[0] for label, job in jobs.items()}
         self.begun: dict[str, Begun] = {}
         self.gone: set[str] = set()  # labels of what did not become complete
+        self.may_share = connection.dialect.name != "sqlite"
         self.backend = connection.connection.driver_connection
 
     def run(self) -> None:
@@ -99,7 +101,8 @@ class Frame:
         waiting = deque(due)
         is_quick = False
         while waiting:
-            is_quick = self._together(waiting) if is_quick and len(waiting) > 1 else self._alone(waiting.popleft())
+            together = self.may_share and is_quick and len(waiting) > 1
+            is_quick = self._together(waiting) if together else self._alone(waiting.popleft())
 
     def _alone(self, job: Job) -> bool:
         """Run one task in a transaction of its own; whether that took next to no time."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ozelot.orm.bulk.faults import shown
+
 
 @dataclass(frozen=True)
 class LoadReport:
@@ -42,4 +44,4 @@ class LoadReport:
         return aside | {f"{self.table} with NULL ({name})": number for name, number in self.set_to_null.items()}
 
     def _why(self, name: str) -> str:
-        return f"{name} not found, such as {', '.join(map(repr, self.not_found.get(name, ())))}"
+        return f"{name} not found, such as {', '.join(shown(name, key) for key in self.not_found.get(name, ()))}"
