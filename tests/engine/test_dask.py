@@ -42,6 +42,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         patch.chdir(folder)
+        patch.syspath_prepend(str(EXAMPLE))  # a worker that replaces a dead one has the path that this process has then
         fill_cache(folder / "web_cache.db")
         with distributed.LocalCluster(
             n_workers=2,
@@ -56,11 +57,16 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
             yield made
 
 
+@pytest.fixture(autouse=True)
+def example_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As between the tests: a worker may be replaced at any time."""
+    monkeypatch.syspath_prepend(str(EXAMPLE))
+
+
 @pytest.fixture
 def dask(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A client of the cluster, in the folder of its workers."""
     monkeypatch.chdir(cluster.folder)
-    monkeypatch.syspath_prepend(str(EXAMPLE))  # for a worker that replaces a dead one
     for path in [*cluster.folder.glob("wish *"), *cluster.folder.glob("came by *")]:
         path.unlink()
     with distributed.Client(cluster) as made:
