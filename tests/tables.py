@@ -10,11 +10,9 @@ from typing import Any
 
 from ozelot.client import Client
 from ozelot.orm.base import Base
-from ozelot.orm.pages import run_page
-from ozelot.orm.run import run_edge, runs
-from ozelot.orm.target import markers
+from ozelot.orm.target import OWN_TABLES
 
-_OWN = {runs, run_edge, run_page, markers}
+_OWN = set(OWN_TABLES)
 
 
 def create_tables(database: Client, *models: Any) -> None:

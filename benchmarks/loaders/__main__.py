@@ -43,7 +43,7 @@ def main() -> None:
     Base.create_all(database)
     target.prepare(database.engine)
     with database.engine.begin() as connection:
-        run_id = run.begin(connection, [("other", "Other", "{}")])["other"].run_id
+        run_id = run.begin(connection, [run.Starting("other", "Other", "{}")])["other"].run_id
     way = importlib.import_module(f"loaders.with_{asked.way}")
     table = "by_dlt" if asked.way == "dlt" else Sample.__tablename__
     job = Job(kind, database, asked.size, asked.form, asked.folder, run_id, table)

@@ -24,7 +24,7 @@ def fill(database: Client, size: int) -> None:
     Base.create_all(database)
     target.prepare(database.engine)
     with database.engine.begin() as connection:
-        run_id = run.begin(connection, [("other", "Other", "{}")])["other"].run_id
+        run_id = run.begin(connection, [run.Starting("other", "Other", "{}")])["other"].run_id
     with database.transaction() as session:
         bulk.load(session, table.Sample, table.arrow(size, run_id=run_id))
 

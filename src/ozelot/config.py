@@ -18,6 +18,7 @@ setting                   meaning                                     default
 ``STRICT_WRITES``         undeclared writes of tasks are errors       True
 ``PIPELINE``              ``module:Class``, the root for ``ozelot``   none
 ``MODELS``                modules that hold models for ``ozelot``     what the pipeline imports
+``CODE_PACKAGES``         packages whose version is part of the code  none
 ========================  ==========================================  ==============================
 
 ``DEFAULT_DB_PARAMS`` has the keys ``driver``, ``host``, ``port``, ``user``, ``password`` and ``database``, all
@@ -32,6 +33,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +65,7 @@ _DEFAULTS: dict[str, Any] = {
     "STRICT_WRITES": True,
     "PIPELINE": None,
     "MODELS": None,
+    "CODE_PACKAGES": None,
 }
 
 #: Settings that are text, and so can come from the environment.
@@ -87,6 +90,10 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"No setting '{name}': {where}")
 
 
+#: When ``project_config`` was imported by way of this module, in seconds since 1970.
+project_imported = 0.0
+
+
 def _project_config() -> ModuleType | None:
     if "project_config" in sys.modules:
         return sys.modules["project_config"]
@@ -97,6 +104,8 @@ def _project_config() -> ModuleType | None:
         folder = next(iter(spec.submodule_search_locations or ["project_config"]))
         raise ConfigError(f"{folder} is a folder, but ozelot looks for a file project_config.py: rename the folder")
     try:
+        global project_imported
+        project_imported = time.time()
         return importlib.import_module("project_config")
     except (Exception, SystemExit) as exc:  # noqa: BLE001 - whatever a user's file may raise; the cause is kept
         line = _last_line_in(spec.origin, exc)

@@ -5,6 +5,7 @@
     OzelotError
     ├── ConfigError           a setting is missing, wrong, or cannot be read
     ├── DatabaseUnavailable   no connection to the database: driver, address, password, file
+    ├── DatabaseNewer         a later ozelot wrote the database
     ├── TransactionError      sessions of one open transaction got in each other's way
     ├── MarkerNotFound        a marker that was to be removed is not there
     ├── GraphError            requirements that run in a circle
@@ -67,6 +68,12 @@ class ConfigError(OzelotError, RuntimeError, ValueError):
 
 class DatabaseUnavailable(OzelotError, RuntimeError):
     """The database cannot be reached; the message names what to change, never a password."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+
+class DatabaseNewer(OzelotError, RuntimeError):
+    """A later ozelot brought the tables of the database to a form that this one does not know."""
 
     exit_code = ExitCode.ENVIRONMENT
 

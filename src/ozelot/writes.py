@@ -26,7 +26,7 @@ from ozelot.statements import Target
 log = logging.getLogger(__name__)
 
 #: What the package itself writes, in a run and while it clears.
-OWN = {"ormtargetmarker", "ozelot_run", "ozelot_run_edge", "ozelot_run_page"}
+OWN = {"ormtargetmarker", "ozelot_run", "ozelot_run_edge", "ozelot_run_page", "ozelot_run_file", "ozelot_fingerprint"}
 
 _VERBS = {"insert": "inserts into", "update": "updates", "delete": "deletes from"}
 _KINDS = {sqlite3.SQLITE_INSERT: "insert", sqlite3.SQLITE_UPDATE: "update", sqlite3.SQLITE_DELETE: "delete"}

@@ -112,6 +112,8 @@ def test_status_as_data_has_all_of_every_task(loaded: Client) -> None:
         "params": "{}",
         "state": "complete",
         "why": "",
+        "stale": [],
+        "unknown": [],
         "when": None,
         "seconds": None,
         "rows": {"shelf": 2},

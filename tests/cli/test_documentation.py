@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import re
 import subprocess
 import sys
@@ -14,10 +13,9 @@ import pytest
 import typer.main
 
 from ozelot.cli.app import app
-from tests.test_documentation import environment
+from tests.consoles import check_consoles
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
-MARK = "@@@ next @@@"
 
 
 def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
@@ -39,31 +37,7 @@ def section(name: str) -> str:
 def test_the_page_shows_what_the_commands_print(tmp_path: Path) -> None:
     for name, code in re.findall(r"as `(\w+\.py)`.*?\n\n```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE):
         (tmp_path / name).write_text(code)
-    (tmp_path / "bin").mkdir()
-    shim = tmp_path / "bin" / "ozelot"
-    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -W ignore -m ozelot "$@"\n')
-    shim.chmod(0o755)
-    examples = []
-    for block in re.findall(r"^```console\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE):
-        examples += re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
-    script = "\n".join(f"{command}\ncode=$?\ncd {tmp_path}\necho '{MARK}'\n(exit $code)" for command, _ in examples)
-    done = subprocess.run(
-        ["sh", "-c", script],
-        cwd=tmp_path,
-        env={**environment(), "PATH": f"{shim.parent}:/usr/bin:/bin"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    printed = done.stdout.split(f"{MARK}\n")[:-1]
-    assert len(printed) == len(examples) > 20
-    checker = doctest.OutputChecker()
-    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE  # columns are as wide as the times in them
-    for (command, expected), got in zip(examples, printed, strict=True):
-        assert checker.check_output(f"[...]{expected}", f"[...]{got}", flags), f"{command}\n{got}"
+    check_consoles(PAGE, tmp_path, at_least=20)
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "ozelot history show"])

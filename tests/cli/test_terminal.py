@@ -83,7 +83,7 @@ def test_a_question_is_answered_at_a_terminal(full: Path) -> None:
     assert (cleared.code, "Clear 3 tasks? [y/N] " in cleared.out) == (0, True)
     assert called("status").code == 1
     dropped = at_terminal(full, "db", "init", "--drop", answers=["YES"])
-    assert (dropped.code, "Drop 6 tables? [y/N] " in dropped.out) == (0, True)
+    assert (dropped.code, "Drop 9 tables? [y/N] " in dropped.out) == (0, True)
 
 
 @pytest.mark.parametrize("arguments", ["clear LoadGoods", "db init --drop", "db drop", "history prune --keep 0"])

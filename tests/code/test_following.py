@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from ozelot.code.following import Code, code_of
+from ozelot.code.differences import differences
+from ozelot.code.following import Code, Piece, code_of
 from ozelot.etl.declared import task_classes
 
 PROJECT = {
     "models.py": """
+from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 from ozelot.orm.base import Base
 
@@ -22,7 +24,7 @@ def label_of(name): return name.title()
 
 class Product(Base):
     __tablename__ = __name__.replace(".", "_")
-    name: Mapped[str] = mapped_column()
+    name: Mapped[str] = mapped_column(String(100))
     price: Mapped[float | None] = mapped_column()
 
     @property
@@ -114,18 +116,20 @@ def codes(files: dict[str, str], folder: Path) -> dict[str, Code]:
     found = {}
     for cls in [cls for cls in task_classes if cls.__module__ == f"{package}.tasks"]:
         code = code_of(cls)
-        found[cls.__name__] = Code({name.replace(package, "PKG"): value for name, value in code.parts.items()})
+        pieces = {name.replace(package, "PKG"): _renamed(piece, package) for name, piece in code.pieces.items()}
+        roots = [root.replace(package, "PKG") for root in code.roots]
+        found[cls.__name__] = Code(roots, pieces, version=code.version)
     return found
+
+
+def _renamed(piece: Piece, package: str) -> Piece:
+    return Piece(piece.parts, {name: label.replace(package, "PKG") for name, label in piece.uses.items()})
 
 
 def changed(before: dict[str, Code], after: dict[str, Code]) -> dict[str, set[str]]:
     """The names of the parts that differ, by task."""
-    found = {}
-    for task, code in after.items():
-        both = code.parts.items() ^ before[task].parts.items()
-        if both:
-            found[task] = {name for name, _ in both}
-    return found
+    found = {task: set(differences(before[task], code)) for task, code in after.items()}
+    return {task: names for task, names in found.items() if names}
 
 
 NOTHING: dict[str, set[str]] = {}
@@ -188,7 +192,7 @@ EDITS = [
         "tasks.py",
         "    @more.decorate\n",
         "",
-        {COUNT: {"PKG.tasks.CountProducts.run", "PKG.helpers.more.decorate"}},
+        {COUNT: {"PKG.tasks.CountProducts.run"}},
     ),
     (
         "what run() does",
@@ -254,16 +258,61 @@ def test_exactly_what_an_edit_touches_is_another(
     before = codes(PROJECT, tmp_path)
     after = codes({**PROJECT, file: PROJECT[file].replace(old, new)}, tmp_path)
     if expected is None:
-        assert list(after[LOAD].parts) == ["PKG.tasks.LoadProducts.code_version"]
+        assert changed(before, after) == {LOAD: {"PKG.tasks.LoadProducts.code_version"}}
     else:
         assert changed(before, after) == expected
 
 
-def test_a_function_that_moves_to_another_module_is_told_by_both_names(tmp_path: Path) -> None:
+MOVES = [
+    (
+        "a function and what it uses move to another module",
+        {
+            "text.py": ("def scale():\n    return FACTOR\n", "from .units import scale\n"),
+            "units.py": ("", "FACTOR = 100\ndef scale():\n    return FACTOR\n"),
+        },
+        NOTHING,
+    ),
+    (
+        "a function moves to where a name means something else",
+        {
+            "text.py": ("def scale():\n    return FACTOR\n", "from .units import scale\n"),
+            "units.py": ("", "FACTOR = 10\ndef scale():\n    return FACTOR\n"),
+        },
+        {LOAD: {"PKG.units.FACTOR"}},
+    ),
+    (
+        "an import brings in another function of that name",
+        {
+            "tasks.py": ("from . import helpers, text\n", "from . import helpers, other as text\n"),
+            "other.py": ("", "def number(text): return text\n"),
+        },
+        {LOAD: {"PKG.other.number"}},
+    ),
+    (
+        "two functions change places behind one name each",
+        {"helpers/__init__.py": ("import clean as tidy", "import decorate as tidy")},
+        {LOAD: {"PKG.helpers.more.decorate"}},
+    ),
+    (
+        "a function of a library comes from another one",
+        {"text.py": ("import re\n", "import regex_of_ours as re\n"), "../regex_of_ours.py": ("", "from re import *\n")},
+        {LOAD: {"PKG.text._NUMBER"}},
+    ),
+    (
+        "a builtin is shadowed",
+        {"text.py": ("UNUSED = 1", "from .helpers.more import decorate as float")},
+        {LOAD: {"PKG.text.number"}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("edits", "expected"), [move[1:] for move in MOVES], ids=[move[0] for move in MOVES])
+def test_what_moves_is_the_same_and_what_a_name_brings_in_counts(
+    edits: dict[str, tuple[str, str]], expected: dict[str, set[str]], tmp_path: Path
+) -> None:
     before = codes(PROJECT, tmp_path)
-    scale = "def scale():\n    return FACTOR\n"
-    moved = PROJECT["text.py"].replace(scale, "").replace("import re\n", "import re\nfrom .units import scale\n")
-    after = codes({**PROJECT, "text.py": moved, "units.py": f"FACTOR = 100\n{scale}"}, tmp_path)
-    assert changed(before, after) == {
-        LOAD: {"PKG.text.scale", "PKG.text.FACTOR", "PKG.units.scale", "PKG.units.FACTOR"}
-    }
+    files = dict(PROJECT)
+    for file, (old, new) in edits.items():
+        assert files.get(file, "").count(old) == 1
+        files[file] = files.get(file, "").replace(old, new)
+    assert changed(before, codes(files, tmp_path)) == expected

@@ -18,6 +18,7 @@ from ozelot import client
 from ozelot.client import Client
 from ozelot.engine import Event
 from ozelot.engine.jobs import Batch, Job
+from ozelot.etl.needs import Needs
 from tests.cli.calling import process
 from tests.databases import only
 from tests.engine.contents import runs
@@ -109,7 +110,7 @@ def test_the_password_of_the_database_never_shows(
         told = [failure.reason, failure.traceback, *map(repr, events), *map(repr, recorded), caplog.text]
         assert not any(map(shows, told))
         assert not shows("".join(capfd.readouterr()))
-        batch = Batch([Job(Secretive(), [], [])], database.url)
+        batch = Batch([Job(Secretive(), [], [], Needs())], database.url)
         assert not shows(repr(batch)) and not shows(repr(batch.jobs)) and not shows(repr(batch.jobs[0].__reduce__()))
         assert pickle.loads(pickle.dumps(batch)).url.password == PASSWORD
     finally:

@@ -175,6 +175,18 @@ class Store:
             query = f"SELECT id, {columns} FROM cached_page" if columns else _FROM_0_2.replace("SELECT", "SELECT id,")  # noqa: S608
             return connection.execute(f"{query} WHERE id > ? ORDER BY id LIMIT 500", (after,)).fetchall()
 
+    def hashes(self, keys: Collection[bytes]) -> dict[bytes, bytes]:
+        """The SHA-256 of those pages with these keys that are kept."""
+        wanted = list(keys)
+        found: dict[bytes, bytes] = {}
+        with self._reading_file() as connection:
+            if connection is not None and self._holds.pages:
+                for start in range(0, len(wanted), 500):
+                    some = wanted[start : start + 500]
+                    query = f"SELECT key, hash FROM cached_page WHERE key IN ({', '.join('?' * len(some))})"  # noqa: S608
+                    found.update(connection.execute(query, some).fetchall())
+        return found
+
     def body_at(self, place: tuple[str, int]) -> Entry | None:
         """An entry that :meth:`every` told of, with its body."""
         table, number = place

@@ -82,8 +82,12 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Clear TASK and what stands on it first, and load it again; asks.")
     ] = False,
+    refresh: Annotated[
+        bool,
+        typer.Option("--refresh", help="Clear what is stale, with what stands on it, and load it again; asks."),
+    ] = False,
     atomic: Annotated[
-        bool, typer.Option("--atomic", help="With --force: in one transaction, that readers see at its end or never.")
+        bool, typer.Option("--atomic", help="With these two: in one transaction, that readers see at its end or never.")
     ] = False,
     yes: Yes = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show failures and the result only.")] = False,
@@ -103,6 +107,7 @@ def run(
         timeout=timeout,
         keep_going=not fail_fast,
         force=force,
+        refresh=refresh,
         atomic=atomic,
         yes=yes,
         quiet=quiet,
@@ -130,7 +135,12 @@ def status(
 
 
 @app.command(epilog=_EPILOG)
-def plan(ctx: typer.Context, task: Task = None, json: Json = False) -> None:
+def plan(
+    ctx: typer.Context,
+    task: Task = None,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Show what 'run --refresh' would clear and run.")] = False,
+    json: Json = False,
+) -> None:
     """Show what a run would run; changes nothing.
 
     Also shows what clearing all that is pending would delete.
@@ -138,7 +148,37 @@ def plan(ctx: typer.Context, task: Task = None, json: Json = False) -> None:
     _begin(ctx)
     from ozelot.cli import clearing
 
-    raise typer.Exit(clearing.show_plan(task, as_json=json))
+    show = clearing.show_refresh if refresh else clearing.show_plan
+    raise typer.Exit(show(task, as_json=json))
+
+
+@app.command(epilog=_EPILOG)
+def why(ctx: typer.Context, task: Annotated[str, typer.Argument(metavar="TASK")], json: Json = False) -> None:
+    """Show why a task is in its state, and what it is made of.
+
+    Its code, its inputs and its tables; what of that has changed since it ran, and what could not be followed.
+    """
+    _begin(ctx)
+    from ozelot.cli import staleness
+
+    raise typer.Exit(staleness.show_why(task, as_json=json))
+
+
+@app.command(epilog=_EPILOG)
+def accept(
+    ctx: typer.Context,
+    tasks: Annotated[
+        list[str], typer.Argument(metavar="TASK", help="Tasks: Class (all of that class) or Class(name=value).")
+    ],
+) -> None:
+    """Have today's code count as the code that made what tasks loaded.
+
+    For changes that change no result. Changed inputs, and requirements that ran again, stay what they are.
+    """
+    _begin(ctx)
+    from ozelot.cli import staleness
+
+    raise typer.Exit(staleness.accept(tasks))
 
 
 @app.command(epilog=_EPILOG)

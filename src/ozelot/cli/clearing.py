@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import luigi
@@ -29,8 +29,8 @@ from ozelot.errors import ClearRefused, ExitCode, NotClearable
 from ozelot.etl.completion import clear_plan, to_run
 from ozelot.etl.graph import walk
 from ozelot.etl.identity import task_argument, task_name, task_params
-from ozelot.etl.plan import ClearPlan, ClearStep
-from ozelot.etl.status import State, status
+from ozelot.etl.plan import ClearPlan, ClearStep, make_plan
+from ozelot.etl.status import State, TaskStatus, status
 
 
 def show_plan(text: str | None, *, as_json: bool) -> ExitCode:
@@ -75,6 +75,49 @@ def show_plan(text: str | None, *, as_json: bool) -> ExitCode:
     else:
         say("Clearing all that is pending would delete no rows")
     return ExitCode.OK
+
+
+def show_refresh(text: str | None, *, as_json: bool) -> ExitCode:
+    """Show what a refresh of a task (or the root) would clear and run; changes nothing."""
+    with prints_to_stderr():
+        whole = pipeline()
+        root = task_named(whole, text)
+        connected()
+        found = {entry.label: entry for entry in status(root)}
+        plan = refresh_plan(whole, [root], found.values())
+        done = {label for label, entry in found.items() if entry.state != State.INCOMPLETE}
+        cleared = {step.label for step in plan.steps}
+        planned = to_run(walk(root), {[*found][-1]}, done - cleared)
+    if as_json:
+        stale = {label: [str(r) for r in e.verdict.reasons] for label, e in found.items() if e.verdict}
+        show_json({"stale": {k: v for k, v in stale.items() if v}, "clear": _as_data(plan), "run": planned})
+    elif not plan.steps:
+        say("Nothing is stale")
+        return show_plan(text, as_json=False)
+    else:
+        stale_ones = [entry for entry in found.values() if entry.state is State.STALE]
+        groups = grouped(stale_ones, lambda entry: entry.label)
+        say(f"{how_many(len(stale_ones), 'task')} {'is' if len(stale_ones) == 1 else 'are'} stale:")
+        show_table(("task", "why"), [(name, reason([entry.why for entry in group])) for name, group in groups])
+        say()
+        say("A refresh would clear these, and what stands on them:")
+        show_steps(plan.steps, plan)
+        say()
+        say(f"and then run {how_many(len(planned), 'task')}: ozelot run --refresh")
+    return ExitCode.INCOMPLETE if plan.steps else ExitCode.OK
+
+
+def refresh_plan(whole: luigi.Task, roots: Sequence[luigi.Task], found: Iterable[TaskStatus]) -> ClearPlan:
+    """What a refresh clears: those of the tasks found that are stale, and what stands on them anywhere in the pipeline.
+
+    Args:
+        whole: the root of the pipeline.
+        roots: the tasks that are to be refreshed.
+        found: the state of these and all upstream.
+    """
+    stale = {entry.label: entry.task for entry in found if entry.state is State.STALE and entry.task is not None}
+    graph = walk([whole, *roots, *stale.values()])
+    return make_plan(graph, graph.downstream(stale))
 
 
 def clear(texts: Sequence[str], *, only: bool, yes: bool) -> ExitCode:

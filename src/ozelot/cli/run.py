@@ -16,11 +16,12 @@ import luigi
 
 from ozelot import engine
 from ozelot.cli.asking import confirm
-from ozelot.cli.clearing import show_steps
+from ozelot.cli.clearing import refresh_plan, show_steps
 from ozelot.cli.database import connected, name_of
 from ozelot.cli.naming import pipeline, task_named, tasks_named
 from ozelot.cli.output import how_many, listed, prints_to_stderr, say
 from ozelot.cli.progress import Display, display, shown
+from ozelot.cli.state import how_to_refresh
 from ozelot.cli.tables import missing_tables
 from ozelot.client import Client
 from ozelot.engine import RunResult
@@ -43,6 +44,7 @@ class Options:
     timeout: float | None = None
     keep_going: bool = True
     force: bool = False
+    refresh: bool = False
     atomic: bool = False
     yes: bool = False
     quiet: bool = False
@@ -61,7 +63,7 @@ def _shown(text: str | None, shows: Display, options: Options) -> int:
     whole = pipeline()
     database = connected()
     tasks = tasks_named(whole, text) if text is not None and options.force else [task_named(whole, text)]
-    plan = _plan(whole, tasks, database, options) if options.force else None
+    plan = _plan(whole, tasks, database, options) if options.force or options.refresh else None
     code: int = ExitCode.OK
     try:
         with shows:
@@ -79,8 +81,10 @@ def _shown(text: str | None, shows: Display, options: Options) -> int:
 
 
 def _refuse_what_does_not_go_together(text: str | None, options: Options) -> None:
-    if options.atomic and not options.force:
-        raise UsageError("--atomic is about what is loaded again: add --force")
+    if options.force and options.refresh:
+        raise UsageError("--force loads TASK again, --refresh loads again what is stale: choose one")
+    if options.atomic and not (options.force or options.refresh):
+        raise UsageError("--atomic is about what is loaded again: add --force or --refresh")
     if options.force and text is None:
         raise UsageError("Which task is to be loaded again, with what stands on it? Name it: ozelot run TASK --force")
     if options.atomic and ((options.workers or 1) > 1 or options.processes or options.dask):
@@ -90,8 +94,11 @@ def _refuse_what_does_not_go_together(text: str | None, options: Options) -> Non
 
 
 def _plan(whole: luigi.Task, tasks: list[luigi.Task], database: Client, options: Options) -> ClearPlan:
-    """What --force clears first, after showing it."""
-    plan = clear_plan([whole, *tasks], tasks)
+    """What --force or --refresh clears first, after showing it."""
+    if options.refresh:
+        plan = refresh_plan(whole, tasks, [entry for task in tasks for entry in status(task)])
+    else:
+        plan = clear_plan([whole, *tasks], tasks)
     if not plan.steps:
         return plan
     if not (options.quiet and options.yes) and not options.json:
@@ -147,7 +154,7 @@ def _knock(address: str) -> None:
 
 
 def _conclude(after: list[list[TaskStatus]], result: RunResult, database: Client, options: Options) -> ExitCode:
-    pending = [found for found in after if any(entry.state != State.COMPLETE for entry in found)]
+    pending = [found for found in after if not all(entry.is_complete for entry in found)]
     if options.atomic and not result.ok:
         say("Nothing was changed: all is as it was before")
         return ExitCode.INCOMPLETE
@@ -157,6 +164,9 @@ def _conclude(after: list[list[TaskStatus]], result: RunResult, database: Client
     if not pending:
         if not options.quiet:
             say(f"{shown(after[0][-1].label)} is complete" if len(after) == 1 else f"All {len(after):,} are complete")
+        if stale := list({e.label: e for found in after for e in found if e.state is State.STALE}.values()):
+            say(f"{how_many(len(stale), 'task')} left as {'it is' if len(stale) == 1 else 'they are'}, being stale.")
+            say(how_to_refresh(stale))
         return ExitCode.OK
     if missing := missing_tables(database):
         say(f"There is no table {listed(missing)}. Create all that are missing with: ozelot db init")

@@ -24,6 +24,7 @@ from ozelot.cli.output import (
 )
 from ozelot.errors import ExitCode
 from ozelot.etl import verify as library
+from ozelot.etl.identity import task_argument
 from ozelot.etl.status import State, TaskStatus, recorded, status
 
 _HEADINGS = ("task", "state", "rows", "took", "ended (UTC)", "why")
@@ -47,7 +48,7 @@ def show_status(text: str | None, *, as_json: bool, each: bool, without_pipeline
             connected()
             found = status(root)
             of_what = "of the pipeline" if text is None else f"of {visible(task_text(found[-1].label))} and upstream"
-    complete = sum(entry.state == State.COMPLETE for entry in found)
+    complete = sum(entry.is_complete for entry in found)
     if as_json:
         show_json([_as_data(entry) for entry in found])
     elif not found:
@@ -56,8 +57,18 @@ def show_status(text: str | None, *, as_json: bool, each: bool, without_pipeline
         groups = grouped(found, lambda entry: entry.label, each=each)
         show_table(_HEADINGS, [_row(name, group) for name, group in groups])
         verb = "is" if len(found) == 1 else "are"
-        say(f"{complete:,} of {how_many(len(found), 'task')} {of_what} {verb} complete")
+        stale = [entry for entry in found if entry.state is State.STALE]
+        but = f", {len(stale):,} of them stale" if stale else ""
+        say(f"{complete:,} of {how_many(len(found), 'task')} {of_what} {verb} complete{but}")
+        if stale:
+            say(how_to_refresh(stale))
     return ExitCode.OK if found and complete == len(found) else ExitCode.INCOMPLETE
+
+
+def how_to_refresh(stale: Sequence[TaskStatus]) -> str:
+    """What to do about tasks that are stale."""
+    name = task_argument(stale[0].name, stale[0].params)
+    return f"See why: ozelot why {name}. Load again what is stale, and what stands on it: ozelot run --refresh"
 
 
 def _as_data(entry: TaskStatus) -> dict[str, Any]:
@@ -67,6 +78,8 @@ def _as_data(entry: TaskStatus) -> dict[str, Any]:
         "params": entry.params,
         "state": str(entry.state),
         "why": entry.why,
+        "stale": [str(reason) for reason in entry.verdict.reasons] if entry.verdict else [],
+        "unknown": entry.verdict.unknown if entry.verdict else [],
         "when": moment_for_json(entry.when),
         "seconds": entry.seconds,
         "rows": entry.rows,

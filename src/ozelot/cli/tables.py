@@ -12,6 +12,9 @@ from ozelot.client import Client
 from ozelot.errors import ClearRefused, ExitCode
 from ozelot.orm.base import Base
 from ozelot.orm.history import alive
+from ozelot.orm.target import OWN_TABLES
+
+_OWN = {table.name for table in OWN_TABLES}
 
 
 def init(*, drop_first: bool, yes: bool) -> ExitCode:
@@ -23,7 +26,7 @@ def init(*, drop_first: bool, yes: bool) -> ExitCode:
     missing = missing_tables(database)
     Base.create_all(database)
     if missing:
-        say(f"Created {how_many(len(missing), 'table')} in {name_of(database)}: {listed(missing, limit=20)}")
+        say(f"Created {_named(missing)} in {name_of(database)}")
     else:
         say(f"All tables are there already in {name_of(database)}")
     return ExitCode.OK
@@ -36,6 +39,14 @@ def drop(*, yes: bool) -> ExitCode:
     if not _drop(database, yes=yes):
         say(f"There is no table to drop in {name_of(database)}")
     return ExitCode.OK
+
+
+def _named(names: list[str]) -> str:
+    """Tables by their names, but for ozelot's own."""
+    theirs = [name for name in names if name not in _OWN]
+    own = len(names) - len(theirs)
+    told = [f"{how_many(len(theirs), 'table')} ({listed(theirs, limit=20)})"] if theirs else []
+    return " and ".join([*told, *([f"{own} of ozelot's own"] if own else [])])
 
 
 def missing_tables(database: Client) -> list[str]:
@@ -66,7 +77,10 @@ def _drop(database: Client, *, yes: bool) -> int:
     if rows:
         _refuse_while_running(database)
         say(f"To be dropped in {name_of(database)}, with all rows:")
-        show_table(("table", "rows"), [(name, f"{number:,}") for name, number in rows.items()], right=("rows",))
+        told = [(name, f"{number:,}") for name, number in rows.items() if name not in _OWN]
+        own = [number for name, number in rows.items() if name in _OWN]
+        told += [(f"ozelot's own ({len(own)})", f"{sum(own):,}")] if own else []
+        show_table(("table", "rows"), told, right=("rows",))
         confirm(f"Drop {how_many(len(rows), 'table')}?", yes=yes)
         _refuse_while_running(database)  # it may have begun meanwhile
         Base.drop_all(database)

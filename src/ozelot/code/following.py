@@ -8,14 +8,18 @@ installed packages does not count, nor do other tasks with markers: they are tol
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from ozelot.code.form import digest, names_bound
+from ozelot import config
+from ozelot.code.form import children, digest, names_bound, walk
 from ozelot.code.sources import Source, source_of
+from ozelot.errors import ConfigError
 from ozelot.etl.declared import task_classes
 from ozelot.orm.base import Base
 
@@ -35,8 +39,27 @@ _NOT_WHAT_IT_MAKES = {
     "worker_timeout",
 }
 
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_IMPORTS = (ast.Import, ast.ImportFrom)
+
+#: What a model says of its table.
+_COLUMNS = ast.Assign | ast.AnnAssign
+
 #: What is reached by these, only the running program knows.
 _DYNAMIC = {"eval", "exec", "globals", "__import__", "import_module"}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A statement at the top of a module: a function, a class, a constant.
+
+    Attributes:
+        parts: the digest of each part, by its name; of a class each method is one, and ``""`` is the rest.
+        uses: what the names in it stand for: the label of another piece, or what is not the project's own.
+    """
+
+    parts: dict[str, str] = field(default_factory=dict)
+    uses: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,118 +67,183 @@ class Code:
     """What a class is made of.
 
     Attributes:
-        parts: the digest of each piece, by its name: ``shop.pipeline.parse_price``.
+        roots: the labels of the class and its bases: ``shop.pipeline.LoadPrices``.
+        pieces: all that these reach, by label.
+        packages: the installed packages that are named in them.
+        version: where the class says so itself, in ``code_version``; then there is nothing else.
         not_followed: what the source does not tell, in words.
+        is_certain: whether all of it is as it was imported; files may have been changed since.
     """
 
-    parts: dict[str, str] = field(default_factory=dict)
-    not_followed: list[str] = field(default_factory=list)
+    roots: list[str]
+    pieces: dict[str, Piece]
+    packages: frozenset[str] = frozenset()
+    version: str | None = None
+    not_followed: tuple[str, ...] = ()
+    is_certain: bool = True
 
 
 def code_of(cls: type) -> Code:
     """All that a class calls in the user's own project, the class itself and its bases included."""
     version = getattr(cls, "code_version", None)
     if version is not None:
-        return Code({f"{cls.__module__}.{cls.__qualname__}.code_version": digest(ast.Constant(str(version)))})
-    found = _Following()
-    for base in cls.__mro__:
-        if source_of(base.__module__) is not None:
-            found.follow_class(base)
-    found.run()
-    return Code(dict(sorted(found.parts.items())), sorted(found.not_followed))
+        return Code([f"{cls.__module__}.{cls.__qualname__}"], {}, version=str(version))
+    roots = [base for base in cls.__mro__ if source_of(base.__module__) is not None]
+    labels = [f"{base.__module__}.{base.__qualname__.partition('.')[0]}" for base in roots]
+    inside = [f"{base.__module__}.{base.__qualname__}" for base in roots if "<locals>" in base.__qualname__]
+    waiting = deque((base.__module__, base.__qualname__.partition(".")[0]) for base in roots)
+    reached = dict.fromkeys(waiting)
+    followed: dict[str, _Followed] = {}
+    while waiting:
+        module, name = waiting.popleft()
+        source = source_of(module)
+        if source is None or name not in source.bindings:
+            continue
+        found = followed[f"{module}.{name}"] = _follow(source, name)
+        for other in found.reached:
+            if other not in reached:
+                reached[other] = None
+                waiting.append(other)
+    told = {each for found in followed.values() for each in found.not_followed}
+    told |= {f"{name} is defined inside a function" for name in inside}
+    return Code(
+        labels,
+        {label: found.piece for label, found in sorted(followed.items())},
+        frozenset(package for found in followed.values() for package in found.packages),
+        not_followed=tuple(sorted(told)),
+        is_certain=all(found.is_certain for found in followed.values()),
+    )
+
+
+@dataclass
+class _Followed:
+    """What one piece says of itself, and what it reaches in the project."""
+
+    piece: Piece = field(default_factory=Piece)
+    reached: dict[tuple[str, str], None] = field(default_factory=dict)
+    packages: set[str] = field(default_factory=set)
+    not_followed: set[str] = field(default_factory=set)
+    is_certain: bool = True
+
+
+@functools.cache
+def _follow(source: Source, name: str) -> _Followed:
+    following = _Following(source, name)
+    for statement in source.bindings[name]:
+        following.take(statement)
+    return following.found
 
 
 class _Following:
-    def __init__(self) -> None:
-        self.parts: dict[str, str] = {}
-        self.not_followed: set[str] = set()
-        self._seen: set[tuple[str, str]] = set()
-        self._waiting: deque[tuple[str, str]] = deque()
-        self._own: set[type] = set()
+    """Follows the names of one piece.
 
-    def follow_class(self, cls: type) -> None:
-        """Reach a class that is part of what is asked about."""
-        self._own.add(cls)
-        if "<locals>" in cls.__qualname__:
-            self.not_followed.add(f"{cls.__module__}.{cls.__qualname__} is defined inside a function")
-        self._reach(cls.__module__, cls.__qualname__.partition(".")[0])
+    Args:
+        source: the module.
+        name: what the piece is called there.
+    """
 
-    def run(self) -> None:
-        """Follow all that was reached, and what that reaches."""
-        while self._waiting:
-            module, name = self._waiting.popleft()
-            source = source_of(module)
-            if source is None:
-                continue
-            if name in source.bindings:
-                if _object(module, name) in task_classes and _object(module, name) not in self._own:
-                    continue
-                if not source.is_certain:
-                    self.not_followed.add(f"{module} was changed since the program began")
-                for statement in source.bindings[name]:
-                    self._take(source, name, statement)
-            elif name in source.imported:
-                target, inner = source.imported[name]
-                if inner is not None:
-                    self._reach(target, inner)
-            else:
-                for star in source.stars:
-                    self._reach(star, name)
+    def __init__(self, source: Source, name: str) -> None:
+        self.source = source
+        self.name = name
+        self.label = f"{source.name}.{name}"
+        self.found = _Followed(is_certain=source.is_certain)
+        if not source.is_certain:
+            self.found.not_followed.add(f"{source.name} was changed since it was imported")
 
-    def _reach(self, module: str, name: str) -> None:
-        if (module, name) not in self._seen:
-            self._seen.add((module, name))
-            self._waiting.append((module, name))
-
-    def _take(self, source: Source, name: str, statement: ast.stmt) -> None:
-        label = f"{source.name}.{name}"
+    def take(self, statement: ast.stmt) -> None:
+        """Follow a statement that gives the name its value."""
+        is_model = _is_model(self.source.name, self.name)
+        parts: Iterable[tuple[str, list[ast.AST]]] = [("", [statement])]
         if isinstance(statement, ast.ClassDef):
-            for part, nodes in _parts_of(statement, _is_model(source.name, name)):
-                self._add(f"{label}.{part}" if part else label, *nodes)
-        else:
-            self._add(label, statement)
-        self._follow(source, label, statement)
+            parts = _parts_of(statement, is_model)
+        digests = self.found.piece.parts
+        for part, nodes in parts:
+            made, known = digest(*nodes), digests.get(part)
+            digests[part] = made if known is None else digest(ast.Constant(known), ast.Constant(made))
+        schema = _nodes_of_columns(statement) if is_model else set()
+        imported = dict(self.source.imported)
+        for node in walk(statement):
+            if isinstance(node, _IMPORTS):
+                imported |= self.source.targets_of(node)
+        for node, local in _with_locals(statement):
+            self._take(node, local, imported, is_of_schema=node in schema)
 
-    def _add(self, label: str, *nodes: ast.AST) -> None:
-        known = self.parts.get(label)
-        made = digest(*nodes)
-        self.parts[label] = made if known is None else digest(ast.Constant(known), ast.Constant(made))
+    def _take(
+        self, node: ast.AST, local: frozenset[str], imported: dict[str, tuple[str, str | None]], *, is_of_schema: bool
+    ) -> None:
+        name, found = "", None
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id not in local:
+            name = node.id
+            target = imported.get(name)
+            if target is None or target == self.source.imported.get(name):
+                found = self._resolve(self.source.name, name)
+            else:
+                found = self._module(target[0]) if target[1] is None else self._resolve(target[0], target[1])
+        elif isinstance(node, ast.Attribute):
+            name, found = self._attribute(node, imported)
+        elif isinstance(node, ast.Call) and (what := _dynamic(node)):
+            self.found.not_followed.add(f"{what} in {self.label}")
+        if found is None or found == self.label:
+            return
+        if not is_of_schema or found.rpartition(".")[::2] in self.found.reached:
+            self.found.piece.uses[name] = found
 
-    def _follow(self, source: Source, label: str, statement: ast.stmt) -> None:
-        """Reach what a piece of code names."""
-        imported = dict(source.imported)
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                imported |= source.targets_of(node)
-        for node, local in _with_locals(statement, frozenset()):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id not in local:
-                target = imported.get(node.id)
-                if target is None or target == source.imported.get(node.id):
-                    self._reach(source.name, node.id)
-                elif target[1] is not None:
-                    self._reach(target[0], target[1])
-            elif isinstance(node, ast.Attribute):
-                self._follow_attribute(node, imported)
-            elif isinstance(node, ast.Call) and (what := _dynamic(node)):
-                self.not_followed.add(f"{what} in {label}")
+    def _resolve(self, module: str, name: str) -> str | None:
+        """What a name of a module stands for, which is reached where it is the project's own; None: a builtin."""
+        seen = set()
+        while (module, name) not in seen:
+            seen.add((module, name))
+            source = _settings() if module == "ozelot.config" else source_of(module)
+            if source is None:
+                self.found.packages.add(module.partition(".")[0])
+                return f"{module}.{name}"
+            if name in source.bindings:
+                found = _object(source.name, name)
+                if found in task_classes:
+                    return f"task {found.get_name()}"
+                self.found.reached[source.name, name] = None
+                return f"{source.name}.{name}"
+            if name not in source.imported:
+                return self._behind_stars(source, name)
+            module, inner = source.imported[name]
+            if inner is None:
+                return self._module(module)
+            name = inner
+        return None
 
-    def _follow_attribute(self, node: ast.Attribute, imported: dict[str, tuple[str, str | None]]) -> None:
+    def _behind_stars(self, source: Source, name: str) -> str | None:
+        for star in source.stars:
+            if hasattr(sys.modules.get(star), name):
+                return self._resolve(star, name)
+        return None
+
+    def _module(self, name: str) -> str | None:
+        """How a module that is named counts: one of the project by what of it is used."""
+        if source_of(name) is not None or name.startswith("ozelot."):
+            return None
+        self.found.packages.add(name.partition(".")[0])
+        return name
+
+    def _attribute(self, node: ast.Attribute, imported: dict[str, tuple[str, str | None]]) -> tuple[str, str | None]:
+        """What an attribute of a module of the project stands for, by the text that names it."""
         names = [node.attr]
         value = node.value
         while isinstance(value, ast.Attribute):
             names.append(value.attr)
             value = value.value
         if not isinstance(value, ast.Name) or value.id not in imported:
-            return
+            return "", None
         module, inner = imported[value.id]
         if inner is not None:
-            return
+            return "", None
+        text = ".".join([value.id, *reversed(names)])
         for name in reversed(names):
             if f"{module}.{name}" in sys.modules:
                 module = f"{module}.{name}"
             else:
-                self._reach("project_config" if module == "ozelot.config" else module, name)
-                return
+                is_ours = module == "ozelot.config" or source_of(module) is not None
+                return text, self._resolve(module, name) if is_ours else None
+        return text, None
 
 
 def _parts_of(cls: ast.ClassDef, is_model: bool) -> Iterator[tuple[str, list[ast.AST]]]:
@@ -164,11 +252,24 @@ def _parts_of(cls: ast.ClassDef, is_model: bool) -> Iterator[tuple[str, list[ast
     for statement in cls.body:
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
             yield statement.name, [statement]
-        elif is_model and isinstance(statement, ast.Assign | ast.AnnAssign):
-            continue  # columns are part of the schema
-        elif not {n for node in ast.walk(statement) for n in names_bound(node)} & _NOT_WHAT_IT_MAKES:
+        elif is_model and isinstance(statement, _COLUMNS):
+            continue  # part of the schema
+        elif not {n for node in walk(statement) for n in names_bound(node)} & _NOT_WHAT_IT_MAKES:
             rest.append(statement)
     yield "", [*cls.bases, *cls.keywords, *cls.decorator_list, *rest]
+
+
+def _nodes_of_columns(statement: ast.stmt) -> set[ast.AST]:
+    """All nodes in what a model says of its table."""
+    body = getattr(statement, "body", ())
+    return {node for each in body if isinstance(each, _COLUMNS) for node in walk(each)}
+
+
+def _settings() -> Source | None:
+    """The source of the project's settings, which are looked up by way of ``ozelot.config``."""
+    with suppress(ConfigError):
+        config.project_file()
+    return source_of("project_config")
 
 
 def _is_model(module: str, name: str) -> bool:
@@ -177,7 +278,7 @@ def _is_model(module: str, name: str) -> bool:
 
 
 def _object(module: str, name: str) -> Any:
-    """What a name stands for now; None where that could not be looked up in a table."""
+    """What a name stands for now; None where that is no class."""
     found = getattr(sys.modules.get(module), name, None)
     return found if isinstance(found, type) else None
 
@@ -189,19 +290,26 @@ def _dynamic(call: ast.Call) -> str | None:
     return f"{name}()" if name in _DYNAMIC else None
 
 
-def _with_locals(node: ast.AST, local: frozenset[str]) -> Iterator[tuple[ast.AST, frozenset[str]]]:
-    """All nodes inside one, each with the names that are local where it is."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-        own = {
-            name
-            for each in ast.walk(node)
-            if not isinstance(each, ast.Import | ast.ImportFrom)
-            for name in names_bound(each)
-        }
-        own |= {each.arg for each in ast.walk(node.args) if isinstance(each, ast.arg)}
-        inner = local | (own - {name for each in ast.walk(node) if isinstance(each, ast.Global) for name in each.names})
-    else:
-        inner = local
-    for child in ast.iter_child_nodes(node):
-        yield child, inner
-        yield from _with_locals(child, inner)
+def _with_locals(statement: ast.AST) -> Iterator[tuple[ast.AST, frozenset[str]]]:
+    """All nodes inside a statement, each with the names that are local where it is."""
+    waiting = [(statement, frozenset[str]())]
+    while waiting:
+        node, local = waiting.pop()
+        if isinstance(node, _FUNCTIONS):
+            local |= _locals_of(node)
+        for child in children(node):
+            yield child, local
+            waiting.append((child, local))
+
+
+def _locals_of(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> set[str]:
+    own: set[str] = set()
+    others: set[str] = set()
+    for node in walk(function):
+        if isinstance(node, ast.Global):
+            others.update(node.names)
+        elif isinstance(node, ast.arg):
+            own.add(node.arg)
+        elif not isinstance(node, _IMPORTS):
+            own.update(names_bound(node))
+    return own - others

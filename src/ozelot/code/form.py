@@ -11,7 +11,10 @@ import ast
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
 
-_NAMED = ast.ExceptHandler | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.MatchAs | ast.MatchStar
+# Tuples, as they are asked about for every node: to look at a union takes three times as long.
+_NAMED = (ast.ExceptHandler, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.MatchAs, ast.MatchStar)
+_IMPORTS = (ast.Import, ast.ImportFrom)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 #: What Python's own parser adds for its own purposes.
@@ -25,8 +28,7 @@ def digest(*nodes: ast.AST) -> str:
     """The form of pieces of code, one after another, as SHA-256 in hexadecimal."""
     taken = hashlib.sha256()
     for node in nodes:
-        for part in _Form().parts(node):
-            taken.update(part)
+        taken.update(b"".join(_Form().parts(node)))
     return taken.hexdigest()
 
 
@@ -58,7 +60,7 @@ class _Form:
 
     def _node(self, node: ast.AST) -> Iterator[bytes]:
         outer = self._names
-        if isinstance(node, _Function) and not outer:
+        if isinstance(node, _FUNCTIONS) and not outer:
             self._names = _placeholders(node)
         fields = [(name, value) for name, value in self._fields(node) if value is not None and value != []]
         yield _sized("n", type(node).__name__) + f"{len(fields)}:".encode()
@@ -68,10 +70,11 @@ class _Form:
         self._names = outer
 
     def _fields(self, node: ast.AST) -> Iterator[tuple[str, object]]:
-        plain = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not node.decorator_list
-        for name, value in ast.iter_fields(node):
+        plain = isinstance(node, _FUNCTIONS[:2]) and not node.decorator_list
+        for name in node._fields:
             if name in _SKIPPED or (plain and name == "returns"):
                 continue
+            value = getattr(node, name, None)
             if name == "body" and isinstance(value, list):
                 value = [each for each in value if not _does_nothing(each)]
             elif plain and isinstance(value, ast.arguments):
@@ -130,10 +133,11 @@ class _Scopes:
 
     def walk(self, function: ast.AST, around: tuple[Collection[str], ...]) -> None:
         """Look at a function (or a comprehension) inside those whose names are given."""
-        own = set(_bound_by(function))
-        self.fixed |= set(_parameters(function))
-        scopes = (*around, own | set(_parameters(function)))
-        for node in _inside(function):
+        nodes = _inside(function)
+        parameters = set(_parameters(function))
+        self.fixed |= parameters
+        scopes = (*around, parameters.union(*map(names_bound, nodes)))
+        for node in nodes:
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
                 if not any(node.id in scope for scope in scopes):
                     self.fixed.add(node.id)  # it is global here
@@ -149,40 +153,57 @@ class _Scopes:
                 self.walk(node, scopes)
 
 
-_COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
-_SCOPES = _Function | _COMPREHENSIONS | ast.ClassDef
+_SCOPES = (*_FUNCTIONS, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.ClassDef)
 
 
-def _inside(scope: ast.AST) -> Iterator[ast.AST]:
+def _inside(scope: ast.AST) -> list[ast.AST]:
     """All nodes of a scope, those of scopes in it left out, but not they themselves."""
-    stack = list(ast.iter_child_nodes(scope))
+    found = []
+    stack = children(scope)[::-1]
     while stack:
-        node = stack.pop(0)
-        yield node
+        node = stack.pop()
+        found.append(node)
         if not isinstance(node, _SCOPES):
-            stack[:0] = ast.iter_child_nodes(node)
+            stack += children(node)[::-1]
+    return found
 
 
-def _bound_by(scope: ast.AST) -> Iterator[str]:
-    for node in _inside(scope):
-        yield from names_bound(node)
+def children(node: ast.AST) -> list[ast.AST]:
+    """The nodes right below one; in half the time that :mod:`ast` takes, and most of all time goes here."""
+    found = []
+    for name in node._fields:
+        if name in _SKIPPED:
+            continue
+        value = getattr(node, name, None)
+        if value.__class__ is list:
+            found += [each for each in value if isinstance(each, ast.AST)]
+        elif isinstance(value, ast.AST):
+            found.append(value)
+    return found
 
 
-def names_bound(node: ast.AST) -> Iterator[str]:
+def walk(node: ast.AST) -> list[ast.AST]:
+    """A node and all below it."""
+    found = [node]
+    for each in found:
+        found += children(each)
+    return found
+
+
+def names_bound(node: ast.AST) -> Collection[str]:
     """The names to which a node (and nothing inside it) gives a value."""
     if isinstance(node, ast.Name):
-        if not isinstance(node.ctx, ast.Load):
-            yield node.id
-    elif isinstance(node, ast.Import | ast.ImportFrom):
-        yield from ((alias.asname or alias.name).partition(".")[0] for alias in node.names)
-    elif isinstance(node, ast.MatchMapping):
-        yield from [node.rest] if node.rest else []
-    elif isinstance(node, _NAMED) and node.name:
-        yield node.name
+        return () if isinstance(node.ctx, ast.Load) else (node.id,)
+    if isinstance(node, _IMPORTS):
+        return [(alias.asname or alias.name).partition(".")[0] for alias in node.names]
+    if isinstance(node, ast.MatchMapping):
+        return [node.rest] if node.rest else ()
+    name = node.name if isinstance(node, _NAMED) else None
+    return (name,) if name else ()
 
 
 def _parameters(scope: ast.AST) -> Iterator[str]:
-    if isinstance(scope, _Function):
+    if isinstance(scope, _FUNCTIONS):
         arguments = scope.args
         every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
         yield from (each.arg for each in every if each is not None)

@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 from types import ModuleType
 
-from ozelot.code.form import names_bound
+from ozelot import config
+from ozelot.code.form import names_bound, walk
 
 _STARTED = time.time()
 
@@ -46,14 +47,15 @@ class Source:
             self._enter(statement)
 
     def _enter(self, statement: ast.stmt) -> None:
-        imports = [node for node in ast.walk(statement) if isinstance(node, ast.Import | ast.ImportFrom)]
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             self.bindings.setdefault(statement.name, []).append(statement)
             return
-        for node in imports:
-            self.imported.update(self.targets_of(node))
+        nodes = walk(statement)
+        for node in nodes:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                self.imported.update(self.targets_of(node))
         if not isinstance(statement, ast.Import | ast.ImportFrom):
-            for name in {name for node in ast.walk(statement) for name in names_bound(node)} - self.imported.keys():
+            for name in {name for node in nodes for name in names_bound(node)} - self.imported.keys():
                 self.bindings.setdefault(name, []).append(statement)
 
     def targets_of(self, node: ast.Import | ast.ImportFrom) -> dict[str, tuple[str, str | None]]:
@@ -73,40 +75,75 @@ class Source:
         for alias in node.names:
             if alias.name == "*":
                 self.stars.append(module)
-            elif f"{module}.{alias.name}" in sys.modules:
+            elif _is_module(module, alias.name):
                 found[alias.asname or alias.name] = f"{module}.{alias.name}", None
             else:
                 found[alias.asname or alias.name] = module, alias.name
         return found
 
 
-_taken: dict[str, Source | None] = {}
+_taken: dict[str, tuple[object, Source | None]] = {}
+
+#: When each module was seen to be imported.
+_imported: dict[str, float] = {}
+
+
+def look_around() -> None:
+    """Take note of what has been imported by now: a file that changes later is not what runs."""
+    now = time.time()
+    for name in sys.modules.keys() - _imported.keys():
+        _imported[name] = now
 
 
 def source_of(name: str) -> Source | None:
-    """The source of an imported module of the project; None of others, and where there is none to be had."""
-    if name not in _taken:
-        module = sys.modules.get(name)
-        if module is None:
-            return None
-        _taken[name] = _take(module) if is_of_project(module) else None
-    return _taken[name]
+    """The source of a module of the project; None of others, and where there is none to be had.
+
+    Of one that is still to be imported, as a task may do when it runs, what its file says now.
+    """
+    module = sys.modules.get(name)
+    if module is None:
+        path = _file_of(name)
+        return _take(name, path, None) if path is not None and is_of_project(name, path) else None
+    spec = getattr(module, "__spec__", None)  # another one once it is reloaded
+    if name not in _taken or _taken[name][0] is not spec:
+        path = getattr(module, "__file__", None)
+        _taken[name] = spec, _take(name, path, module) if is_of_project(name, path) else None
+    return _taken[name][1]
 
 
-def is_of_project(module: ModuleType) -> bool:
+def is_of_project(name: str, path: str | None) -> bool:
     """Whether a module is the user's own: it comes from a file, and was not installed."""
-    path = getattr(module, "__file__", None)
-    if not path or module.__name__.partition(".")[0] == "ozelot":
+    if not path or name.partition(".")[0] == "ozelot":
         return False
     real = os.path.realpath(path)
     return not real.startswith(_INSTALLED) and "site-packages" not in Path(real).parts
 
 
-def _take(module: ModuleType) -> Source | None:
+def _file_of(name: str) -> str | None:
+    """Where a module would be imported from; nothing is imported but the packages that it is in."""
     try:
-        text = inspect.getsource(module)
-        changed = Path(str(module.__file__)).stat().st_mtime
-    except (OSError, TypeError, UnicodeDecodeError):
+        spec = importlib.util.find_spec(name)
+    except (ImportError, AttributeError, ValueError):
         return None
-    is_package = hasattr(module, "__path__")
-    return Source(module.__name__, text, is_package=is_package, is_certain=changed <= _STARTED)
+    return None if spec is None else spec.origin
+
+
+def _is_module(package: str, name: str) -> bool:
+    """Whether a name in a package is a module, be it one that is still to be imported."""
+    found = getattr(sys.modules.get(package), name, None)
+    if found is not None:
+        return isinstance(found, ModuleType)
+    return f"{package}.{name}" in sys.modules or _file_of(f"{package}.{name}") is not None
+
+
+def _take(name: str, path: str | None, module: ModuleType | None) -> Source | None:
+    try:
+        file = Path(str(path))
+        text = file.read_text(encoding="utf-8") if module is None else inspect.getsource(module)
+        changed = file.stat().st_mtime
+        is_package = file.name == "__init__.py" if module is None else hasattr(module, "__path__")
+        when = config.project_imported if name == "project_config" else 0.0
+        is_certain = module is None or changed <= (when or _imported.get(name, _STARTED))
+        return Source(name, text, is_package=is_package, is_certain=is_certain)
+    except (OSError, TypeError, SyntaxError, ValueError):  # a module in C, or in another encoding
+        return None

@@ -103,5 +103,5 @@ def _record_failures(result: RunResult, roots: list[luigi.Task]) -> None:
         for label, task in tasks.items():
             if type(task) in task_classes:
                 key = keys_of(task)[0]
-                started = runs.begin(connection, [(key, task.get_name(), task.get_param_string())])
+                started = runs.begin(connection, [runs.Starting(key, task.get_name(), task.get_param_string())])
                 runs.fail(connection, started[key].run_id, result.failed[label].traceback)

@@ -16,6 +16,7 @@ from ozelot import client
 from ozelot.engine.jobs import Became, Job, Note, Outcome
 from ozelot.errors import OutputMissing, TimedOut, WorkerError
 from ozelot.etl.declared import task_classes
+from ozelot.etl.needs import Needs
 from ozelot.url import without_password
 
 #: PostgreSQL's codes and MariaDB's numbers for "try again": deadlocks, serialization failures, lock waits.
@@ -66,7 +67,7 @@ def attempt(
     task.trigger_event(luigi.Event.START, task)
     try:
         if (waits_for := _finish(task, act())) is not None:
-            jobs = [Job(requirement, [], []) for requirement in waits_for]
+            jobs = [Job(requirement, [], [], Needs()) for requirement in waits_for]
             return Outcome(job.label, Became.WAITS, time.perf_counter() - begin, wanted=jobs)
         check(task)
         seconds = time.perf_counter() - begin

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
@@ -20,9 +21,11 @@ from ozelot.engine.attempts import Report, attempt, failed, succeeded
 from ozelot.engine.jobs import Became, Job, Outcome
 from ozelot.etl.declared import keys_of
 from ozelot.etl.execution import Begun, run_task
+from ozelot.etl.fingerprints import fingerprint_of
 from ozelot.etl.targets import ORMTarget
-from ozelot.orm import run
+from ozelot.orm import fingerprint, run
 from ozelot.orm import target as marker
+from ozelot.orm.run import Starting
 
 #: A batch that turns out to take longer is cut short: others may want to work, or wait for these claims.
 _LONGEST = 0.5  # seconds
@@ -86,15 +89,20 @@ class Frame:
         self.runs = run.latest(self.connection, before) if before else {}
         if not due:
             return
-        told = [(self.keys[job.label], job.task.get_name(), job.task.get_param_string()) for job in due]  # type: ignore[attr-defined]
-        started = run.begin(self.connection, told)
+        made_of = {job.label: fingerprint_of(job.task, job.needs.columns) for job in due}
+        fingerprint.keep(self.connection, set(made_of.values()))
+        started = run.begin(self.connection, [self._starting(job, made_of[job.label]) for job in due])
         for job in due:
             target = ORMTarget.from_task(job.task)
             missing = [target] if self.there.isdisjoint(target.keys) else []
-            begun = Begun(self.connection, target.keys[0], missing)
+            begun = Begun(self.connection, target.keys[0], missing, needs=job.needs)
             begun.run_id, begun.ran_before = started[target.keys[0]]
             self.begun[job.label] = begun
         self.connection.commit()  # so that others see that they are running
+
+    def _starting(self, job: Job, made_of: fingerprint.Fingerprint) -> Starting:
+        task: Any = job.task
+        return Starting(self.keys[job.label], task.get_name(), task.get_param_string(), made_of.digest)
 
     def _run(self, due: list[Job]) -> None:
         self._until = time.perf_counter() + _LONGEST

@@ -22,6 +22,7 @@ from ozelot.errors import WorkerError
 from ozelot.etl.declared import keys_of, task_classes
 from ozelot.etl.graph import Graph
 from ozelot.etl.identity import task_label
+from ozelot.etl.needs import Needs, needs_of
 from ozelot.etl.targets import judged_by_marker
 
 
@@ -32,41 +33,47 @@ class Job:
         task: the task.
         requires: the labels of what it requires.
         required: the keys of those of them that are ORM tasks.
+        needs: what else they give it.
         again: whether it is complete, but only bundles others that are not.
     """
 
-    def __init__(self, task: luigi.Task, requires: list[str], required: list[str], *, again: bool = False) -> None:
+    def __init__(
+        self, task: luigi.Task, requires: list[str], required: list[str], needs: Needs, *, again: bool = False
+    ) -> None:
         self.label = task_label(task)
         self.requires = requires
         self.required = required
+        self.needs = needs
         self.again = again
         self.task = task
 
     def __reduce__(self) -> tuple[Any, ...]:
         cls = type(self.task)
         values = pickle.dumps(self.task.param_kwargs)
-        return _Arrived, (
-            cls.__module__,
-            cls.__qualname__,
-            values,
-            self.label,
-            self.requires,
-            self.required,
-            self.again,
-        )
+        arrived = cls.__module__, cls.__qualname__, values, self.label, self.requires, self.required, self.needs
+        return _Arrived, (*arrived, self.again)
 
 
 class _Arrived(Job):
     """A task in the process that is to run it; it is made at first use, where an error can be told."""
 
     def __init__(
-        self, module: str, name: str, values: bytes, label: str, requires: list[str], required: list[str], again: bool
+        self,
+        module: str,
+        name: str,
+        values: bytes,
+        label: str,
+        requires: list[str],
+        required: list[str],
+        needs: Needs,
+        again: bool,
     ) -> None:
         self._class = module, name
         self._values = values
         self.label = label
         self.requires = requires
         self.required = required
+        self.needs = needs
         self.again = again
 
     @functools.cached_property
@@ -93,8 +100,9 @@ class _Arrived(Job):
 def job_of(graph: Graph, label: str, done: Collection[str]) -> Job:
     """The job to run one task of a graph, of which those are complete by themselves."""
     requires = graph.requires[label]
+    needs = needs_of([graph.tasks[other] for other in requires])
     required = [keys_of(task)[0] for other in requires if type(task := graph.tasks[other]) in task_classes]
-    return Job(graph.tasks[label], requires, required, again=label in done)
+    return Job(graph.tasks[label], requires, required, needs, again=label in done)
 
 
 def is_plain(task: luigi.Task) -> bool:

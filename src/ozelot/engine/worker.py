@@ -90,7 +90,7 @@ def _run_within(job: Job, outer: transaction.OpenTransaction, report: Report) ->
         there = marker.existing(outer.connection, target.keys)
         if there and not job.again:
             return Outcome(job.label, Became.COMPLETE)
-        begun = Begun(outer.connection, target.keys[0], [] if there else [target])
+        begun = Begun(outer.connection, target.keys[0], [] if there else [target], needs=job.needs)
         outcome = succeeded(job, attempt(job, report, lambda: run_task(job.task, begun)))
     if outcome.became is Became.LOST:
         outcome.became = Became.FAILED  # with the connection, or by a deadlock, all of the transaction is lost

@@ -75,6 +75,12 @@ def created_models(task: Any) -> list[Model]:
     return list(dict.fromkeys([*(task.creates or ()), *(task.object_classes or ())]))
 
 
+def declaration(task: Any) -> tuple[object, ...]:
+    """What tells tasks apart by what they say that they fill; most say so once for all of a class."""
+    said = (task.creates, task.object_classes, task.updates)
+    return type(task), *(None if each is None else tuple(map(id, each)) for each in said)
+
+
 def updated_columns(task: Any) -> list[sa.Column[Any]]:
     """The columns that a task, or a class of tasks, says that it fills in rows of others.
 

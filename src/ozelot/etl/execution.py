@@ -26,11 +26,13 @@ from ozelot import client, transaction, writes
 from ozelot.claim import claimed
 from ozelot.errors import NoRun, TableMissing
 from ozelot.etl.declared import created_models, keys_of, task_classes, updated_columns, writable
+from ozelot.etl.fingerprints import fingerprint_of
 from ozelot.etl.identity import task_label
 from ozelot.etl.leftovers import clear_leftovers, refuse_half
+from ozelot.etl.needs import Needs, needs_of
 from ozelot.etl.targets import ORMTarget
 from ozelot.joined import OF_A_RUNNER
-from ozelot.orm import pages, run
+from ozelot.orm import files, fingerprint, pages, run
 from ozelot.orm import target as marker
 from ozelot.orm.base import Base
 from ozelot.orm.rows import counts_of_run, is_owned
@@ -54,6 +56,7 @@ class Begun:
         key: the key of the marker.
         missing: the markers to write.
         required: the last runs of what the task requires, by key; None: to be asked for when it ends.
+        needs: what else its requirements give it; None: to be asked for when it begins.
         run_id: the record of the run; None: none was begun yet, or it was forgotten.
         ran_before: whether the task has another run that ended well and was not cleared.
         finished: whether the run ended well.
@@ -64,6 +67,7 @@ class Begun:
     key: str
     missing: list[ORMTarget]
     required: Collection[int] | None = None
+    needs: Needs | None = None
     run_id: int | None = None
     ran_before: bool = False
     finished: bool = False
@@ -179,12 +183,18 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
     """
     connection = begun.connection
     outer = transaction.current(connection.engine)
+    requirements = list(task.deps()) if begun.required is None or begun.needs is None else []
+    needs = needs_of(requirements) if begun.needs is None else begun.needs
     if begun.run_id is None:
-        started = run.begin(connection, [(begun.key, task.get_name(), task.get_param_string())])[begun.key]
-        begun.run_id, begun.ran_before = started
+        task.close_session(commit=False)  # one that requires() opened
+        made_of = fingerprint_of(task, needs.columns)
+        fingerprint.keep(connection, [made_of])
+        starting = run.Starting(begun.key, task.get_name(), task.get_param_string(), made_of.digest)
+        begun.run_id, begun.ran_before = run.begin(connection, [starting])[begun.key]
         if outer is None:
             connection.commit()  # so that others see that it is running
     run_id, began = begun.run_id, utc_now()
+    inputs = [seen for wanted in needs.inputs if (seen := files.see(wanted)) is not None]
     try:
         with outer.nested() if outer else transaction.on_connection(connection):
             opened = cast(transaction.OpenTransaction, transaction.current(connection.engine))
@@ -210,10 +220,13 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
             if task.creates or task.object_classes or task.updates:
                 declared = created_models(task), updated_columns(task)
                 begun.rows = counts_of_run(opened.connection, *declared, run_id)
-            built_on = {*_built_on(task, begun, waited_for, opened.connection), *this.inside}
+            built_on = {*_built_on(begun, [*requirements, *waited_for], opened.connection), *this.inside}
             run.finish(opened.connection, run_id, began, begun.rows, built_on, this.notes)
             if this.pages:
                 pages.record(opened.connection, run_id, this.pages)
+            late = needs_of(waited_for).inputs if waited_for else ()
+            inputs += [seen for wanted in late if (seen := files.see(wanted)) is not None]
+            files.record(opened.connection, run_id, dict.fromkeys(inputs))
             around.inside.append(run_id)
             for target in begun.missing:
                 _mark_complete(target, opened.connection)
@@ -241,9 +254,8 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
         connection.commit()
 
 
-def _built_on(task: Any, begun: Begun, waited_for: Collection[luigi.Task], connection: sa.Connection) -> set[int]:
+def _built_on(begun: Begun, others: Collection[Any], connection: sa.Connection) -> set[int]:
     """The runs of all that the task requires, and of what it asked for while it ran."""
-    others: list[Any] = [*(task.deps() if begun.required is None else ()), *waited_for]
     required = [keys_of(other)[0] for other in others if type(other) in task_classes]
     return {*(begun.required or ()), *(run.latest(connection, required).values() if required else ())}
 

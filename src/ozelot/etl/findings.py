@@ -16,6 +16,7 @@ from ozelot.etl.identity import parameter_names, params_of, task_argument
 from ozelot.orm import run
 from ozelot.orm import target as marker
 from ozelot.orm.base import names_there
+from ozelot.orm.files import run_file
 from ozelot.orm.pages import run_page
 from ozelot.orm.references import dangling
 from ozelot.orm.rows import Model, Rows, chain, is_owned, told
@@ -99,7 +100,7 @@ class Known:
 
     def _dangling(self) -> Iterator[Finding]:
         for found in dangling(self.connection):
-            if found.table in (run.run_edge.name, run_page.name):
+            if found.table in (run.run_edge.name, run_page.name, run_file.name):
                 continue  # says nothing of rows
             do = "clear the tasks that made them, and run them again; turn foreign keys on in what else writes here"
             if found.refers_to == Run.__tablename__:

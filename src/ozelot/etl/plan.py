@@ -181,7 +181,7 @@ def _downstream_first(tasks: Mapping[str, Any], requires: Mapping[str, Collectio
             continue
         del waiting[label]
         yield label
-        for requirement in requires[label]:
+        for requirement in sorted(requires[label]):
             if requirement in dependents:
                 dependents[requirement] -= 1
                 if not dependents[requirement]:

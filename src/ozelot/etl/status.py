@@ -8,22 +8,26 @@ from enum import StrEnum
 from pathlib import Path
 
 import luigi
-import sqlalchemy as sa
 
 from ozelot import client
+from ozelot.etl.compared import Verdict
 from ozelot.etl.completion import complete, pending
 from ozelot.etl.declared import is_orm_task, keys_of, task_of
 from ozelot.etl.graph import Graph, walk
 from ozelot.etl.identity import task_name, task_params
+from ozelot.etl.stale import judge
 from ozelot.orm import history, run
 from ozelot.orm import target as marker
 from ozelot.orm.run import Run
+from ozelot.orm.version import has_runs
 
 
 class State(StrEnum):
     """What is to be said of a task."""
 
     COMPLETE = "complete"
+    STALE = "stale"
+    ON_STALE = "complete on stale"
     INCOMPLETE = "incomplete"
     ON_INCOMPLETE = "complete on incomplete"
 
@@ -35,12 +39,13 @@ class TaskStatus:
     Attributes:
         name: the name of the task.
         params: its parameter string.
-        state: whether it is complete, and so is all upstream.
-        why: the reason in words, where it is not; empty where it is.
+        state: whether it is complete, and so is all upstream; and then, whether that is stale.
+        why: the reason in words, where it is not complete, or stale; else empty.
         task: the task; None where only the database was asked.
         when: when its last run ended, in UTC; None where no run is recorded.
         seconds: how long that run took.
         rows: how many rows of each table it made, and ``table.column``: how many values it set.
+        verdict: what is known of what it was made of, where it is complete.
     """
 
     name: str
@@ -51,6 +56,12 @@ class TaskStatus:
     when: datetime.datetime | None = None
     seconds: float | None = None
     rows: dict[str, int] = field(default_factory=dict)
+    verdict: Verdict | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it is complete, and so is all upstream, stale or not."""
+        return self.state in (State.COMPLETE, State.STALE, State.ON_STALE)
 
     @property
     def label(self) -> str:
@@ -68,17 +79,29 @@ def status(root: luigi.Task) -> list[TaskStatus]:
     done = complete(graph)
     open_tasks = pending(graph, done)
     last = _last_runs(graph)
+    verdicts = judge(graph, graph.tasks.keys() - open_tasks.keys())
     found = []
     for label, task in graph.tasks.items():
         recorded = last.get(label)
+        verdict = verdicts.get(label)
         if label not in open_tasks:
-            state, why = State.COMPLETE, ""
+            state, why = _as_judged(verdict)
         elif label in done:
             state, why = State.ON_INCOMPLETE, open_tasks[label]
         else:
             state, why = State.INCOMPLETE, _why_incomplete(recorded) if is_orm_task(task) else why_not_there(task)
-        found.append(_told(task_name(task), task_params(task), state, why, recorded, task))
+        told = _told(task_name(task), task_params(task), state, why, recorded, task)
+        found.append(replace(told, verdict=verdict))
     return found
+
+
+def _as_judged(verdict: Verdict | None) -> tuple[State, str]:
+    if verdict is not None and verdict.reasons:
+        more = len(verdict.reasons) - 1
+        return State.STALE, f"{verdict.reasons[0]}" + (f"; and {more} more" if more else "")
+    if verdict is not None and verdict.stands_on:
+        return State.ON_STALE, f"stands on {verdict.stands_on}, which is stale"
+    return State.COMPLETE, ""
 
 
 def recorded() -> list[TaskStatus]:
@@ -92,7 +115,7 @@ def recorded() -> list[TaskStatus]:
         markers = {row.key: row for row in marker.every(connection)}
         on = history.on_incomplete(connection)
         last = {}
-        if sa.inspect(connection).has_table(Run.__tablename__):
+        if has_runs(connection):
             last = {entry.key: entry for entry in history.told(session, session.scalars(run.last_runs(None)).all())}
     found = []
     for row in sorted(markers.values(), key=lambda row: last[row.key].id if row.key in last else 0):
@@ -135,7 +158,7 @@ def _last_runs(graph: Graph) -> dict[str, Run]:
     labels = {keys_of(task)[0]: label for label, task in graph.tasks.items() if is_orm_task(task)}
     database = client.get_client()
     with database.create_session() as session:
-        if not labels or not sa.inspect(session.connection()).has_table(Run.__tablename__):
+        if not labels or not has_runs(session.connection()):
             return {}
         found = [entry for entry in session.scalars(run.last_runs(labels.keys())).all() if entry.key in labels]
         return {labels[entry.key]: entry for entry in history.told(session, found)}

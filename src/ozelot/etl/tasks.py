@@ -20,7 +20,7 @@ import inspect
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import luigi
@@ -30,6 +30,7 @@ from sqlalchemy import Table, orm
 from sqlalchemy.orm import InstrumentedAttribute
 
 from ozelot import client
+from ozelot.code.sources import look_around
 from ozelot.errors import ConfigError, MarkerNotFound, NotClearable
 from ozelot.etl import clearing, completion, declared, execution
 from ozelot.etl.completion import check_completion as check_completion
@@ -38,9 +39,10 @@ from ozelot.etl.identity import task_name as get_task_name
 from ozelot.etl.identity import task_params as get_task_param_string
 from ozelot.etl.methods import on_class_or_task, on_either
 from ozelot.etl.targets import ORMTarget, by_marker
-from ozelot.orm import bulk
 from ozelot.orm.base import Base
-from ozelot.orm.bulk import LoadReport, Refs
+
+if TYPE_CHECKING:
+    from ozelot.orm.bulk import LoadReport, Refs
 
 __all__ = [
     "InputFileTask",
@@ -158,6 +160,7 @@ class ORMTask(TaskBase):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         declared.task_classes[cls] = None
+        look_around()
         for base in cls.__mro__:  # plain mixins included
             for name in ("clear", "mark_incomplete"):
                 if inspect.isfunction(method := vars(base).get(name)):
@@ -222,6 +225,8 @@ class ORMTask(TaskBase):
 
             self.load(Flight, frame, refs={"carrier": Airline.code}, missing="skip")
         """
+        from ozelot.orm import bulk  # knows all about every database, which takes a while to import
+
         return bulk.load(self.session, model, rows, refs=refs, missing=missing)
 
     def done(self, commit: bool = True) -> None:

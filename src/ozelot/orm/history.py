@@ -12,9 +12,11 @@ from ozelot.claim import is_held
 from ozelot.orm import run
 from ozelot.orm import target as marker
 from ozelot.orm.base import Base, names_there
+from ozelot.orm.files import run_file
 from ozelot.orm.pages import run_page
 from ozelot.orm.run import Run, chunks, counts_of, few, run_edge
 from ozelot.orm.run import runs as _runs
+from ozelot.orm.version import has_runs
 
 _ROUNDS = 10  # steps downstream that are asked one by one; beyond them, reading all is quicker
 
@@ -163,7 +165,7 @@ def runs(
         params: only runs of tasks with that parameter string.
         last: at most so many.
     """
-    if not sa.inspect(session.connection()).has_table(Run.__tablename__):
+    if not has_runs(session.connection()):
         return []
     query = sa.select(Run).order_by(Run.id.desc()).limit(last)
     if name is not None:
@@ -223,7 +225,7 @@ def _past(connection: sa.Connection, keep: int) -> sa.Select[int]:
         column
         for table in Base.metadata.tables.values()
         for column in table.columns
-        if table not in (run_edge, run_page) and table.name in there and column.references(_runs.c.id)
+        if table not in (run_edge, run_page, run_file) and table.name in there and column.references(_runs.c.id)
     ]
     held = [sa.exists().where(column == ranked.c.id) for column in holders]
     return sa.select(ranked.c.id).where(

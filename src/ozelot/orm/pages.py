@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import sqlalchemy as sa
 
 from ozelot.orm.base import Base
 from ozelot.orm.prepared import Prepared
-from ozelot.orm.run import DONE, LONG_TEXT, runs, storable
+from ozelot.orm.run import DONE, LONG_TEXT, few, runs, storable
+from ozelot.orm.version import has_runs
 
 #: Pages as each run read them; a run of a task that is still complete says what its rows were made from.
 run_page = sa.Table(
@@ -51,6 +52,27 @@ def record(connection: sa.Connection, run_id: int, pages: Mapping[bytes, tuple[b
         _ADD.execute(connection, *rows)
 
 
+class Page(NamedTuple):
+    """A page that a run read: the key of the entry in the request cache, its SHA-256, both in hexadecimal; its URL."""
+
+    key: str
+    content: str
+    url: str
+
+
+def of_runs(connection: sa.Connection, run_ids: Collection[int]) -> dict[int, list[Page]]:
+    """The pages that runs read, by run."""
+    ids = set(run_ids)
+    query = sa.select(run_page.c.run_id, run_page.c.key, run_page.c.content, run_page.c.url).order_by(run_page.c.url)
+    if few(ids):
+        query = query.where(run_page.c.run_id.in_(ids))
+    found: dict[int, list[Page]] = {}
+    for run_id, *page in connection.execute(query):
+        if run_id in ids:
+            found.setdefault(run_id, []).append(Page(*page))
+    return found
+
+
 class Reader(NamedTuple):
     """A task that read a page, in the last run that counts.
 
@@ -74,7 +96,7 @@ def readers(connection: sa.Connection, address: bytes) -> list[Reader]:
         connection: to the database; may be read-only.
         address: SHA-256 of the URL.
     """
-    if not sa.inspect(connection).has_table(run_page.name):
+    if not has_runs(connection):
         return []
     query = (
         sa.select(runs.c.name, runs.c.params, run_page.c.key, run_page.c.content)

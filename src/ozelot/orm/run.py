@@ -62,6 +62,7 @@ class Run(Base):
         rows: JSON: how many rows of each table it made, and ``table.column``: how many values it set; and,
             under the empty name, what loads left out.
         host: where it ran, with the process number in ``process``.
+        fingerprint: the digest of what the task was made of; see :mod:`ozelot.orm.fingerprint`.
     """
 
     __tablename__ = "ozelot_run"
@@ -76,6 +77,7 @@ class Run(Base):
     error: Mapped[str | None] = mapped_column(LONG_TEXT)
     host: Mapped[str] = mapped_column(sa.String(255))
     process: Mapped[int] = mapped_column()
+    fingerprint: Mapped[str | None] = mapped_column(sa.String(64))
 
     # Of two indexes of one column each, SQLite might take that on the state, which most runs share.
     __table_args__ = (sa.Index("ix_ozelot_run_key_state", "key", "state"), {"mysql_charset": "utf8mb4"})
@@ -165,7 +167,7 @@ class TaskOwned:
         return mapped_column(sa.ForeignKey("ozelot_run.id"), default=current_run_id, index=True)
 
 
-_STARTED = ("key", "name", "params", "state", "started", "host", "process")
+_STARTED = ("key", "name", "params", "state", "started", "host", "process", "fingerprint")
 _BEGIN = Prepared(sa.insert(runs).values({name: sa.bindparam(name, type_=runs.c[name].type) for name in _STARTED}))
 _FINISH = Prepared(
     sa.update(runs)
@@ -181,6 +183,15 @@ _EDGE = Prepared(sa.insert(run_edge).values(run_id=sa.bindparam("one"), built_on
 _HOST = socket.gethostname()
 
 
+class Starting(NamedTuple):
+    """A task that starts: its key, name and parameter string, and the digest of what it is made of."""
+
+    key: str
+    name: str
+    params: str
+    fingerprint: str | None = None
+
+
 class Started(NamedTuple):
     """A run that begins: its id, and whether the task has another one that ended well and was not cleared."""
 
@@ -188,17 +199,17 @@ class Started(NamedTuple):
     ran_before: bool
 
 
-def begin(connection: sa.Connection, tasks: Collection[tuple[str, str, str]]) -> dict[str, Started]:
+def begin(connection: sa.Connection, tasks: Collection[Starting]) -> dict[str, Started]:
     """Record that tasks start; runs of theirs that never ended are aborted, as whoever holds their claims can tell.
 
     Args:
         connection: to the database; nothing is committed.
-        tasks: key, name and parameter string of each, at most as many as fit one statement (:func:`chunks`).
+        tasks: the tasks, at most as many as fit one statement (:func:`chunks`).
 
     Returns:
         The run of each, by key.
     """
-    keys = [key for key, _, _ in tasks]
+    keys = [task.key for task in tasks]
     now = utc_now()
     of_these = runs.c.key.in_(keys)
     earlier = connection.execute(sa.select(runs.c.key, runs.c.state).where(of_these, runs.c.state.in_((RUNNING, DONE))))
@@ -207,7 +218,7 @@ def begin(connection: sa.Connection, tasks: Collection[tuple[str, str, str]]) ->
         aborted = {"state": ABORTED, "finished": now}
         connection.execute(sa.update(runs).where(of_these, runs.c.state == RUNNING).values(aborted))
     here = {"state": RUNNING, "started": now, "host": _HOST, "process": os.getpid()}
-    _BEGIN.execute(connection, *({"key": key, "name": name, "params": params, **here} for key, name, params in tasks))
+    _BEGIN.execute(connection, *({**task._asdict(), **here} for task in tasks))
     begun = connection.execute(sa.select(runs.c.key, runs.c.id).where(of_these, runs.c.state == RUNNING))
     return {key: Started(run_id, (key, DONE) in states) for key, run_id in begun}
 
@@ -306,8 +317,8 @@ def mark_cleared(connection: sa.Connection) -> None:
 being_cleared = sa.select(runs.c.id).where(runs.c.state == CLEARING)
 
 
-def few(keys: Collection[str]) -> bool:
-    """Whether to ask for these keys by name; of more, reading all is quicker."""
+def few(keys: Collection[str] | Collection[int]) -> bool:
+    """Whether to ask for these keys or ids by name; of more, reading all is quicker."""
     return len(keys) <= _MANY
 
 

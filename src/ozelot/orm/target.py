@@ -20,7 +20,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from ozelot import transaction
 from ozelot.errors import TransactionError
+from ozelot.orm import version
 from ozelot.orm.base import Base
+from ozelot.orm.files import run_file
+from ozelot.orm.fingerprint import fingerprints
 from ozelot.orm.pages import run_page
 from ozelot.orm.prepared import Prepared
 from ozelot.orm.run import LONG_TEXT, run_edge, runs, utc_now
@@ -142,17 +145,26 @@ def first_other(connection: sa.Connection, names: Iterable[str], keys: Collectio
 _current: WeakSet[sa.Engine] = WeakSet()
 
 
-@event.listens_for(markers, "after_drop")
-@event.listens_for(runs, "after_drop")
-@event.listens_for(run_edge, "after_drop")
-@event.listens_for(run_page, "after_drop")
+#: What comes along with the markers, in order of creation.
+_OTHERS = (runs, run_edge, run_page, run_file, fingerprints)
+
+#: The tables that are ozelot's own.
+OWN_TABLES = (markers, *_OTHERS, version.versions)
+
+
 def _dropped(_table: sa.Table, connection: sa.Connection, **_kwargs: Any) -> None:
     _current.discard(connection.engine)
 
 
+for _table in (markers, *_OTHERS):
+    event.listen(_table, "after_drop", _dropped)
+
+
 def _is_current(connection: sa.Connection) -> bool:
+    if not version.has_runs(connection):
+        return False
     inspector = sa.inspect(connection)
-    if not all(inspector.has_table(table.name) for table in (markers, runs, run_edge)):
+    if not {table.name for table in (markers, *_OTHERS)}.issubset(inspector.get_table_names()):
         return False
     # The index comes last when a table of 0.2 is brought up to date.
     if not _has_index(inspector):
@@ -160,18 +172,13 @@ def _is_current(connection: sa.Connection) -> bool:
     # A colleague's 0.2 may go on writing rows without a key.
     if connection.execute(sa.select(markers.c.id).where(markers.c.key.is_(None)).limit(1)).first() is not None:
         return False
-    if transaction.current(connection.engine) is None and inspector.has_table(run_page.name):
+    if transaction.current(connection.engine) is None:
         _current.add(connection.engine)  # else it may yet be rolled back
     return True
 
 
 def _has_index(inspector: sa.Inspector) -> bool:
     return any(index["unique"] and index["column_names"] == ["key"] for index in inspector.get_indexes(markers.name))
-
-
-def _may_be_written(connection: sa.Connection) -> bool:
-    """Whether nothing is missing, be it only the table that the last version added."""
-    return _is_current(connection) and sa.inspect(connection).has_table(run_page.name)
 
 
 class MarkerRow(NamedTuple):
@@ -207,7 +214,7 @@ def prepare(engine: sa.Engine) -> None:
         return
     opened = transaction.current(engine)
     if opened is not None:
-        if not _may_be_written(opened.connection):
+        if not _is_current(opened.connection):
             if engine.dialect.name in ("mysql", "mariadb"):
                 raise TransactionError(
                     "The table ormtargetmarker must be created or brought up to date before this transaction begins: "
@@ -217,21 +224,29 @@ def prepare(engine: sa.Engine) -> None:
             _bring_up_to_date(opened.connection)
         return
     with engine.connect() as connection:
-        if _may_be_written(connection):
+        if _is_current(connection):
             return
     with transaction.open_transaction(engine, claim="ormtargetmarker", changes_schema=True) as opened:
         transaction.begin(opened.connection)
-        if not _may_be_written(opened.connection):  # another process may have been faster
+        if not _is_current(opened.connection):  # another process may have been faster
             _bring_up_to_date(opened.connection)
 
 
 def _bring_up_to_date(connection: sa.Connection) -> None:
-    for table in (runs, run_edge, run_page):
+    quote = connection.dialect.identifier_preparer.quote
+    for table in _OTHERS:
         table.create(connection, checkfirst=True)
     inspector = sa.inspect(connection)
+    if all(column["name"] != "fingerprint" for column in inspector.get_columns(runs.name)):
+        connection.execute(sa.text(f"ALTER TABLE {quote(runs.name)} ADD COLUMN fingerprint VARCHAR(64)"))
     if not inspector.has_table(markers.name):
         markers.create(connection)
-        return
+    else:
+        _bring_markers_up_to_date(connection, inspector)
+    version.stamp(connection)
+
+
+def _bring_markers_up_to_date(connection: sa.Connection, inspector: sa.Inspector) -> None:
     quote = connection.dialect.identifier_preparer.quote
     alter = f"ALTER TABLE {quote(markers.name)}"
     columns = {column["name"]: column["type"] for column in inspector.get_columns(markers.name)}

@@ -1,0 +1,100 @@
+"""The tables and columns that tasks fill, in words that tell whether they have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from ozelot.etl.declared import created_models, task_classes, updated_columns
+from ozelot.orm.base import Base
+from ozelot.orm.rows import Model, tables_of
+
+_told: dict[str, str] = {}  # what each name stands for; of as many models, tables and tasks as it was made from
+_of_others: set[str] = set()  # the columns that some task updates
+_made_from = (-1, -1, -1)
+
+
+def columns_of(task: Any) -> frozenset[str]:
+    """The names of what a task, or a class of tasks, fills: ``table.column``, and ``table (a, b)`` for keys of several.
+
+    A column that another task says to update is that one's, not of the task that creates the rows.
+    """
+    models: list[Model] = created_models(task)
+    updated = {_name(column) for column in updated_columns(task)}
+    if not models:
+        return frozenset(updated)
+    _look()
+    tables = {table.fullname for table in tables_of(models)}
+    return frozenset(updated | {name for name in _told if _table_of(name) in tables and name not in _of_others})
+
+
+def told(names: Iterable[str]) -> dict[str, str]:
+    """What each of these names stands for now, where it is still there: ``VARCHAR(50) NOT NULL``."""
+    _look()
+    return {name: _told[name] for name in sorted(names) if name in _told}
+
+
+def _look() -> None:
+    global _made_from
+    now = len(Base.metadata.tables), len(Base.registry.mappers), len(task_classes)
+    if now == _made_from:
+        return
+    _told.clear()
+    _of_others.clear()
+    for table in Base.metadata.tables.values():
+        _told.update({_name(column): _words(column) for column in table.columns})
+        for constraint in table.constraints:
+            columns: Collection[Any] = getattr(constraint, "columns", ())
+            if isinstance(constraint, sa.UniqueConstraint | sa.ForeignKeyConstraint) and len(columns) > 1:
+                _told[f"{table.fullname} ({', '.join(column.name for column in columns)})"] = _kind(constraint)
+    for cls in list(task_classes):
+        _of_others.update(_name(column) for attribute in _listed(cls) for column in _columns(attribute))
+    _made_from = now
+
+
+def _listed(cls: Any) -> Iterable[Any]:
+    return cls.updates if isinstance(cls.updates, list | tuple | set | frozenset) else ()
+
+
+def _columns(attribute: Any) -> Iterable[sa.Column[Any]]:
+    return (column for column in getattr(getattr(attribute, "property", None), "columns", ()))
+
+
+def _name(column: sa.Column[Any]) -> str:
+    return f"{column.table.fullname}.{column.name}"
+
+
+def _table_of(name: str) -> str:
+    return name.rpartition(" (")[0] if name.endswith(")") else name.rpartition(".")[0]
+
+
+def _kind(constraint: sa.Constraint) -> str:
+    if isinstance(constraint, sa.ForeignKeyConstraint):
+        return f"REFERENCES {', '.join(key.target_fullname for key in constraint.elements)}"
+    return "UNIQUE"
+
+
+def _words(column: sa.Column[Any]) -> str:
+    words = [_type(column.type)]
+    words += ["NOT NULL"] if not column.nullable else []
+    words += ["PRIMARY KEY"] if column.primary_key else []
+    alone = any(isinstance(c, sa.UniqueConstraint) and [*c.columns] == [column] for c in column.table.constraints)
+    unique_index = any(index.unique and [*index.columns] == [column] for index in column.table.indexes)
+    words += ["UNIQUE"] if column.unique or alone or unique_index else []
+    words += [f"REFERENCES {target}" for target in sorted(key.target_fullname for key in column.foreign_keys)]
+    if column.server_default is not None:
+        words.append(f"DEFAULT {getattr(column.server_default, 'arg', '')}")
+    if column.computed is not None:
+        words.append(f"AS {column.computed.sqltext}")
+    return " ".join(words)
+
+
+def _type(type_: sa.types.TypeEngine[Any]) -> str:
+    if isinstance(type_, sa.Enum):
+        return f"ENUM({', '.join(map(repr, type_.enums))})"
+    try:
+        return str(type_)
+    except sa.exc.CompileError:  # a type that only some databases have
+        return type(type_).__name__

@@ -1,0 +1,62 @@
+"""What a task stands on, besides the runs of other tasks: their tables, and the files that others provide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import luigi
+
+from ozelot.etl.columns import columns_of
+from ozelot.etl.declared import declaration, task_classes
+from ozelot.etl.identity import task_label
+from ozelot.orm.files import Input
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What the requirements of a task give it.
+
+    Attributes:
+        columns: the names of what those with markers fill, see :func:`ozelot.etl.columns.columns_of`.
+        inputs: the files of the others.
+        elsewhere: labels of those whose output is no file on this machine.
+    """
+
+    columns: frozenset[str] = frozenset()
+    inputs: tuple[Input, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+
+
+def needs_of(
+    requirements: Iterable[luigi.Task], requires: Callable[[luigi.Task], Iterable[luigi.Task]] = luigi.Task.deps
+) -> Needs:
+    """What these requirements give; those without any output stand for what they require themselves.
+
+    Args:
+        requirements: the tasks.
+        requires: tells what a task requires.
+    """
+    columns: set[str] = set()
+    inputs: list[Input] = []
+    elsewhere: list[str] = []
+    waiting = list(requirements)
+    seen: set[object] = set()
+    while waiting:
+        task = waiting.pop()
+        kind: object = declaration(task) if type(task) in task_classes else task
+        if kind in seen:
+            continue
+        seen.add(kind)
+        if type(task) in task_classes:
+            columns |= columns_of(task)
+            continue
+        outputs = luigi.task.flatten(task.output())
+        bundles = isinstance(task, luigi.WrapperTask) or not outputs
+        waiting += requires(task) if bundles else ()
+        for target in () if bundles else outputs:
+            if isinstance(target, luigi.LocalTarget):
+                inputs.append(Input(task_label(task), str(target.path)))
+            else:
+                elsewhere.append(task_label(task))
+    return Needs(frozenset(columns), tuple(sorted(inputs)), tuple(sorted(set(elsewhere))))

@@ -1,0 +1,59 @@
+"""The version of ozelot's own tables, which the database says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+
+from ozelot.errors import DatabaseNewer
+from ozelot.orm.base import Base
+from ozelot.orm.run import runs
+
+#: What this ozelot reads and writes. Version 0 is that of databases that have no table for it.
+VERSION = 1
+
+versions = sa.Table("ozelot_version", Base.metadata, sa.Column("version", sa.Integer, primary_key=True))
+
+
+def version_of(connection: sa.Connection) -> int:
+    """The version that a database says; changes nothing.
+
+    Raises:
+        DatabaseNewer: a later ozelot wrote it.
+    """
+    if not sa.inspect(connection).has_table(versions.name):
+        return 0
+    found = connection.scalar(sa.select(sa.func.max(versions.c.version))) or 0
+    if found > VERSION:
+        raise DatabaseNewer(
+            f"A later ozelot brought the database to version {found}; this one knows version {VERSION}: install the "
+            "later one here, too, with 'pip install --upgrade ozelot'"
+        )
+    return found
+
+
+def has_runs(connection: sa.Connection) -> bool:
+    """Whether the tables of runs are there, as this ozelot knows them; changes nothing."""
+    return version_of(connection) == VERSION
+
+
+def stamp(connection: sa.Connection) -> None:
+    """Say that the tables are those of this ozelot."""
+    versions.create(connection, checkfirst=True)
+    if connection.scalar(sa.select(sa.func.max(versions.c.version))) != VERSION:
+        _stamp(connection)
+
+
+def _stamp(connection: sa.Connection) -> None:
+    connection.execute(sa.delete(versions))
+    connection.execute(sa.insert(versions).values(version=VERSION))
+
+
+@event.listens_for(versions, "after_create")
+def _created(_table: sa.Table, connection: sa.Connection, **_kwargs: Any) -> None:
+    inspector = sa.inspect(connection)
+    there = {column["name"] for column in inspector.get_columns(runs.name)} if inspector.has_table(runs.name) else None
+    if there is None or there.issuperset(runs.columns.keys()):  # else they are still to be brought up to date
+        _stamp(connection)

@@ -1,0 +1,105 @@
+"""Refreshing what is stale, and what commands say of it, on the three databases."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import sqlalchemy as sa
+
+from ozelot.client import Client
+from ozelot.orm import run
+from ozelot.orm.fingerprint import fingerprints
+from tests.cli.calling import SHOP, called
+from tests.cli.test_commands import rows, table_of
+
+
+@pytest.fixture(autouse=True)
+def pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OZELOT_PIPELINE", SHOP)
+
+
+@pytest.fixture
+def loaded(db: Client) -> Client:
+    """A shop whose goods of one year were loaded by other code."""
+    assert called("db", "init").code == 0
+    assert called("run").code == 0
+    with db.engine.begin() as connection:
+        one = run.runs.c.name == "LoadGoods", run.runs.c.params == "{'year': '2021'}"
+        digest = connection.scalar(sa.select(run.runs.c.fingerprint).where(*one))
+        parts = json.loads(
+            connection.scalar(sa.select(fingerprints.c.parts).where(fingerprints.c.digest == digest)) or ""
+        )
+        parts["code"]["pieces"]["tests.cli.shop.LoadGoods"][0]["run"] = "another one"
+        connection.execute(sa.insert(fingerprints).values(digest="other", parts=json.dumps(parts)))
+        connection.execute(sa.update(run.runs).where(*one).values(fingerprint="other"))
+    return db
+
+
+def test_a_refresh_shows_its_plan_and_loads_again_what_is_stale(loaded: Client) -> None:
+    shown = called("status")
+    assert (shown.code, "code: tests.cli.shop.LoadGoods.run" in shown.out) == (0, True)
+    assert "5 of 5 tasks of the pipeline are complete, 1 of them stale" in shown.out
+    left = called("run")
+    assert (left.code, "1 task left as it is, being stale." in left.out) == (0, True)
+
+    planned = called("plan", "--refresh")
+    assert planned.code == 1
+    assert planned.out.startswith("1 task is stale:\n")
+    assert table_of(planned.out)["LoadGoods {'year': '2021'}"]
+    assert planned.out.endswith("and then run 2 tasks: ozelot run --refresh\n")
+    data = json.loads(called("plan", "--refresh", "--json").out)
+    assert data["stale"] == {"LoadGoods {'year': '2021'}": ["code: tests.cli.shop.LoadGoods.run"]}
+    assert [step["task"] for step in data["clear"]["steps"]] == [
+        "LoadShop {'years': '2'}",
+        "LoadGoods {'year': '2021'}",
+    ]
+
+    refused = called("run", "--refresh")
+    assert (refused.code, rows(loaded, "good")) == (1, 2)
+    assert "there is no terminal to ask at" in refused.err
+    done = called("run", "--refresh", "--yes")
+    assert (done.code, "Ran 2 in " in done.out, rows(loaded, "good")) == (0, True, 2)
+    assert called("plan", "--refresh").out.startswith("Nothing is stale\n")
+    assert called("run", "--refresh", "--yes").code == 0
+
+
+def test_a_refresh_of_a_task_leaves_what_is_not_upstream_of_it(loaded: Client) -> None:
+    done = called("run", "LoadGoods(year=2020)", "--refresh", "--yes")
+    assert (done.code, "Complete already" in done.out) == (0, True)
+    assert "1 of them stale" in called("status").out
+
+
+def test_why_tells_all_that_counts(loaded: Client) -> None:
+    told = called("why", "LoadGoods(year=2021)")
+    assert told.code == 1
+    assert told.out.startswith("LoadGoods {'year': '2021'} is stale\n  code: tests.cli.shop.LoadGoods.run\nIts code:\n")
+    data = json.loads(called("why", "LoadGoods(year=2021)", "--json").out)
+    assert data["reasons"] == [{"kind": "code", "what": "tests.cli.shop.LoadGoods.run"}]
+    assert "good.shelf_id" in data["made_of"]["schema"]
+
+
+def test_accepting_lets_a_change_pass(loaded: Client) -> None:
+    accepted = called("accept", "LoadGoods")
+    assert accepted.code == 0
+    assert "LoadGoods {'year': '2021'}: 1 change accepted\n  code: tests.cli.shop.LoadGoods.run\n" in accepted.out
+    assert called("plan", "--refresh").code == 0
+
+
+def test_what_was_never_run_cannot_be_accepted(db: Client) -> None:
+    assert called("db", "init").code == 0
+    told = called("accept", "LoadGoods")
+    assert (told.code, told.out) == (1, "2 tasks left: no run is recorded that made what they loaded\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--force", "--refresh", "LoadGoods"], "choose one"),
+        (["--atomic"], "add --force or --refresh"),
+        (["--refresh", "--atomic", "--workers", "2"], "one worker"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(arguments: list[str], message: str, sqlite_db: Client) -> None:
+    refused = called("run", *arguments)
+    assert (refused.code, message in refused.err) == (2, True)

@@ -1,0 +1,3 @@
+PIPELINE = "shop.tasks:Everything"
+SHOPS = ["North", "South"]
+UNUSED_SETTING = 1

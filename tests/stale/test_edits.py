@@ -1,0 +1,92 @@
+"""Which tasks turn stale by an edit of their project: exactly those that it touches."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.consoles import check_consoles
+from tests.stale.edits import EDITS, Edit
+
+PROJECT = Path(__file__).parent / "project"
+PAGE = Path(__file__).parents[2] / "docs" / "staleness.md"
+
+Ask = Callable[[str, Path], object]
+
+
+@pytest.fixture(scope="module")
+def ask() -> Iterator[Ask]:
+    """Has a project run, or judged, in a fresh process."""
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "tests.stale.child"]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root, env=environment
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        questions, answers = child.stdin, child.stdout
+
+        def asked(what: str, folder: Path) -> object:
+            questions.write(f"{what} {folder}\n")
+            questions.flush()
+            return json.loads(answers.readline())
+
+        yield asked
+        questions.close()
+        child.wait()
+
+
+@pytest.fixture(scope="module")
+def complete(ask: Ask, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that was run."""
+    folder = tmp_path_factory.mktemp("complete") / "project"
+    shutil.copytree(PROJECT, folder)
+    assert ask("run", folder) is True
+    return folder
+
+
+def edited(project: Path, edit: Edit) -> None:
+    for file, old, new in ((edit.file, edit.old, edit.new), *edit.also):
+        path = project / file
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        assert old in text
+        path.write_text(text.replace(old, new) if old else text + new, encoding="utf-8")
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=[edit.name for edit in EDITS])
+def test_exactly_what_an_edit_touches_turns_stale(edit: Edit, complete: Path, ask: Ask, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(complete, project)
+    edited(project, edit)
+    assert ask("judge", project) == edit.stale
+
+
+def test_nothing_is_stale_that_was_just_run(complete: Path, ask: Ask) -> None:
+    assert ask("judge", complete) == {}
+
+
+def test_there_are_forty_edits_and_the_page_tells_all_of_them() -> None:
+    assert len(EDITS) >= 40
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    told = dict(row for row in rows if row[0] in {edit.name for edit in EDITS})
+    assert told == {edit.name: ", ".join(edit.stale) or "none" for edit in EDITS}
+
+
+def test_the_story_of_a_bug_is_as_the_page_tells_it(tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / "examples" / "superheroes"
+    shutil.copytree(example, tmp_path, ignore=shutil.ignore_patterns("__pycache__", "*.db*"), dirs_exist_ok=True)
+    amounts = tmp_path / "superheroes" / "amounts.py"
+    amounts.write_text(amounts.read_text(encoding="utf-8").replace(" * 12 + ", " * 10 + "), encoding="utf-8")
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("OZELOT_")}
+    for command in (["manage.py", "getdata"], ["-m", "ozelot", "db", "init"], ["-m", "ozelot", "run", "--offline"]):
+        subprocess.run([sys.executable, *command], cwd=tmp_path, env=plain, capture_output=True, check=True)
+    check_consoles(PAGE.read_text(encoding="utf-8"), tmp_path, at_least=10)
