@@ -25,7 +25,7 @@ _INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
 _BROKEN_PIPE = 141  # likewise, of one whose output nobody wants any more
 
 app = typer.Typer(cls=OptionsAnywhere, no_args_is_help=True, **_LOOK)
-db = typer.Typer(no_args_is_help=True, help="Create or drop the tables of all models.", **_LOOK)
+db = typer.Typer(no_args_is_help=True, help="Create, compare, upgrade or drop the tables of all models.", **_LOOK)
 history = typer.Typer(cls=ShowsByDefault, help="Show the runs of the past, or forget old ones.", **_LOOK)
 diagram = typer.Typer(no_args_is_help=True, help="Draw the pipeline or the data model.", **_LOOK)
 app.add_typer(db, name="db")
@@ -224,6 +224,34 @@ def drop_tables(ctx: typer.Context, yes: Yes = False) -> None:
     from ozelot.cli import tables
 
     raise typer.Exit(tables.drop(yes=yes))
+
+
+@db.command("status", epilog=_EPILOG)
+def compare_tables(ctx: typer.Context, json: Json = False) -> None:
+    """Show in what models and database differ, and what it takes to apply that; changes nothing."""
+    _begin(ctx)
+    from ozelot.cli import schema
+
+    raise typer.Exit(schema.show_differences(as_json=json))
+
+
+@db.command(epilog=_EPILOG)
+def upgrade(
+    ctx: typer.Context,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Make tables anew whose rows cannot be kept, to be loaded again.")
+    ] = False,
+    drop: Annotated[bool, typer.Option("--drop", help="Drop tables and columns that no model has.")] = False,
+    yes: Yes = False,
+) -> None:
+    """Bring the database to what the models say, with the data kept.
+
+    Shows what would be done, and asks. On SQLite a copy of the database is made first.
+    """
+    _begin(ctx)
+    from ozelot.cli import schema
+
+    raise typer.Exit(schema.upgrade(rebuild=rebuild, drop=drop, yes=yes))
 
 
 Out = Annotated[Path | None, typer.Option(metavar="BASE", help="Path of the files, without their endings.")]
