@@ -73,6 +73,7 @@ def copy_table(connection: sa.Connection, table: sa.Table, without: Collection[s
     own = {column.name for column in table.columns if column.computed is None}
     kept = [name for name in there if name not in {column.name for column in table.columns} and name not in without]
     made = {index.name for index in table.indexes} | {*dropped}
+    made |= {i["name"] for i in inspector.get_indexes(table.name) if not set(without).isdisjoint(i["column_names"])}
     query = sa.text("SELECT type, name, sql FROM sqlite_master WHERE tbl_name = :name AND sql IS NOT NULL")
     parts = [part for part in connection.execute(query, {"name": table.name}) if part.type in ("index", "trigger")]
     counted = _counted(connection, table)

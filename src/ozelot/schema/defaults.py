@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 _PARTS = re.compile(r"'(?:[^']|'')*'|[^']+")
 _CAST = re.compile(r"::[\w. ]+(?:\([\d, ]*\))?(?:\[\])?")
+_FRACTION = re.compile(r"(:\d\d)(\.\d*[1-9])?\.?0*(?='$)")
 _NOW = re.compile(r"\b(?:now|current_timestamp|localtimestamp)\b(?:\((\d*)\))?")
 
 
@@ -26,27 +27,26 @@ def wanted(column: sa.Column[Any], dialect: sa.Dialect) -> str | None:
 
 def same(there: str | None, model: str | None) -> bool:
     """Whether two defaults mean the same."""
-    if there is None or model is None:
-        return (there is None or _plain(there) == "null") and (model is None or _plain(model) == "null")
-    return _plain(there) == _plain(model)
+    return plain(there) == plain(model)
 
 
-def _plain(text: str) -> str:
-    parts = []
-    for part in _PARTS.findall(text.strip()):
-        if part.startswith("'"):
-            parts.append(part)
-        else:
-            # Function names and the like are not told apart by case, and PostgreSQL adds casts.
-            parts.append(re.sub(r"\s+", "", _CAST.sub("", part.lower())))
-    found = "".join(parts)
+def plain(text: str | None) -> str:
+    """A default without what databases add or spell differently: casts, brackets, blanks, upper case, zeros."""
+    if text is None:
+        return "null"
+    # PostgreSQL adds casts; outside quotes, case and blanks mean nothing.
+    found = "".join(
+        part if part.startswith("'") else re.sub(r"\s+", "", _CAST.sub("", part.lower()))
+        for part in _PARTS.findall(text.strip())
+    )
     while found.startswith("(") and _closes_at_end(found):
         found = found[1:-1]
     found = _NOW.sub(lambda match: f"now({match[1] or ''})", found)
     found = {"true": "1", "false": "0"}.get(found, found)
+    found = _FRACTION.sub(r"\1\2", found)
     number = found[1:-1] if found.startswith("'") and found.endswith("'") else found
     try:
-        return str(Decimal(number).normalize())
+        return f"{Decimal(number).normalize():f}"
     except InvalidOperation:
         return found
 

@@ -108,18 +108,23 @@ def levelled(
     connection: sa.Connection, tables: Mapping[str, sa.Table], found: Sequence[Difference]
 ) -> list[Difference]:
     """Differences with what applying each takes together with others: of one column, of one table, of related ones."""
-    found = [_with_its_columns(difference, found) for difference in found]
+    found = [_with_what_it_refers_to(_with_its_columns(difference, found), found) for difference in found]
     rebuilt = {difference.table for difference in found if difference.takes.rebuilds}
     if connection.dialect.name == "sqlite":
         found = [_with_its_table(difference, rebuilt) for difference in found]
+        found = [_with_its_columns(difference, found) for difference in found]
     lost = {difference.table for difference in found if difference.kind is Kind.COLUMN_EXTRA}
+    columns = {(difference.table, difference.column) for difference in found if difference.kind is Kind.COLUMN_EXTRA}
     strangers = {difference.table for difference in found if difference.kind is Kind.TABLE_EXTRA}
     for name in sorted(rebuilt):
         along = {table.fullname for table in rebuilt_with([tables[name]])}
         names = {table.name for table in rebuilt_with([tables[name]])}
         referring = {
-            holder for holder, _, key in reading.foreign_keys(connection) if key["referred_table"] in names
-        } & strangers
+            holder
+            for holder, _, key in reading.foreign_keys(connection)
+            if key["referred_table"] in names
+            and (holder in strangers or any((holder, column) in columns for column in key["constrained_columns"]))
+        }
         if dropped := sorted((along & lost) | referring):
             why = f"with what no model has: {', '.join(dropped)}"
             found = [
@@ -142,6 +147,18 @@ def _with_its_columns(difference: Difference, found: Sequence[Difference]) -> Di
         )
         if of_a_column and other.table == difference.table and other.takes.rebuilds and other.column in columns:
             return replace(difference, takes=other.takes, why=f"with {other.column}")
+    return difference
+
+
+def _with_what_it_refers_to(difference: Difference, found: Sequence[Difference]) -> Difference:
+    if difference.kind is not Kind.FOREIGN_KEY_MISSING or difference.takes is not Takes.IN_PLACE:
+        return difference
+    key: sa.ForeignKeyConstraint = difference.item
+    columns = {element.column.name for element in key.elements}
+    for other in found:
+        if other.takes.rebuilds and other.table == key.referred_table.fullname and other.column is not None:
+            if not columns.isdisjoint(other.column.split(", ")):
+                return replace(difference, takes=other.takes, why=f"with {other.table}")
     return difference
 
 

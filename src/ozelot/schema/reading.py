@@ -68,8 +68,14 @@ def longer(connection: sa.Connection, table: sa.Table, column: str, length: int)
 def repeated(connection: sa.Connection, table: sa.Table, columns: Sequence[str]) -> int:
     """How many values (or tuples of values) are there more than once."""
     found = light(table, columns)
-    own = [found.c[name] for name in columns]
-    groups = sa.select(*own).where(*(column.is_not(None) for column in own)).group_by(*own)
+    kinds = _kinds(connection, table)
+    own = [
+        sa.cast(found.c[name], sa.Text)
+        if kinds.get(name) is sa.JSON
+        else found.c[name]  # which PostgreSQL cannot compare
+        for name in columns
+    ]
+    groups = sa.select(*(one.label(None) for one in own)).where(*(one.is_not(None) for one in own)).group_by(*own)
     twice = groups.having(sa.func.count() > 1).subquery()
     return connection.scalar(sa.select(sa.func.count()).select_from(twice)) or 0
 
@@ -79,10 +85,22 @@ def dangling(connection: sa.Connection, key: sa.ForeignKeyConstraint) -> int:
     own = [element.parent.name for element in key.elements]
     others = [element.column.name for element in key.elements]
     child, parent = light(key.table, own).alias("child"), light(key.referred_table, others).alias("parent")
-    pairs = [child.c[one] == parent.c[other] for one, other in zip(own, others, strict=True)]
+    kinds, other_kinds = _kinds(connection, key.table), _kinds(connection, key.referred_table)
+    pairs = [
+        child.c[one] == parent.c[other]
+        if kinds.get(one) is other_kinds.get(other)
+        else sa.cast(child.c[one], sa.String(255)) == sa.cast(parent.c[other], sa.String(255))
+        for one, other in zip(own, others, strict=True)
+    ]
     there = sa.exists().where(*pairs).select_from(parent).correlate(child)
     query = sa.select(sa.func.count()).select_from(child).where(*(child.c[name].is_not(None) for name in own), ~there)
     return connection.scalar(query) or 0
+
+
+def _kinds(connection: sa.Connection, table: sa.Table) -> dict[str, Any]:
+    """What sort of type each column has in the database."""
+    columns = sa.inspect(connection).get_columns(table.name, schema=table.schema)
+    return {column["name"]: column["type"]._type_affinity for column in columns}
 
 
 def foreign_keys(connection: sa.Connection) -> list[tuple[str, str | None, dict[str, Any]]]:

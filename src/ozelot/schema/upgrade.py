@@ -7,6 +7,7 @@ upgrade that was ended at any of them goes on when it is called again.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,11 +114,19 @@ def _apply_once(connection: sa.Connection, planned: UpgradePlan) -> None:
     rebuilt = {table.fullname for table in planned.rebuilt}
     on_sqlite = connection.dialect.name == "sqlite"
     strangers = [one.item for one in of_kind[Kind.TABLE_EXTRA]]
+    tables = {table.fullname: table for table in planned.metadata.tables.values()}
     copied = _copy(connection, planned) if on_sqlite else set()
     done = rebuilt | copied
     for one in of_kind[Kind.FOREIGN_KEY_EXTRA] if not on_sqlite else []:
         altering.drop(connection, one.item)
-    altering.drop_keys_of(connection, strangers)
+    for kind in (Kind.UNIQUE_EXTRA, Kind.INDEX_EXTRA):
+        for one in of_kind[kind]:
+            if one.table not in done:
+                altering.drop(connection, one.item)
+    for one in of_kind[Kind.COLUMN_EXTRA]:
+        if one.table not in done:
+            altering.drop_column(connection, tables[one.table], one.item.name)
+    altering.drop_keys_of(connection, [*strangers, *_there(connection, planned.rebuilt)])
     if strangers and on_sqlite:
         altering.drop_strangers(connection, strangers)
     if planned.rebuilt:
@@ -125,14 +134,6 @@ def _apply_once(connection: sa.Connection, planned: UpgradePlan) -> None:
         altering.drop_outdated_enums(connection, planned.rebuilt)
     if strangers and not on_sqlite:
         altering.drop_strangers(connection, strangers)
-    for kind in (Kind.UNIQUE_EXTRA, Kind.INDEX_EXTRA):
-        for one in of_kind[kind]:
-            if one.table not in done:
-                altering.drop(connection, one.item)
-    tables = {table.fullname: table for table in planned.metadata.tables.values()}
-    for one in of_kind[Kind.COLUMN_EXTRA]:
-        if one.table not in done:
-            altering.drop_column(connection, tables[one.table], one.item.name)
     for name in dict.fromkeys(one.table for one in planned.applied if one.table not in done):
         changes = [*of_kind[Kind.TYPE], *of_kind[Kind.DEFAULT], *of_kind[Kind.NULLABLE]]
         if name in tables:
@@ -153,6 +154,11 @@ def _apply_once(connection: sa.Connection, planned: UpgradePlan) -> None:
 
 def _by_kind(planned: UpgradePlan) -> dict[Kind, list[Difference]]:
     return {kind: [one for one in planned.applied if one.kind is kind] for kind in Kind}
+
+
+def _there(connection: sa.Connection, tables: Sequence[sa.Table]) -> list[sa.Table]:
+    inspector = sa.inspect(connection)
+    return [table for table in tables if inspector.has_table(table.name, schema=table.schema)]
 
 
 def _copy(connection: sa.Connection, planned: UpgradePlan) -> set[str]:
