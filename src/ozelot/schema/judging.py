@@ -156,9 +156,9 @@ def _with_what_it_refers_to(difference: Difference, found: Sequence[Difference])
     key: sa.ForeignKeyConstraint = difference.item
     columns = {element.column.name for element in key.elements}
     for other in found:
-        if other.takes.rebuilds and other.table == key.referred_table.fullname and other.column is not None:
-            if not columns.isdisjoint(other.column.split(", ")):
-                return replace(difference, takes=other.takes, why=f"with {other.table}")
+        same = other.table == key.referred_table.fullname and not columns.isdisjoint((other.column or "").split(", "))
+        if same and other.takes.rebuilds:
+            return replace(difference, takes=other.takes, why=f"with {other.table}")
     return difference
 
 
