@@ -16,7 +16,8 @@ import typer.main
 from ozelot.cli.app import app
 from tests.test_documentation import environment
 
-PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "cli.md").read_text(encoding="utf-8")
 MARK = "@@@ next @@@"
 
 
@@ -36,15 +37,17 @@ def section(name: str) -> str:
     return str(found)
 
 
-def test_the_page_shows_what_the_commands_print(tmp_path: Path) -> None:
-    for name, code in re.findall(r"as `(\w+\.py)`.*?\n\n```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE):
+@pytest.mark.parametrize(("name", "number"), [("cli.md", 20), ("schema.md", 10)])
+def test_the_page_shows_what_the_commands_print(name: str, number: int, tmp_path: Path) -> None:
+    page = (DOCS / name).read_text(encoding="utf-8")
+    for name, code in re.findall(r"as\s`(\w+\.py)`.*?\n\n```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
         (tmp_path / name).write_text(code)
     (tmp_path / "bin").mkdir()
     shim = tmp_path / "bin" / "ozelot"
     shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -W ignore -m ozelot "$@"\n')
     shim.chmod(0o755)
     examples = []
-    for block in re.findall(r"^```console\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE):
+    for block in re.findall(r"^```console\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
         examples += re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
     script = "\n".join(f"{command}\ncode=$?\ncd {tmp_path}\necho '{MARK}'\n(exit $code)" for command, _ in examples)
     done = subprocess.run(
@@ -59,7 +62,7 @@ def test_the_page_shows_what_the_commands_print(tmp_path: Path) -> None:
         timeout=300,
     )
     printed = done.stdout.split(f"{MARK}\n")[:-1]
-    assert len(printed) == len(examples) > 20
+    assert len(printed) == len(examples) > number
     checker = doctest.OutputChecker()
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE  # columns are as wide as the times in them
     for (command, expected), got in zip(examples, printed, strict=True):

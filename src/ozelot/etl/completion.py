@@ -20,7 +20,7 @@ from ozelot.etl.targets import ORMTarget, judged_by_marker
 from ozelot.orm import history
 from ozelot.orm import target as marker
 from ozelot.orm.base import Base, drop_tables, table_of
-from ozelot.schema.filling import rebuilt_with
+from ozelot.schema.filling import mark_cleared, rebuilt_with
 
 log = logging.getLogger(__name__)
 
@@ -246,6 +246,7 @@ def rebuild(root: luigi.Task, model: type[Base]) -> list[str]:
     with database.transaction() if atomic else nullcontext():
         _mark_incomplete(graph, touched)
         with database.engine.begin() as connection:
+            mark_cleared(connection, {keys_of(graph.tasks[label])[0] for label in touched}, rebuilt)
             drop_tables(connection, rebuilt)
             model.metadata.create_all(connection, tables=list(rebuilt))
     return touched

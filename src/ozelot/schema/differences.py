@@ -32,7 +32,7 @@ class Takes(StrEnum):
     IN_PLACE = "in place, data kept"
     REBUILD = "the table must be rebuilt: --rebuild"
     DROP = "drops data: --drop"
-    REBUILD_AND_DROP = "the table must be rebuilt, without columns that no model has: --rebuild --drop"
+    REBUILD_AND_DROP = "the table must be rebuilt: --rebuild --drop"
 
     @property
     def rebuilds(self) -> bool:

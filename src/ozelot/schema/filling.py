@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ozelot.etl.declared import created_models, task_classes, updater_names, writable
-from ozelot.orm import run
+from ozelot.orm import history, run
 from ozelot.orm import target as marker
 from ozelot.orm.base import tables_referring_to
 from ozelot.orm.rows import is_owned, tables_of
@@ -80,3 +80,15 @@ def _recorded(connection: sa.Connection, tables: set[str]) -> set[str]:
         for key, rows in connection.execute(query)
         if any(number and what.partition(".")[0] in tables for what, number in run.counts_of(rows).items())
     }
+
+
+def mark_cleared(connection: sa.Connection, keys: Collection[str], tables: Collection[sa.Table]) -> None:
+    """Record that tasks have no rows any more, of those all of whose rows were in these tables.
+
+    The others clear what they have left when they run again.
+    """
+    names = {table.name for table in tables}
+    recorded = history.recorded_rows(connection, keys)
+    cleared = [key for key, rows in recorded.items() if names.issuperset(what.partition(".")[0] for what in rows)]
+    run.mark_clearing(connection, set(cleared).intersection(keys))
+    run.mark_cleared(connection)

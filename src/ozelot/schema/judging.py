@@ -113,7 +113,6 @@ def levelled(
     if connection.dialect.name == "sqlite":
         found = [_with_its_table(difference, rebuilt) for difference in found]
         found = [_with_its_columns(difference, found) for difference in found]
-    lost = {difference.table for difference in found if difference.kind is Kind.COLUMN_EXTRA}
     columns = {(difference.table, difference.column) for difference in found if difference.kind is Kind.COLUMN_EXTRA}
     strangers = {difference.table for difference in found if difference.kind is Kind.TABLE_EXTRA}
     for name in sorted(rebuilt):
@@ -125,10 +124,10 @@ def levelled(
             if key["referred_table"] in names
             and (holder in strangers or any((holder, column) in columns for column in key["constrained_columns"]))
         }
-        if dropped := sorted((along & lost) | referring):
-            why = f"with what no model has: {', '.join(dropped)}"
+        if dropped := sorted({f"{table}.{column}" for table, column in columns if table in along} | referring):
+            why = f"which drops {', '.join(dropped)}"
             found = [
-                replace(one, takes=Takes.REBUILD_AND_DROP, why="; ".join(filter(None, [one.why, why])))
+                replace(one, takes=Takes.REBUILD_AND_DROP, why=", ".join(filter(None, [one.why, why])))
                 if one.table == name and one.takes.rebuilds
                 else one
                 for one in found

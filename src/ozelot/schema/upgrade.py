@@ -25,6 +25,7 @@ from ozelot.orm.run import utc_now
 from ozelot.schema import altering, copying
 from ozelot.schema.backup import backup
 from ozelot.schema.differences import Difference, Kind
+from ozelot.schema.filling import mark_cleared
 from ozelot.schema.judging import alters
 from ozelot.schema.plan import UpgradePlan, plan
 
@@ -93,6 +94,7 @@ def _apply(database: Client, connection: sa.Connection, planned: UpgradePlan) ->
     on_sqlite = connection.dialect.name == "sqlite"
     before = copying.violations(connection) if on_sqlite else {}
     marker.delete(connection, planned.unmarked)
+    mark_cleared(connection, planned.unmarked, planned.rebuilt)
     for _ in range(_ROUNDS):
         fresh = _again(connection, planned)
         if not fresh.applied:
