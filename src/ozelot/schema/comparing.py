@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy.schema import AddConstraint, CreateIndex
 
 from ozelot.orm.base import Base
 from ozelot.schema import defaults, types
@@ -73,6 +74,8 @@ def _compared(connection: sa.Connection, metadata: sa.MetaData, told: list[Any])
         if kind not in (Kind.TABLE_MISSING, Kind.TABLE_EXTRA):
             if table in missing | extra or _is_spurious(connection, kind, item):
                 continue
+            if kind.name.endswith("MISSING") and not _is_meant(connection, metadata.tables[table], item):
+                continue
             if isinstance(item, sa.Index) and (table, item.name) in by_expression:
                 continue
             goes = kind.name.endswith("EXTRA") and any((table, column) in lost for column in _columns(item))
@@ -122,6 +125,20 @@ def _by_expression(changes: list[tuple[Kind, Any, str]]) -> set[tuple[str, str |
         for kind in (Kind.INDEX_MISSING, Kind.INDEX_EXTRA)
     }
     return names[Kind.INDEX_MISSING] & names[Kind.INDEX_EXTRA]
+
+
+def _is_meant(connection: sa.Connection, model: sa.Table, item: Any) -> bool:
+    """Whether the model says it of this kind of database; see ``ddl_if()`` of SQLAlchemy."""
+    if isinstance(item, sa.Column):
+        return True
+    columns = [column.name for column in item.columns]
+    parts: list[Any] = [*model.constraints, *model.indexes]
+    for own in parts:
+        same = type(own) is type(item) and [column.name for column in own.columns] == columns
+        if same and own._ddl_if is not None and own.name in (None, item.name):
+            create = CreateIndex(own) if isinstance(own, sa.Index) else AddConstraint(own, isolate_from_table=False)
+            return bool(own._ddl_if._should_execute(create, own, connection))
+    return True
 
 
 def _is_spurious(connection: sa.Connection, kind: Kind, item: Any) -> bool:

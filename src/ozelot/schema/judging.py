@@ -104,11 +104,12 @@ def _why_not_converted(connection: sa.Connection, table: sa.Table, column: sa.Co
     return f"{number:,} values are longer" if number else ""
 
 
-def levelled(
-    connection: sa.Connection, tables: Mapping[str, sa.Table], found: Sequence[Difference]
-) -> list[Difference]:
+def levelled(connection: sa.Connection, tables: Mapping[str, sa.Table], found: list[Difference]) -> list[Difference]:
     """Differences with what applying each takes together with others: of one column, of one table, of related ones."""
-    found = [_with_what_it_refers_to(_with_its_columns(difference, found), found) for difference in found]
+    found = [_with_its_columns(difference, found) for difference in found]
+    before: list[Difference] = []
+    while found != before:  # what refers to what refers to a table that has to wait has to wait, too
+        before, found = found, [_with_what_it_refers_to(difference, found) for difference in found]
     rebuilt = {difference.table for difference in found if difference.takes.rebuilds}
     if connection.dialect.name == "sqlite":
         found = [_with_its_table(difference, rebuilt) for difference in found]
@@ -132,7 +133,7 @@ def levelled(
                 else one
                 for one in found
             ]
-    return list(found)
+    return found
 
 
 def _with_its_columns(difference: Difference, found: Sequence[Difference]) -> Difference:
@@ -150,14 +151,19 @@ def _with_its_columns(difference: Difference, found: Sequence[Difference]) -> Di
 
 
 def _with_what_it_refers_to(difference: Difference, found: Sequence[Difference]) -> Difference:
-    if difference.kind is not Kind.FOREIGN_KEY_MISSING or difference.takes is not Takes.IN_PLACE:
+    if difference.takes is not Takes.IN_PLACE:
         return difference
-    key: sa.ForeignKeyConstraint = difference.item
-    columns = {element.column.name for element in key.elements}
-    for other in found:
-        same = other.table == key.referred_table.fullname and not columns.isdisjoint((other.column or "").split(", "))
-        if same and other.takes.rebuilds:
-            return replace(difference, takes=other.takes, why=f"with {other.table}")
+    keys: list[sa.ForeignKeyConstraint] = []
+    if difference.kind is Kind.FOREIGN_KEY_MISSING:
+        keys = [difference.item]
+    elif difference.kind is Kind.TABLE_MISSING:
+        keys = [*difference.item.foreign_key_constraints]
+    for key in keys:
+        columns = {element.column.name for element in key.elements}
+        for other in found:
+            touched = other.kind is Kind.TABLE_MISSING or not columns.isdisjoint((other.column or "").split(", "))
+            if touched and other.takes.rebuilds and other.table == key.referred_table.fullname:
+                return replace(difference, takes=other.takes, why=f"with {other.table}")
     return difference
 
 
