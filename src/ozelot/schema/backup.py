@@ -38,6 +38,7 @@ def backup(path: Path, now: datetime.datetime) -> Path:
             source.backup(target)
         unfinished.replace(copy)
     except (sqlite3.Error, OSError) as exc:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
         raise UpgradeRefused(f"Nothing was changed: no backup could be written to {copy} ({exc})") from exc
     return copy
