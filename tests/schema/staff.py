@@ -33,9 +33,9 @@ def staff(*more: Any, unit: dict[str, Any] | None = None, employee: dict[str, An
         "wage": sa.Column("wage", sa.Integer),
         "unit_id": sa.Column("unit_id", sa.ForeignKey("unit.id", name="fk_unit"), nullable=False, index=True),
     }
-    for name, columns, changed, parts in (("unit", units, unit, ()), ("employee", employees, employee, more)):
-        kept = [column for column in {**columns, **(changed or {})}.values() if column is not None]
-        sa.Table(name, metadata, *kept, *parts)
+    for name, columns in (("unit", {**units, **(unit or {})}), ("employee", {**employees, **(employee or {})})):
+        kept = [column for column in columns.values() if column is not None]
+        sa.Table(name, metadata, *kept, *(more if name == "employee" else ()))
     return metadata
 
 

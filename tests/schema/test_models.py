@@ -182,9 +182,9 @@ def found_in(db: Client, *names: str) -> list[Difference]:
         return [one for one in differences(connection) if one.table.startswith(("dm", *names)) or one.takes.drops]
 
 
-def planned(db: Client, **options: bool) -> UpgradePlan:
+def planned(db: Client, *, rebuild: bool = False) -> UpgradePlan:
     with db.engine.connect() as connection:
-        return plan(connection, **options)
+        return plan(connection, rebuild=rebuild)
 
 
 def test_nothing_differs_right_after_the_tables_were_created(there: Client) -> None:
