@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from ozelot.client import Client
 from ozelot.orm.base import Base
-from tests.cli import shop
+from tests.cli import attic, shop
 from tests.cli.calling import SHOP, called
 from tests.etl.heroes import build
 
@@ -61,7 +61,7 @@ def test_a_database_is_brought_to_what_the_models_say_and_loads_again_what_that_
     rest = called("db", "upgrade", "--rebuild", "--yes")
     assert rest.code == 0
     assert "Rows and values that go: 2 good\n" in rest.out
-    assert "2 tasks will load again with the next run: ozelot run\n" in rest.out
+    assert "2 tasks to load again. Run them again with: ozelot run\n" in rest.out
     assert called("db", "status").code == 0
 
     states = {one["task"]: one["why"] for one in json.loads(called("status", "--json").out)}
@@ -73,6 +73,18 @@ def test_a_database_is_brought_to_what_the_models_say_and_loads_again_what_that_
     with db.engine.connect() as connection:
         names = connection.scalars(sa.text("SELECT name FROM good ORDER BY name")).all()
     assert names == ["good of 2020", "good of 2021"]
+
+
+def test_tasks_that_a_run_of_the_root_would_not_reach_are_named(
+    sqlite_db: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OZELOT_PIPELINE", "tests.cli.attic:CountAttic")
+    Base.create_all(sqlite_db)
+    assert build(attic.CountAttic())
+    before_it_had(sqlite_db, "attic.name")
+    done = called("db", "upgrade", "--rebuild", "--yes")
+    assert done.code == 0 and done.out.endswith("Run each by its name: ozelot run LoadAttic\n")
+    assert called("run", "LoadAttic").code == 0
 
 
 def test_a_file_that_may_only_be_read_is_compared(sqlite_db: Client) -> None:

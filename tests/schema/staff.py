@@ -33,9 +33,11 @@ def staff(*more: Any, unit: dict[str, Any] | None = None, employee: dict[str, An
         "wage": sa.Column("wage", sa.Integer),
         "unit_id": sa.Column("unit_id", sa.ForeignKey("unit.id", name="fk_unit"), nullable=False, index=True),
     }
-    for name, columns in (("unit", {**units, **(unit or {})}), ("employee", {**employees, **(employee or {})})):
+    tables = {"unit": {**units, **(unit or {})}, "employee": {**employees, **(employee or {})}}
+    for name, columns in tables.items():
         kept = [column for column in columns.values() if column is not None]
-        sa.Table(name, metadata, *kept, *(more if name == "employee" else ()))
+        parts: list[Any] = [*more] if name == "employee" else []
+        sa.Table(name, metadata, *kept, *parts)
     return metadata
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ozelot.cli.asking import confirm
+from ozelot.cli.clearing import how_to_run
 from ozelot.cli.database import connected, name_of
 from ozelot.cli.importing import import_models
+from ozelot.cli.naming import pipeline, pipeline_is_named
 from ozelot.cli.output import amounts, how_many, listed, prints_to_stderr, say, show_json, show_table, task_text
 from ozelot.cli.tables import refuse_while_running
 from ozelot.errors import ExitCode
@@ -58,7 +60,9 @@ def upgrade(*, rebuild: bool, drop: bool, yes: bool) -> ExitCode:
     applied = len(planned.applied) - len([one for one in done.left if one not in planned.left])
     say(f"Applied {how_many(applied, 'difference')}")
     if planned.unmarked:
-        say(f"{how_many(len(planned.unmarked), 'task')} will load again with the next run: ozelot run")
+        labels = [*planned.unmarked.values()]
+        how = how_to_run(labels, pipeline()) if pipeline_is_named() else "Run them again with: ozelot run"
+        say(f"{how_many(len(labels), 'task')} to load again. {how}")
     return _tell_left(done.left) if done.left else ExitCode.OK
 
 
