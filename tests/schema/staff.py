@@ -41,7 +41,7 @@ def staff(*more: Any, unit: dict[str, Any] | None = None, employee: dict[str, An
     return metadata
 
 
-ROWS = {
+ROWS: dict[str, list[tuple[Any, ...]]] = {
     "unit": [(1, "Research", "Rome"), (2, "Sales", None)],
     "employee": [(1, "Ada", 10, 1), (2, "Bob", None, 2), (3, "Ada", 30, 2)],
 }

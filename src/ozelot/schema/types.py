@@ -56,6 +56,10 @@ def same(there: sa.types.TypeEngine[Any], wanted: sa.types.TypeEngine[Any], dial
         return _bytes(name, sizes, dialect) == _bytes(other, other_sizes, dialect)
     if name == other and name in ("DATETIME", "TIMESTAMP", "TIME"):
         return (sizes or [0], zone) == (other_sizes or [0], other_zone)
+    if name == other and name in ("VARCHAR", "CHAR"):  # Alembic takes one without a length for the same as any other
+        return (sizes or [int(name == "CHAR")]) == (other_sizes or [int(name == "CHAR")])
+    if name in ("NUMERIC", "DECIMAL") and other in ("NUMERIC", "DECIMAL"):
+        return _digits(name, sizes, dialect) == _digits(other, other_sizes, dialect)
     return None
 
 
