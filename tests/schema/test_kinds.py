@@ -309,6 +309,14 @@ def test_tables_in_other_schemas_are_compared_and_changed(db: Client) -> None:
     assert compared(db, model(sa.Column("name", sa.Date))) == []
 
 
+def test_a_unique_constraint_without_a_name_that_no_model_has_goes(db: Client) -> None:
+    create(db, staff(employee={"wage": sa.Column("wage", sa.Integer, unique=True)}))
+    assert [one.words for one in compared(db, staff())] == ["the unique constraint on employee (wage) is no model's"]
+    assert upgrade(db, staff()).left == ()
+    assert compared(db, staff()) == []
+    assert contents(db) == ROWS
+
+
 def test_what_the_database_refuses_is_told_in_one_line_and_changes_nothing(sqlite_db: Client) -> None:
     create(sqlite_db)
     checked = staff(sa.CheckConstraint("wage > 10"), employee={"wage": sa.Column("wage", sa.BigInteger)})

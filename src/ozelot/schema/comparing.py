@@ -46,6 +46,8 @@ def differences(connection: sa.Connection, metadata: sa.MetaData = Base.metadata
     """
     changes = _changes(connection, metadata)
     found = [*_compared(connection, metadata, changes), *_by_column(connection, metadata, changes)]
+    if connection.dialect.name == "sqlite":
+        found += _without_name(connection, metadata)
     tables = {table.fullname: table for table in metadata.tables.values()}
     return levelled(connection, tables, sorted(found, key=lambda difference: (difference.table, difference.kind.name)))
 
@@ -159,6 +161,22 @@ def _is_spurious(connection: sa.Connection, kind: Kind, item: Any) -> bool:
         names[: len(columns)] == columns and not any(other[: len(columns)] == columns for other in others)
         for columns in needed
     )
+
+
+def _without_name(connection: sa.Connection, metadata: sa.MetaData) -> Iterator[Difference]:
+    """Unique constraints of SQLite that no model has and that have no name, of which Alembic says nothing."""
+    inspector = sa.inspect(connection)
+    for table in metadata.tables.values():
+        if is_own(table.name) or not inspector.has_table(table.name, schema=table.schema):
+            continue
+        own = [part for part in table.constraints if isinstance(part, sa.UniqueConstraint)]
+        known = [{column.name for column in unique.columns} for unique in own]
+        columns = {column.name for column in table.columns}
+        for there in inspector.get_unique_constraints(table.name, schema=table.schema):
+            names = there["column_names"]
+            if there["name"] is None and set(names) not in known and columns.issuperset(names):
+                words = f"the unique constraint on {table.fullname} ({', '.join(names)}) is no model's"
+                yield judged(connection, Kind.UNIQUE_EXTRA, table.fullname, table, None, names, words)
 
 
 def _by_column(connection: sa.Connection, metadata: sa.MetaData, told: list[Any]) -> Iterator[Difference]:
