@@ -18,6 +18,7 @@
     ├── RowsChanged           clearing met other rows than it had counted
     ├── TableMissing          a task uses a table that was not created
     ├── TableReferenced       a table cannot be dropped while others refer to it
+    ├── UpgradeRefused        the database cannot be brought to what the models say
     ├── OutputMissing         a task ran without an error, but what it is to make is not there
     ├── TimedOut              a task took longer than it may
     ├── WorkerError           a worker died, or has not what it needs
@@ -126,6 +127,10 @@ class TableMissing(OzelotError, RuntimeError):
 
 class TableReferenced(OzelotError, RuntimeError):
     """A table cannot be dropped while other tables refer to it."""
+
+
+class UpgradeRefused(OzelotError, RuntimeError):
+    """The database cannot be brought to what the models say; the message tells whether something was changed."""
 
 
 class OutputMissing(OzelotError, RuntimeError):

@@ -15,7 +15,8 @@ import typer.main
 from ozelot.cli.app import app
 from tests.consoles import check_consoles
 
-PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "cli.md").read_text(encoding="utf-8")
 
 
 def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
@@ -34,10 +35,12 @@ def section(name: str) -> str:
     return str(found)
 
 
-def test_the_page_shows_what_the_commands_print(tmp_path: Path) -> None:
-    for name, code in re.findall(r"as `(\w+\.py)`.*?\n\n```python\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE):
+@pytest.mark.parametrize(("name", "number"), [("cli.md", 20), ("schema.md", 10)])
+def test_the_page_shows_what_the_commands_print(name: str, number: int, tmp_path: Path) -> None:
+    page = (DOCS / name).read_text(encoding="utf-8")
+    for name, code in re.findall(r"as\s`(\w+\.py)`.*?\n\n```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
         (tmp_path / name).write_text(code)
-    check_consoles(PAGE, tmp_path, at_least=20)
+    check_consoles(page, tmp_path, at_least=number)
 
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name != "ozelot history show"])

@@ -13,6 +13,7 @@ import typer
 
 import ozelot
 from ozelot.cli.cache import cache
+from ozelot.cli.db import db
 from ozelot.cli.groups import OptionsAnywhere, ShowsByDefault
 from ozelot.cli.output import visible
 from ozelot.cli.typed import EPILOG as _EPILOG
@@ -25,7 +26,6 @@ _INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
 _BROKEN_PIPE = 141  # likewise, of one whose output nobody wants any more
 
 app = typer.Typer(cls=OptionsAnywhere, no_args_is_help=True, **_LOOK)
-db = typer.Typer(no_args_is_help=True, help="Create or drop the tables of all models.", **_LOOK)
 history = typer.Typer(cls=ShowsByDefault, help="Show the runs of the past, or forget old ones.", **_LOOK)
 diagram = typer.Typer(no_args_is_help=True, help="Draw the pipeline or the data model.", **_LOOK)
 app.add_typer(db, name="db")
@@ -242,28 +242,6 @@ def prune(
 
 
 app.add_typer(history, name="history")
-
-
-@db.command(epilog=_EPILOG)
-def init(
-    ctx: typer.Context,
-    drop: Annotated[bool, typer.Option("--drop", help="Drop all tables first; shows them, and asks.")] = False,
-    yes: Yes = False,
-) -> None:
-    """Create the tables of all models, where they are missing."""
-    _begin(ctx)
-    from ozelot.cli import tables
-
-    raise typer.Exit(tables.init(drop_first=drop, yes=yes))
-
-
-@db.command("drop", epilog=_EPILOG)
-def drop_tables(ctx: typer.Context, yes: Yes = False) -> None:
-    """Drop the tables of all models, with all rows; shows them, and asks."""
-    _begin(ctx)
-    from ozelot.cli import tables
-
-    raise typer.Exit(tables.drop(yes=yes))
 
 
 Out = Annotated[Path | None, typer.Option(metavar="BASE", help="Path of the files, without their endings.")]

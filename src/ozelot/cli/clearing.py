@@ -133,16 +133,16 @@ def clear(texts: Sequence[str], *, only: bool, yes: bool) -> ExitCode:
     show_steps(plan.steps, plan)
     confirm(f"Clear {how_many(len(plan.steps), 'task')}?", yes=yes)
     plan.apply()
-    say(f"Cleared {how_many(len(plan.steps), 'task')}. {_how_to_run(plan, root)}")
+    say(f"Cleared {how_many(len(plan.steps), 'task')}. {how_to_run([step.label for step in plan.steps], root)}")
     return ExitCode.OK
 
 
-def _how_to_run(plan: ClearPlan, root: luigi.Task) -> str:
-    """How to load again what was cleared: a run of the root does not look behind a task that is still complete."""
+def how_to_run(labels: Sequence[str], root: luigi.Task) -> str:
+    """How to run tasks again: a run of the root does not look behind a task that is still complete."""
     graph, after = walk(root), status(root)
     done = {entry.label for entry in after if entry.state != State.INCOMPLETE}
     reached = set(to_run(graph, {after[-1].label}, done))
-    hidden = [step.label for step in plan.steps if step.label in graph.tasks and step.label not in reached]
+    hidden = [label for label in labels if label in graph.tasks and label not in reached]
     if not hidden:
         return "Run them again with: ozelot run"
     task = graph.tasks[hidden[0]]

@@ -65,24 +65,29 @@ def rows_by_table(database: Client) -> dict[str, int]:
         }
 
 
-def _refuse_while_running(database: Client) -> None:
+def refuse_while_running(database: Client, outcome: str = "Nothing was dropped") -> None:
+    """Return where no run is under way whose runner lives.
+
+    Raises:
+        ClearRefused: there is one.
+    """
     with database.create_session() as session:
         running = [f"{entry.name} {entry.params} ({entry.host}, process {entry.process})" for entry in alive(session)]
     if running:
-        raise ClearRefused(f"Nothing was dropped: {listed(running, limit=3)} is running; wait until it ends")
+        raise ClearRefused(f"{outcome}: {listed(running, limit=3)} is running; wait until it ends")
 
 
 def _drop(database: Client, *, yes: bool) -> int:
     rows = rows_by_table(database)
     if rows:
-        _refuse_while_running(database)
+        refuse_while_running(database)
         say(f"To be dropped in {name_of(database)}, with all rows:")
         told = [(name, f"{number:,}") for name, number in rows.items() if name not in _OWN]
         own = [number for name, number in rows.items() if name in _OWN]
         told += [(f"ozelot's own ({len(own)})", f"{sum(own):,}")] if own else []
         show_table(("table", "rows"), told, right=("rows",))
         confirm(f"Drop {how_many(len(rows), 'table')}?", yes=yes)
-        _refuse_while_running(database)  # it may have begun meanwhile
+        refuse_while_running(database)  # it may have begun meanwhile
         Base.drop_all(database)
         say(f"Dropped {how_many(len(rows), 'table')}")
     return len(rows)

@@ -19,7 +19,8 @@ from ozelot.etl.plan import ClearPlan, make_plan
 from ozelot.etl.targets import ORMTarget, judged_by_marker
 from ozelot.orm import history
 from ozelot.orm import target as marker
-from ozelot.orm.base import Base, table_of, tables_referring_to
+from ozelot.orm.base import Base, drop_tables, table_of
+from ozelot.schema.filling import mark_cleared, rebuilt_with
 
 log = logging.getLogger(__name__)
 
@@ -221,7 +222,8 @@ def _clear(graph: Graph, labels: Collection[str]) -> int:
 def rebuild(root: luigi.Task, model: type[Base]) -> list[str]:
     """Drop the table of a model and all tables that refer to it, create them anew, and mark incomplete who fills them.
 
-    For a model that was changed. All rows of these tables are lost; a run of the root loads them again.
+    For a model that was changed; ``ozelot db upgrade --rebuild`` finds out which. All rows of these tables are lost,
+    and those of other tables that the same tasks fill; a run of the root loads them again.
 
     Args:
         root: the task whose graph is looked through for tasks that create or update rows of these tables.
@@ -230,8 +232,7 @@ def rebuild(root: luigi.Task, model: type[Base]) -> list[str]:
     Returns:
         The labels of the tasks that were marked incomplete.
     """
-    table = table_of(model)
-    rebuilt = {table, *tables_referring_to(table)}
+    rebuilt = rebuilt_with([table_of(model)])
     graph = walk(root)
     touched = []
     for label, task in graph.tasks.items():
@@ -244,6 +245,8 @@ def rebuild(root: luigi.Task, model: type[Base]) -> list[str]:
     atomic = database.engine.dialect.name not in ("mysql", "mariadb")
     with database.transaction() if atomic else nullcontext():
         _mark_incomplete(graph, touched)
-        model.drop_table(database, cascade=True)
-        model.create_table(database, cascade=True)
+        with database.engine.begin() as connection:
+            mark_cleared(connection, {keys_of(graph.tasks[label])[0] for label in touched}, rebuilt)
+            drop_tables(connection, rebuilt)
+            model.metadata.create_all(connection, tables=list(rebuilt))
     return touched

@@ -95,23 +95,15 @@ class Base(orm.DeclarativeBase):
         table = table_of(cls)
         with client.engine.begin() as connection:
             known = tables_referring_to(table) if cascade else []
-            dropped = {table.name, *(other.name for other in known)}
-            blocking = sorted(
-                {holder for target, holder in _references(connection) if target in dropped and holder not in dropped}
-            )
-            if blocking and cascade:
-                raise TableReferenced(
-                    f"Cannot drop {table.name}: {', '.join(blocking)} refer to it or to a table that refers to it, and "
-                    "are no models known here. Import their models, or drop them yourself"
-                )
-            if blocking:
+            blocking = holders_of_references(connection, [table, *known])
+            if blocking and not cascade:
                 raise TableReferenced(
                     f"Cannot drop {table.name}: {', '.join(blocking)} refer to it. Drop them first, or all at once "
                     f"with {cls.__name__}.drop_table(client, cascade=True)"
                 )
-            if not sa.inspect(connection).has_table(table.name):
+            if not sa.inspect(connection).has_table(table.name, schema=table.schema):
                 raise sa.exc.NoSuchTableError(table.name)
-            _drop(connection, [table, *known])
+            drop_tables(connection, [table, *known])
 
     @classmethod
     def create_all(cls, client: Client) -> None:
@@ -196,7 +188,7 @@ def tables_referring_to(table: sa.Table) -> list[sa.Table]:
     while grew:
         more = {
             other
-            for other in Base.metadata.tables.values()
+            for other in table.metadata.tables.values()
             if other not in found and any(key.column.table in found for key in other.foreign_keys)
         }
         found |= more
@@ -216,25 +208,51 @@ def parents_first(tables: Collection[sa.Table]) -> tuple[list[sa.Table], list[sa
     return order, circular
 
 
+def holders_of_references(connection: sa.Connection, tables: Collection[sa.Table]) -> list[str]:
+    """The names of all other tables of the database that refer to one of these."""
+    dropped = {table.name for table in tables}
+    return sorted({holder for target, holder in _references(connection) if target in dropped and holder not in dropped})
+
+
+def drop_tables(connection: sa.Connection, tables: Collection[sa.Table]) -> None:
+    """Drop those of the tables that are there, with all rows, in an order that references accept.
+
+    Raises:
+        TableReferenced: a table that is not one of these refers to them; nothing was dropped.
+    """
+    if blocking := holders_of_references(connection, tables):
+        first, *_ = parents_first(tables)[0]
+        raise TableReferenced(
+            f"Cannot drop {first.name}: {', '.join(blocking)} refer to it or to a table that refers to it, and are no "
+            "models known here. Import their models, or drop them yourself"
+        )
+    _drop(connection, tables)
+
+
 def _drop(connection: sa.Connection, tables: Collection[sa.Table]) -> None:
     """Drop those of the tables that are there, also where they refer to each other in circles."""
     inspector = sa.inspect(connection)
-    there = set(inspector.get_table_names())
-    order, circular = parents_first([table for table in tables if table.name in there])
+    there = {(schema, name) for schema in {table.schema for table in tables} for name in _names(inspector, schema)}
+    order, circular = parents_first([table for table in tables if (table.schema, table.name) in there])
     if circular and connection.dialect.name == "sqlite":
         driver = cast("sqlite3.Connection", connection.connection.driver_connection)
         if not driver.in_transaction:
             sqlite.begin(driver)  # what follows holds until the end of a transaction
         connection.execute(sa.text("PRAGMA defer_foreign_keys = ON"))
-    quote = connection.dialect.identifier_preparer.quote
+    preparer = connection.dialect.identifier_preparer
     kind = "FOREIGN KEY" if connection.dialect.name in ("mysql", "mariadb") else "CONSTRAINT"
     for key in circular if connection.dialect.name != "sqlite" else []:
         columns = [column.name for column in key.columns]
-        for known in inspector.get_foreign_keys(key.table.name):
+        for known in inspector.get_foreign_keys(key.table.name, schema=key.table.schema):
             if known["constrained_columns"] == columns and known["name"] and key.referred_table is not key.table:
-                connection.execute(sa.text(f"ALTER TABLE {quote(key.table.name)} DROP {kind} {quote(known['name'])}"))
+                table, name = preparer.format_table(key.table), preparer.quote(known["name"])
+                connection.execute(sa.text(f"ALTER TABLE {table} DROP {kind} {name}"))
     for table in reversed(order):
         table.drop(connection)
+
+
+def _names(inspector: sa.Inspector, schema: str | None) -> list[str]:
+    return inspector.get_table_names(schema) if schema is None or schema in inspector.get_schema_names() else []
 
 
 def _references(connection: sa.Connection) -> set[tuple[str, str]]:

@@ -1,0 +1,95 @@
+"""``ozelot db status`` and ``ozelot db upgrade``: models and database."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ozelot.cli.asking import confirm
+from ozelot.cli.clearing import how_to_run
+from ozelot.cli.database import connected, name_of
+from ozelot.cli.importing import import_models
+from ozelot.cli.naming import pipeline, pipeline_is_named
+from ozelot.cli.output import amounts, how_many, listed, prints_to_stderr, say, show_json, show_table, task_text
+from ozelot.cli.tables import refuse_while_running
+from ozelot.errors import ExitCode
+from ozelot.schema.comparing import differences
+from ozelot.schema.differences import Difference
+from ozelot.schema.plan import UpgradePlan, plan
+from ozelot.schema.upgrade import apply
+
+_UPGRADE = "ozelot db upgrade"
+
+
+def show_differences(*, as_json: bool) -> ExitCode:
+    """Show in what models and database differ."""
+    with prints_to_stderr():
+        import_models()
+        database = connected()
+        with database.engine.connect() as connection:
+            found = differences(connection)
+    if as_json:
+        show_json([difference.as_data() for difference in found])
+    elif found:
+        say(f"Models and {name_of(database)} differ:")
+        _show(found)
+        say(f"Apply them with: {_command(found)}")
+    else:
+        say(f"{name_of(database)} is as the models say")
+    return ExitCode.INCOMPLETE if found else ExitCode.OK
+
+
+def upgrade(*, rebuild: bool, drop: bool, yes: bool) -> ExitCode:
+    """Bring the database to what the models say; shows the plan, and asks."""
+    import_models()
+    database = connected()
+    with database.engine.connect() as connection:
+        planned = plan(connection, rebuild=rebuild, drop=drop)
+    if not planned.applied:
+        if not planned.left:
+            say(f"{name_of(database)} is as the models say")
+            return ExitCode.OK
+        return _tell_left(planned.left)
+    refuse_while_running(database, "Nothing was changed")
+    say(f"To be changed in {name_of(database)}:")
+    _show(planned.applied)
+    _show_loss(planned)
+    confirm(f"Apply {how_many(len(planned.applied), 'difference')}?", yes=yes)
+    done = apply(database, planned)
+    if done.backup is not None:
+        say(f"The database as it was before: {done.backup}")
+    applied = len(planned.applied) - len([one for one in done.left if one not in planned.left])
+    say(f"Applied {how_many(applied, 'difference')}")
+    if planned.unmarked:
+        labels = [*planned.unmarked.values()]
+        how = how_to_run(labels, pipeline()) if pipeline_is_named() else "Run them again with: ozelot run"
+        say(f"{how_many(len(labels), 'task')} to load again. {how}")
+    return _tell_left(done.left) if done.left else ExitCode.OK
+
+
+def _show(found: Sequence[Difference]) -> None:
+    rows = [(one.words, one.takes_in_words, listed(one.tasks, limit=3)) for one in found]
+    show_table(("difference", "applying it", "filled by"), rows)
+
+
+def _show_loss(planned: UpgradePlan) -> None:
+    if planned.rebuilt:
+        say(f"To be made anew: {listed([table.fullname for table in planned.rebuilt], limit=20)}")
+    if told := amounts(planned.lost):
+        say(f"Rows and values that go: {told}")
+    if planned.unmarked:
+        say(f"To be loaded again by: {listed([task_text(label) for label in planned.unmarked.values()])}")
+
+
+def _tell_left(left: Sequence[Difference]) -> ExitCode:
+    say("Not applied:")
+    _show(left)
+    say(f"Apply them with: {_command(left)}")
+    return ExitCode.INCOMPLETE
+
+
+def _command(found: Sequence[Difference]) -> str:
+    options = [
+        *(["--rebuild"] if any(one.takes.rebuilds for one in found) else []),
+        *(["--drop"] if any(one.takes.drops for one in found) else []),
+    ]
+    return " ".join([_UPGRADE, *options])

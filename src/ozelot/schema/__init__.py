@@ -1,0 +1,1 @@
+"""Models and database: what differs, and bringing the database to what the models say."""

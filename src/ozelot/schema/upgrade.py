@@ -1,0 +1,175 @@
+"""Bringing the database to what the models say.
+
+On SQLite and PostgreSQL in one transaction. MariaDB commits each step: there the steps are in such an order that an
+upgrade that was ended at any of them goes on when it is called again.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from ozelot import sqlite, transaction
+from ozelot.claim import claimed
+from ozelot.client import Client
+from ozelot.errors import UpgradeRefused
+from ozelot.orm import target as marker
+from ozelot.orm.base import drop_tables
+from ozelot.orm.history import alive
+from ozelot.orm.run import utc_now
+from ozelot.schema import altering, copying
+from ozelot.schema.backup import backup
+from ozelot.schema.differences import Difference, Kind
+from ozelot.schema.filling import mark_cleared
+from ozelot.schema.judging import alters
+from ozelot.schema.plan import UpgradePlan, plan
+
+_CLAIM = "ozelot schema"
+_ROUNDS = 3  # MariaDB: foreign keys that stand in the way are dropped, and are missing then
+
+
+@dataclass(frozen=True)
+class Upgraded:
+    """What came of an upgrade.
+
+    Attributes:
+        left: differences that are there still.
+        backup: the copy of an SQLite database as it was before.
+    """
+
+    left: tuple[Difference, ...]
+    backup: Path | None = None
+
+
+def apply(database: Client, planned: UpgradePlan) -> Upgraded:
+    """Do what a plan says; of several upgrades at once, one goes first and the others wait.
+
+    Args:
+        database: where.
+        planned: made by :func:`ozelot.schema.plan.plan`.
+
+    Raises:
+        UpgradeRefused: tasks are running, the database is not what it was when the plan was made, or it does not accept
+            a step. Nothing was changed then, but on MariaDB what came before that step.
+    """
+    if not planned.applied:
+        return Upgraded(planned.left)
+    marker.prepare(database.engine)
+    try:
+        with (
+            database.engine.connect() as connection,
+            claimed(connection, _CLAIM),
+            copying.unenforced(connection),
+            transaction.on_connection(connection, changes_schema=True) as opened,
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore", sa.exc.SAWarning)  # reflection tells of what it does not know
+            transaction.begin(opened.connection)
+            return _apply(database, opened.connection, planned)
+    except DBAPIError as exc:
+        reason = str(exc.orig).strip().splitlines()[0]
+        raise UpgradeRefused(f"{_outcome(database)}: the database says: {reason}") from exc
+
+
+def _outcome(database: Client) -> str:
+    if database.engine.dialect.name in altering.MARIADB:
+        return "The upgrade stopped half-way; put right what it says, and call it again to go on"
+    return "Nothing was changed"
+
+
+def _apply(database: Client, connection: sa.Connection, planned: UpgradePlan) -> Upgraded:
+    with database.create_session() as session:
+        running = [f"{entry.name} {entry.params}" for entry in alive(session)]
+    if running:
+        raise UpgradeRefused(f"Nothing was changed: {running[0]} is running; wait until it ends")
+    if _again(connection, planned) != planned:
+        raise UpgradeRefused("Nothing was changed: the database is not what it was a moment ago. Call it again")
+    path = sqlite.file_of(database.url)
+    copy = None if path is None else backup(path, utc_now())
+    on_sqlite = connection.dialect.name == "sqlite"
+    before = copying.violations(connection) if on_sqlite else {}
+    marker.delete(connection, planned.unmarked)
+    mark_cleared(connection, planned.unmarked, planned.rebuilt)
+    for _ in range(_ROUNDS):
+        fresh = _again(connection, planned)
+        if not fresh.applied:
+            break
+        _apply_once(connection, fresh)
+    else:
+        fresh = _again(connection, planned)
+    if on_sqlite:
+        copying.refuse_new(connection, before)
+    return Upgraded((*fresh.applied, *fresh.left), copy)
+
+
+def _again(connection: sa.Connection, planned: UpgradePlan) -> UpgradePlan:
+    return plan(connection, rebuild=planned.rebuild, drop=planned.drop, metadata=planned.metadata)
+
+
+def _apply_once(connection: sa.Connection, planned: UpgradePlan) -> None:
+    of_kind = _by_kind(planned)
+    rebuilt = {table.fullname for table in planned.rebuilt}
+    on_sqlite = connection.dialect.name == "sqlite"
+    strangers = [one.item for one in of_kind[Kind.TABLE_EXTRA]]
+    tables = {table.fullname: table for table in planned.metadata.tables.values()}
+    copied = _copy(connection, planned) if on_sqlite else set()
+    done = rebuilt | copied
+    for one in of_kind[Kind.FOREIGN_KEY_EXTRA] if not on_sqlite else []:
+        altering.drop(connection, one.item)
+    for kind in (Kind.UNIQUE_EXTRA, Kind.INDEX_EXTRA):
+        for one in of_kind[kind]:
+            if one.table not in done:
+                altering.drop(connection, one.item)
+    for one in of_kind[Kind.COLUMN_EXTRA]:
+        if one.table not in done:
+            altering.drop_column(connection, tables[one.table], one.item.name)
+    altering.drop_keys_of(connection, [*strangers, *_there(connection, planned.rebuilt)])
+    if strangers and on_sqlite:
+        altering.drop_strangers(connection, strangers)
+    if planned.rebuilt:
+        drop_tables(connection, planned.rebuilt)
+        altering.drop_outdated_enums(connection, planned.rebuilt)
+    if strangers and not on_sqlite:
+        altering.drop_strangers(connection, strangers)
+    for name in dict.fromkeys(one.table for one in planned.applied if one.table not in done):
+        changes = [*of_kind[Kind.TYPE], *of_kind[Kind.DEFAULT], *of_kind[Kind.NULLABLE]]
+        if name in tables:
+            altering.alter_columns(connection, tables[name], [change for change in changes if change.table == name])
+    missing = [tables[one.table] for one in of_kind[Kind.TABLE_MISSING]]
+    if missing or planned.rebuilt:
+        planned.metadata.create_all(connection, tables=list({*missing, *planned.rebuilt}))
+    for one in of_kind[Kind.COLUMN_MISSING]:
+        if one.table not in done:
+            table = tables[one.table]
+            column = next(column for column in table.columns if column.name == one.item.name)
+            altering.add_column(connection, table, column)
+    for kind in (Kind.UNIQUE_MISSING, Kind.INDEX_MISSING, Kind.FOREIGN_KEY_MISSING):
+        for one in of_kind[kind]:
+            if one.table not in done:
+                altering.add(connection, one.item)
+
+
+def _by_kind(planned: UpgradePlan) -> dict[Kind, list[Difference]]:
+    return {kind: [one for one in planned.applied if one.kind is kind] for kind in Kind}
+
+
+def _there(connection: sa.Connection, tables: Sequence[sa.Table]) -> list[sa.Table]:
+    inspector = sa.inspect(connection)
+    return [table for table in tables if inspector.has_table(table.name, schema=table.schema)]
+
+
+def _copy(connection: sa.Connection, planned: UpgradePlan) -> set[str]:
+    """Copy the tables of SQLite that cannot be altered; returns their names."""
+    tables = {table.fullname: table for table in planned.metadata.tables.values()}
+    names = [name for name in planned.copied if not all(alters(one) for one in planned.applied if one.table == name)]
+    for name in names:
+        of_table = [one for one in planned.applied if one.table == name]
+        without = [str(one.item.name) for one in of_table if one.kind is Kind.COLUMN_EXTRA]
+        dropped = [str(one.item.name) for one in of_table if one.kind is Kind.INDEX_EXTRA]
+        copying.copy_table(connection, tables[name], without, dropped)
+    return set(names)

@@ -1,0 +1,110 @@
+"""``ozelot db status`` and ``ozelot db upgrade``, on a real pipeline and real databases."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import sqlalchemy as sa
+
+from ozelot.client import Client
+from ozelot.orm.base import Base
+from tests.cli import attic, shop
+from tests.cli.calling import SHOP, called
+from tests.etl.heroes import build
+
+
+@pytest.fixture(autouse=True)
+def pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OZELOT_PIPELINE", SHOP)
+
+
+def before_it_had(database: Client, *columns: str) -> None:
+    """The database as it was before models got some columns."""
+    with database.engine.begin() as connection:
+        for column in columns:
+            table, _, name = column.partition(".")
+            connection.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN {name}"))
+
+
+@pytest.fixture(autouse=True)
+def every_key_is_created() -> None:
+    """SQLAlchemy leaves a key that it once created by ALTER, on another database, out of all later CREATE TABLEs."""
+    for table in Base.metadata.tables.values():
+        for key in table.foreign_key_constraints:
+            key._create_rule = None
+
+
+def test_a_database_is_brought_to_what_the_models_say_and_loads_again_what_that_took(db: Client) -> None:
+    Base.create_all(db)
+    same = called("db", "status")
+    assert (same.code, same.out.endswith(" is as the models say\n")) == (0, True)
+    assert build(shop.LoadShop())
+
+    before_it_had(db, "shelf.height", "good.name")
+    told = called("db", "status")
+    assert told.code == 1
+    assert [line.split("  ")[0] for line in told.out.splitlines()[1:]] == [
+        "difference",
+        "the column good.name is missing",
+        "the column shelf.height is missing",
+        "Apply them with: ozelot db upgrade --rebuild",
+    ]
+    found = json.loads(called("db", "status", "--json").out)
+    assert [(one["words"], one["takes"], one["tasks"]) for one in found] == [
+        ("the column good.name is missing", "rebuild", ["LoadGoods"]),
+        ("the column shelf.height is missing", "in place", ["MeasureShelves"]),
+    ]
+
+    asked = called("db", "upgrade")
+    assert asked.code == 1 and asked.err == (
+        "error: Nothing was changed: there is no terminal to ask at. To go ahead without, add --yes\n"
+    )
+    assert len(json.loads(called("db", "status", "--json").out)) == 2
+    some = called("db", "upgrade", "--yes")
+    assert some.code == 1 and "Applied 1 difference\nNot applied:\n" in some.out
+    assert [one["words"] for one in json.loads(called("db", "status", "--json").out)] == [
+        "the column good.name is missing"
+    ]
+    rest = called("db", "upgrade", "--rebuild", "--yes")
+    assert rest.code == 0
+    assert "Rows and values that go: 2 good\n" in rest.out
+    assert "2 tasks to load again. Run them again with: ozelot run\n" in rest.out
+    assert called("db", "status").code == 0
+
+    states = {one["task"]: one["why"] for one in json.loads(called("status", "--json").out)}
+    assert states["LoadGoods {'year': '2020'}"] == "it was cleared"
+    assert states["LoadShelves {}"] == ""
+    ran = called("run")
+    assert ran.code == 0 and "Ran 3 in" in ran.out
+    assert "Complete already: 2\n" in ran.out
+    with db.engine.connect() as connection:
+        names = connection.scalars(sa.text("SELECT name FROM good ORDER BY name")).all()
+    assert names == ["good of 2020", "good of 2021"]
+
+
+def test_tasks_that_a_run_of_the_root_would_not_reach_are_named(
+    sqlite_db: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OZELOT_PIPELINE", "tests.cli.attic:CountAttic")
+    Base.create_all(sqlite_db)
+    assert build(attic.CountAttic())
+    before_it_had(sqlite_db, "attic.name")
+    done = called("db", "upgrade", "--rebuild", "--yes")
+    assert done.code == 0 and done.out.endswith("Run each by its name: ozelot run LoadAttic\n")
+    assert called("run", "LoadAttic").code == 0
+
+
+def test_a_file_that_may_only_be_read_is_compared(sqlite_db: Client) -> None:
+    Base.create_all(sqlite_db)
+    before_it_had(sqlite_db, "shelf.height")
+    sqlite_db.engine.dispose()
+    path = str(sqlite_db.url.database)
+    told = called("db", "status", "--database", f"sqlite:///file:{path}?mode=ro&uri=true")
+    assert told.code == 1 and "the column shelf.height is missing" in told.out
+
+
+def test_a_database_that_is_not_there_is_not_made(sqlite_db: Client) -> None:
+    for command in ("status", "upgrade"):
+        told = called("db", command)
+        assert told.code == 3 and told.err.startswith("error: There is no database file ")
