@@ -65,7 +65,7 @@ def modules() -> list[str]:
 
 SILENT = f"""
 import logging, os, socket, sqlite3, sys
-import luigi, requests, sqlalchemy.orm, lxml.html  # what these do is not ours
+import alembic.autogenerate, luigi, requests, sqlalchemy.orm, lxml.html  # what these do is not ours
 opened = []
 def watch(event, arguments):
     if event in ("socket.connect", "sqlite3.connect") or event == "open" and isinstance(arguments[0], str):

@@ -8,12 +8,19 @@ from typing import Any
 from ozelot.cli.database import connected
 from ozelot.cli.naming import pipeline, task_named, tasks_named
 from ozelot.cli.output import how_many, prints_to_stderr, say, show_json, task_text, visible
+from ozelot.client import get_client
 from ozelot.errors import ExitCode
 from ozelot.etl import fingerprints
-from ozelot.etl.declared import is_orm_task
+from ozelot.etl.compared import last_made
+from ozelot.etl.declared import is_orm_task, keys_of
 from ozelot.etl.needs import needs_of
 from ozelot.etl.stale import accept as library_accept
 from ozelot.etl.status import State, TaskStatus, status
+from ozelot.orm import pages
+from ozelot.orm.version import has_runs
+
+#: How many pages are shown of a task that may have read thousands.
+_MOST = 5
 
 
 def show_why(text: str, *, as_json: bool) -> ExitCode:
@@ -41,9 +48,20 @@ def _made_of(task: Any) -> dict[str, list[str]]:
         "code": sorted(code.pieces),
         "packages": [f"{name} {version}" for name, version in parts.packages.items()],
         "inputs": [wanted.path for wanted in needs.inputs],
+        "pages": _pages_of(task),
         "schema": sorted(parts.schema),
         "not followed": [*code.not_followed, *(f"{label} is no file on this machine" for label in needs.elsewhere)],
     }
+
+
+def _pages_of(task: Any) -> list[str]:
+    """The URLs of the pages that the last run of a task read."""
+    with get_client().engine.connect() as connection:
+        if not has_runs(connection):
+            return []
+        made = last_made(connection, {keys_of(task)[0]})
+        read = pages.of_runs(connection, [one.run_id for one in made.values()])
+    return [page.url for found in read.values() for page in found]
 
 
 def _as_data(entry: TaskStatus, made_of: dict[str, list[str]]) -> dict[str, Any]:
@@ -69,6 +87,8 @@ def _show(entry: TaskStatus, made_of: dict[str, list[str]]) -> None:
         _show_lines("Not known of it:", verdict.unknown)
     for kind, names in made_of.items():
         title = "Could not be followed:" if kind == "not followed" else f"Its {kind}:"
+        if kind == "pages" and (more := len(names) - _MOST) > 0:
+            names = [*names[:_MOST], f"and {more:,} more: all of them with --json"]
         _show_lines(title, names)
 
 

@@ -37,13 +37,15 @@ def rebuilt_with(tables: Iterable[sa.Table]) -> set[sa.Table]:
     """
     found: set[sa.Table] = set()
     new = set(tables)
+    known = {table.metadata for table in new}  # tasks may fill tables of that name in another database
     while new:
         found |= new
         names = {table.fullname for table in new}
         more = {other for table in new for other in tables_referring_to(table)}
         for cls in list(task_classes):
             if not _touched(cls).isdisjoint(names):
-                more.update(tables_of([model for model in created_models(cls) if not is_owned(model)]))
+                filled = tables_of([model for model in created_models(cls) if not is_owned(model)])
+                more.update(table for table in filled if table.metadata in known)
         new = more - found
     return found
 
