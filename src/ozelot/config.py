@@ -68,6 +68,9 @@ _DEFAULTS: dict[str, Any] = {
     "CODE_PACKAGES": None,
 }
 
+#: What ozelot itself reads: where things are, and how they run, not what tasks make.
+OWN_SETTINGS = frozenset(_DEFAULTS)
+
 #: Settings that are text, and so can come from the environment.
 _FROM_ENVIRONMENT = frozenset(_DEFAULTS) - {"DEFAULT_DB_PARAMS"}
 

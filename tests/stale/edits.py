@@ -86,6 +86,15 @@ EDITS = [
         {},
     ),
     Edit("a file is touched", "prices.csv", "", "", {}),
+    Edit(
+        "a parameter with a default is added to a task",
+        "shop/tasks.py",
+        "    updates = [Product.stock]\n",
+        "    updates = [Product.stock]\n    year = luigi.IntParameter(default=2026)\n",
+        {},
+        (("shop/tasks.py", "from pathlib", "import luigi\nfrom pathlib"),),
+    ),
+    Edit("a setting of ozelot itself", "project_config.py", '"shop"', '"shops"', {}),
     # Code
     Edit("a function", "shop/text.py", "float(found[0])", "int(float(found[0]))", {PRODUCTS: "code: shop.text.number"}),
     Edit(

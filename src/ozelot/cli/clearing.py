@@ -29,7 +29,7 @@ from ozelot.errors import ClearRefused, ExitCode, NotClearable
 from ozelot.etl.completion import clear_plan, to_run
 from ozelot.etl.graph import walk
 from ozelot.etl.identity import task_argument, task_name, task_params
-from ozelot.etl.plan import ClearPlan, ClearStep, make_plan
+from ozelot.etl.plan import ClearPlan, ClearStep
 from ozelot.etl.status import State, TaskStatus, status
 
 
@@ -115,9 +115,8 @@ def refresh_plan(whole: luigi.Task, roots: Sequence[luigi.Task], found: Iterable
         roots: the tasks that are to be refreshed.
         found: the state of these and all upstream.
     """
-    stale = {entry.label: entry.task for entry in found if entry.state is State.STALE and entry.task is not None}
-    graph = walk([whole, *roots, *stale.values()])
-    return make_plan(graph, graph.downstream(stale))
+    stale = [entry.task for entry in found if entry.state is State.STALE and entry.task is not None]
+    return clear_plan([whole, *roots, *stale], stale)
 
 
 def clear(texts: Sequence[str], *, only: bool, yes: bool) -> ExitCode:

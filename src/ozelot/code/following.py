@@ -18,7 +18,7 @@ from typing import Any
 
 from ozelot import config
 from ozelot.code.form import children, digest, names_bound, walk
-from ozelot.code.sources import Source, source_of
+from ozelot.code.sources import Source, lacks_source, source_of
 from ozelot.errors import ConfigError
 from ozelot.etl.declared import task_classes
 from ozelot.orm.base import Base
@@ -194,8 +194,8 @@ class _Following:
         while (module, name) not in seen:
             seen.add((module, name))
             source = _settings() if module == "ozelot.config" else source_of(module)
-            if source is None:
-                self.found.packages.add(module.partition(".")[0])
+            if source is None or (source.name == "project_config" and name in config.OWN_SETTINGS):
+                self._elsewhere(module)
                 return f"{module}.{name}"
             if name in source.bindings:
                 found = _object(source.name, name)
@@ -221,8 +221,14 @@ class _Following:
         """How a module that is named counts: one of the project by what of it is used."""
         if source_of(name) is not None or name.startswith("ozelot."):
             return None
-        self.found.packages.add(name.partition(".")[0])
+        self._elsewhere(name)
         return name
+
+    def _elsewhere(self, module: str) -> None:
+        """Take note of a module whose source is not to be followed."""
+        self.found.packages.add(module.partition(".")[0])
+        if lacks_source(module):
+            self.found.not_followed.add(f"{module}, which is no Python source")
 
     def _attribute(self, node: ast.Attribute, imported: dict[str, tuple[str, str | None]]) -> tuple[str, str | None]:
         """What an attribute of a module of the project stands for, by the text that names it."""

@@ -111,6 +111,13 @@ def source_of(name: str) -> Source | None:
     return _taken[name][1]
 
 
+def lacks_source(name: str) -> bool:
+    """Whether a module is the project's own, but has no source to look at, such as one in C."""
+    module = sys.modules.get(name)
+    path = getattr(module, "__file__", None) if module is not None else _file_of(name)
+    return is_of_project(name, path) and source_of(name) is None
+
+
 def is_of_project(name: str, path: str | None) -> bool:
     """Whether a module is the user's own: it comes from a file, and was not installed."""
     if not path or name.partition(".")[0] == "ozelot":
@@ -140,7 +147,8 @@ def _take(name: str, path: str | None, module: ModuleType | None) -> Source | No
     try:
         file = Path(str(path))
         text = file.read_text(encoding="utf-8") if module is None else inspect.getsource(module)
-        changed = file.stat().st_mtime
+        found = file.stat()
+        changed = max(found.st_mtime, found.st_ctime)  # what was unpacked or copied here may have an older time
         is_package = file.name == "__init__.py" if module is None else hasattr(module, "__path__")
         when = config.project_imported if name == "project_config" else 0.0
         is_certain = module is None or changed <= (when or _imported.get(name, _STARTED))

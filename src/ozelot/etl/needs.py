@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import luigi
@@ -28,15 +28,8 @@ class Needs:
     elsewhere: tuple[str, ...] = ()
 
 
-def needs_of(
-    requirements: Iterable[luigi.Task], requires: Callable[[luigi.Task], Iterable[luigi.Task]] = luigi.Task.deps
-) -> Needs:
-    """What these requirements give; those without any output stand for what they require themselves.
-
-    Args:
-        requirements: the tasks.
-        requires: tells what a task requires.
-    """
+def needs_of(requirements: Iterable[luigi.Task]) -> Needs:
+    """What these requirements give; those without any output stand for what they require themselves."""
     columns: set[str] = set()
     inputs: list[Input] = []
     elsewhere: list[str] = []
@@ -53,7 +46,7 @@ def needs_of(
             continue
         outputs = luigi.task.flatten(task.output())
         bundles = isinstance(task, luigi.WrapperTask) or not outputs
-        waiting += requires(task) if bundles else ()
+        waiting += task.deps() if bundles else ()
         for target in () if bundles else outputs:
             if isinstance(target, luigi.LocalTarget):
                 inputs.append(Input(task_label(task), str(target.path)))

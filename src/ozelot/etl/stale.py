@@ -20,7 +20,8 @@ from ozelot.etl.graph import Graph
 from ozelot.etl.needs import needs_of
 from ozelot.orm import fingerprint
 from ozelot.orm import target as marker
-from ozelot.orm.run import runs
+from ozelot.orm.fingerprint import Fingerprint
+from ozelot.orm.run import chunks, runs
 from ozelot.orm.version import has_runs
 
 
@@ -57,6 +58,7 @@ def accept(tasks: Iterable[Any]) -> dict[str, list[Reason]]:
     database = client.get_client()
     marker.prepare(database.engine)
     found: dict[str, list[Reason]] = {}
+    today: dict[Fingerprint, list[int]] = {}
     with database.engine.begin() as connection:
         wanted = {keys_of(task)[0]: task for task in tasks}
         made = last_made(connection, wanted)
@@ -68,8 +70,11 @@ def accept(tasks: Iterable[Any]) -> dict[str, list[Reason]]:
             now = fingerprint_of(task, needs_of(task.deps()).columns)
             was = read(texts.get(one.fingerprint or "", ""))
             found[f"{task.get_name()} {task.get_param_string()}"] = [Reason(*c) for c in changes(was, read(now.parts))]
-            fingerprint.keep(connection, [now])
-            connection.execute(sa.update(runs).where(runs.c.id == one.run_id).values(fingerprint=now.digest))
+            today.setdefault(now, []).append(one.run_id)
+        fingerprint.keep(connection, today)
+        for now, run_ids in today.items():
+            for some in chunks(run_ids):
+                connection.execute(sa.update(runs).where(runs.c.id.in_(some)).values(fingerprint=now.digest))
     return found
 
 

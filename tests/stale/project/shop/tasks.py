@@ -24,6 +24,7 @@ class LoadShops(ORMTask):
     priority = 1
 
     def run(self):
+        assert config.USER_AGENT
         for name in config.SHOPS:
             self.session.add(Shop(name=name))
 
