@@ -19,6 +19,7 @@ from ozelot.etl.stale import accept
 from ozelot.etl.status import State, TaskStatus, status
 from ozelot.orm import run
 from ozelot.orm import target as marker
+from ozelot.orm.fingerprint import fingerprints
 from ozelot.orm.version import VERSION, versions
 from tests.etl import staff
 from tests.tables import create_tables
@@ -76,6 +77,16 @@ def test_what_was_not_recorded_is_unknown_and_not_stale(complete: Client) -> Non
         assert entry.state is COMPLETE
         assert entry.verdict is not None
         assert entry.verdict.unknown == ["by which code it was made, and into which columns"]
+
+
+def test_a_record_that_cannot_be_read_is_unknown_and_not_stale(complete: Client) -> None:
+    for broken in ("", "{}", '{"code": {"pieces": 1}, "schema": {"unit.id": "TEXT"}}', "[]"):
+        with complete.engine.begin() as connection:
+            connection.execute(sa.update(fingerprints).values(parts=broken))
+        for entry in status(staff.LoadStaff()):
+            assert entry.state is COMPLETE
+            assert entry.verdict is not None
+            assert entry.verdict.unknown[0].endswith("its record cannot be read")
 
 
 def test_what_0_2_loaded_is_unknown_and_not_stale(db: Client) -> None:

@@ -11,7 +11,7 @@ import datetime
 import json
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import typer
 
@@ -94,14 +94,20 @@ def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right:
         say("  ".join(cells).rstrip())
 
 
+#: Names up to this length are not broken, however narrow a terminal is.
+_LONGEST_NAME = 30
+
+
 def _show_on_terminal(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for heading in headings:
-        table.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
+    whole = all(len(row[0]) <= _LONGEST_NAME for row in rows)
+    for place, heading in enumerate(headings):
+        justify: Literal["left", "right"] = "right" if heading in right else "left"
+        table.add_column(heading, justify=justify, overflow="fold", no_wrap=whole and not place)
     for row in rows:
         cells = [cell if len(cell) <= _LONGEST_CELL else f"{cell[:_LONGEST_CELL]}..." for cell in row]
         table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in cells))

@@ -109,12 +109,15 @@ class Recorded:
         now = fingerprint_of(task, needs.columns)
         if now.digest == made.fingerprint:
             return
+        was = read(self.texts[made.fingerprint])
+        if was.schema is None:
+            found.unknown.append("by which code it was made, and into which columns: its record cannot be read")
+            return
         pair = made.fingerprint, now.digest
         if pair not in self._changes:
-            was = read(self.texts[made.fingerprint])
             self._changes[pair] = [Reason(*each) for each in changes(was, read(now.parts))]
         found.reasons += self._changes[pair]
-        if read(self.texts[made.fingerprint]).code is None:
+        if was.code is None:
             found.unknown.append("by which code it was made")
         elif not code(type(task)).is_certain:
             found.unknown.append("what its code is: a file was changed since it was imported")

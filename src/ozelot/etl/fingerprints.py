@@ -25,12 +25,12 @@ class Parts:
 
     Attributes:
         code: its code; None: it is not known.
-        schema: what each table and column was, by name.
+        schema: what each table and column was, by name; None: it is not known.
         packages: the versions of installed packages that the project says to count.
     """
 
     code: Code | None = None
-    schema: dict[str, str] = field(default_factory=dict)
+    schema: dict[str, str] | None = None
     packages: dict[str, str] = field(default_factory=dict)
 
 
@@ -83,7 +83,8 @@ def changes(was: Parts, now: Parts) -> list[tuple[str, str]]:
     found = []
     if was.code is not None and now.code is not None:
         found += [("code", name) for name in differences(was.code, now.code)]
-    found += [("schema", words) for words in _compared(was.schema, now.schema)]
+    if was.schema is not None and now.schema is not None:
+        found += [("schema", words) for words in _compared(was.schema, now.schema)]
     if was.code is not None:
         found += [("package", words) for words in _compared(was.packages, now.packages)]
     return found
