@@ -257,6 +257,26 @@ def test_what_has_no_source_is_told(tmp_path: Path) -> None:
     assert code.not_followed == ("kernels, which is no Python source",)
 
 
+def test_a_task_that_is_imported_late_is_one_before_and_after(tmp_path: Path) -> None:
+    package = f"project_{next(numbers)}"
+    (tmp_path / package).mkdir()
+    _written(tmp_path / package / "__init__.py", "")
+    head = "from ozelot.etl.tasks import ORMTask\n"
+    _written(
+        tmp_path / package / "broken.py", "raise SystemError('not to be imported here')\ndef draw(): return FACTOR\n"
+    )
+    late = f"{head}class Late(ORMTask):\n    creates = ()\n    def run(self): print(1)\n"
+    _written(tmp_path / package / "late.py", late)
+    requires = "    def requires(self):\n        from .late import Late\n        return Late()\n"
+    requires += "    def run(self):\n        from .broken import draw\n        draw()\n"
+    _written(tmp_path / package / "tasks.py", f"{head}class Load(ORMTask):\n    creates = ()\n{requires}")
+    importlib.invalidate_caches()
+    code = code_of(importlib.import_module(f"{package}.tasks").Load)
+    assert code.pieces.keys() == {f"{package}.tasks.Load", f"{package}.broken.draw"}
+    assert f"{package}.broken" not in sys.modules
+    assert code.pieces[f"{package}.tasks.Load"].uses["Late"] == "task Late"
+
+
 def _written(path: Path, text: str) -> Path:
     path.write_text(text, encoding="utf-8")
     return path

@@ -82,7 +82,9 @@ def test_what_was_not_recorded_is_unknown_and_not_stale(complete: Client) -> Non
 def test_a_record_that_cannot_be_read_is_unknown_and_not_stale(complete: Client) -> None:
     for broken in ("", "{}", '{"code": {"pieces": 1}, "schema": {"unit.id": "TEXT"}}', "[]"):
         with complete.engine.begin() as connection:
-            connection.execute(sa.update(fingerprints).values(parts=broken))
+            connection.execute(sa.delete(fingerprints))
+            connection.execute(sa.insert(fingerprints).values(digest="other", parts=broken))
+            connection.execute(sa.update(run.runs).values(fingerprint="other"))
         for entry in status(staff.LoadStaff()):
             assert entry.state is COMPLETE
             assert entry.verdict is not None

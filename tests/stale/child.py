@@ -1,6 +1,7 @@
 """Imports what takes long once, and then forks for each command: a project is run, or judged, in a process of its own.
 
-Reads lines ``run FOLDER`` and ``judge FOLDER``, and answers each by a line of JSON.
+Reads lines ``run FOLDER``, ``process FOLDER`` (to run it in processes) and ``judge FOLDER``, and answers each by a line
+of JSON.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ def answer(command: str, folder: str) -> object:
     sys.path.insert(0, folder)
     os.environ["OZELOT_DATABASE_URL"] = f"sqlite:///{folder}/shop.db"
     root = importlib.import_module("shop.tasks").Everything()
-    if command == "run":
+    if command in ("run", "process"):
         Base.create_all(get_client())
-        return ozelot.run(root).ok
+        return ozelot.run(root, executor="process" if command == "process" else None).ok
+    importlib.import_module("shop.extra")  # as MODELS may say
     found = {entry.name: entry for entry in status(root)}
     return {
         name: "; ".join(map(str, entry.verdict.reasons))

@@ -245,8 +245,8 @@ EDITS = [
         "a column that another task fills is added",
         "shop/models.py",
         "    stock:",
-        "    weight: Mapped[float | None] = mapped_column()\n    stock:",
-        {STOCK: "code: shop.tasks.CountStock; schema: product.weight added", ALL: "schema: product.weight added"},
-        (("shop/tasks.py", "updates = [Product.stock]", "updates = [Product.stock, Product.weight]"),),
+        "    size: Mapped[float | None] = mapped_column()\n    stock:",
+        {STOCK: "code: shop.tasks.CountStock; schema: product.size added", ALL: "schema: product.size added"},
+        (("shop/tasks.py", "updates = [Product.stock]", "updates = [Product.stock, Product.size]"),),
     ),
 ]

@@ -74,6 +74,13 @@ def test_nothing_is_stale_that_was_just_run(complete: Path, ask: Ask) -> None:
     assert ask("judge", complete) == {}
 
 
+def test_what_workers_ran_is_not_stale_though_they_import_less(ask: Ask, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(PROJECT, project)
+    assert ask("process", project) is True
+    assert ask("judge", project) == {}
+
+
 def test_there_are_forty_edits_and_the_page_tells_all_of_them() -> None:
     assert len(EDITS) >= 40
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)

@@ -49,7 +49,7 @@ def _made_of(task: Any) -> dict[str, list[str]]:
         "packages": [f"{name} {version}" for name, version in parts.packages.items()],
         "inputs": [wanted.path for wanted in needs.inputs],
         "pages": _pages_of(task),
-        "schema": sorted(parts.schema or ()),
+        "schema": sorted(set(parts.schema or ()) - fingerprints.of_others(task, needs)),
         "not followed": [*code.not_followed, *(f"{label} is no file on this machine" for label in needs.elsewhere)],
     }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -18,7 +19,7 @@ from typing import Any
 
 from ozelot import config
 from ozelot.code.form import children, digest, names_bound, walk
-from ozelot.code.sources import Source, lacks_source, source_of
+from ozelot.code.sources import Source, lacks_source, look_around, source_of
 from ozelot.errors import ConfigError
 from ozelot.etl.declared import task_classes
 from ozelot.orm.base import Base
@@ -284,7 +285,18 @@ def _is_model(module: str, name: str) -> bool:
 
 
 def _object(module: str, name: str) -> Any:
-    """What a name stands for now; None where that is no class."""
+    """The class that a name stands for; None where it is none.
+
+    A module that a task imports only when it runs is imported for that: what a class is must not depend on whether
+    that has happened yet.
+    """
+    source = source_of(module)
+    if source is None or not any(isinstance(each, ast.ClassDef) for each in source.bindings.get(name, ())):
+        return None
+    if module not in sys.modules:
+        with suppress(Exception):  # it may not be made for being imported here, and then is no class of tasks
+            importlib.import_module(module)
+            look_around()
     found = getattr(sys.modules.get(module), name, None)
     return found if isinstance(found, type) else None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.machinery
 import importlib.util
 import inspect
 import os
@@ -127,11 +128,16 @@ def is_of_project(name: str, path: str | None) -> bool:
 
 
 def _file_of(name: str) -> str | None:
-    """Where a module would be imported from; nothing is imported but the packages that it is in."""
-    try:
-        spec = importlib.util.find_spec(name)
-    except (ImportError, AttributeError, ValueError):
+    """Where a module would be imported from; nothing is imported for that."""
+    package = name.rpartition(".")[0]
+    path = None
+    if package in sys.modules:
+        path = getattr(sys.modules[package], "__path__", None)
+    elif package and (file := _file_of(package)) is not None and Path(file).name == "__init__.py":
+        path = [str(Path(file).parent)]
+    if package and path is None:
         return None
+    spec = importlib.machinery.PathFinder.find_spec(name, path)
     return None if spec is None else spec.origin
 
 

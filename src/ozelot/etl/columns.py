@@ -12,22 +12,33 @@ from ozelot.orm.base import Base
 from ozelot.orm.rows import Model, tables_of
 
 _told: dict[str, str] = {}  # what each name stands for; of as many models, tables and tasks as it was made from
-_of_others: set[str] = set()  # the columns that some task updates
+_updated: set[str] = set()  # the columns that some task updates
 _made_from = (-1, -1, -1)
 
 
 def columns_of(task: Any) -> frozenset[str]:
     """The names of what a task, or a class of tasks, fills: ``table.column``, and ``table (a, b)`` for keys of several.
 
-    A column that another task says to update is that one's, not of the task that creates the rows.
+    Among them are columns of its rows that another task says to update: which tasks there are depends on what has been
+    imported, so they are told apart where columns are compared.
     """
     models: list[Model] = created_models(task)
-    updated = {_name(column) for column in updated_columns(task)}
     if not models:
-        return frozenset(updated)
+        return updated_by(task)
     _look()
     tables = {table.fullname for table in tables_of(models)}
-    return frozenset(updated | {name for name in _told if _table_of(name) in tables and name not in _of_others})
+    return updated_by(task) | {name for name in _told if _table_of(name) in tables}
+
+
+def updated_by(task: Any) -> frozenset[str]:
+    """The names of the columns that a task, or a class of tasks, says to update."""
+    return frozenset(_name(column) for column in updated_columns(task))
+
+
+def updated_by_any() -> frozenset[str]:
+    """The names of the columns that some task says to update: they are that one's, not of who creates the rows."""
+    _look()
+    return frozenset(_updated)
 
 
 def told(names: Iterable[str]) -> dict[str, str]:
@@ -42,7 +53,7 @@ def _look() -> None:
     if now == _made_from:
         return
     _told.clear()
-    _of_others.clear()
+    _updated.clear()
     for table in Base.metadata.tables.values():
         _told.update({_name(column): _words(column) for column in table.columns})
         for constraint in table.constraints:
@@ -50,7 +61,7 @@ def _look() -> None:
             if isinstance(constraint, sa.UniqueConstraint | sa.ForeignKeyConstraint) and len(columns) > 1:
                 _told[f"{table.fullname} ({', '.join(column.name for column in columns)})"] = _kind(constraint)
     for cls in list(task_classes):
-        _of_others.update(_name(column) for attribute in _listed(cls) for column in _columns(attribute))
+        _updated.update(_name(column) for attribute in _listed(cls) for column in _columns(attribute))
     _made_from = now
 
 

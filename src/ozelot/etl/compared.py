@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from ozelot.errors import ConfigError
 from ozelot.etl.declared import keys_of, task_classes
-from ozelot.etl.fingerprints import changes, code, fingerprint_of, read
+from ozelot.etl.fingerprints import changes, code, fingerprint_of, of_others, read
 from ozelot.etl.graph import Graph
 from ozelot.etl.needs import Needs, needs_of
 from ozelot.orm import files, fingerprint, pages, run
@@ -82,7 +82,7 @@ class Recorded:
         self.files = files.of_runs(connection, ids)
         self.pages = pages.of_runs(connection, ids)
         self._kept = _Kept({page.key for read in self.pages.values() for page in read})
-        self._changes: dict[tuple[str, str], list[Reason]] = {}
+        self._changes: dict[tuple[str, str, frozenset[str]], list[Reason]] = {}
 
     def built_on(self, keys: Mapping[str, str]) -> dict[str, set[str]]:
         """The labels of what each task was built on, as far as they are among these."""
@@ -113,9 +113,10 @@ class Recorded:
         if was.schema is None:
             found.unknown.append("by which code it was made, and into which columns: its record cannot be read")
             return
-        pair = made.fingerprint, now.digest
+        apart = of_others(task, needs)
+        pair = made.fingerprint, now.digest, apart
         if pair not in self._changes:
-            self._changes[pair] = [Reason(*each) for each in changes(was, read(now.parts))]
+            self._changes[pair] = [Reason(*each) for each in changes(was, read(now.parts), apart)]
         found.reasons += self._changes[pair]
         if was.code is None:
             found.unknown.append("by which code it was made")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any
@@ -13,8 +13,9 @@ from weakref import WeakKeyDictionary
 from ozelot import config
 from ozelot.code.differences import as_data, differences, from_data
 from ozelot.code.following import Code, code_of
-from ozelot.etl.columns import columns_of, told
+from ozelot.etl.columns import columns_of, told, updated_by, updated_by_any
 from ozelot.etl.declared import declaration, task_classes
+from ozelot.etl.needs import Needs
 from ozelot.orm.base import Base
 from ozelot.orm.fingerprint import Fingerprint
 
@@ -34,19 +35,19 @@ class Parts:
     packages: dict[str, str] = field(default_factory=dict)
 
 
-def parts_of(task: Any, columns: frozenset[str]) -> Parts:
+def parts_of(task: Any, columns: frozenset[tuple[str, str]]) -> Parts:
     """What a task is made of now.
 
     Args:
         task: the task.
-        columns: the names of what its requirements fill.
+        columns: name and words of what its requirements fill.
     """
     made_of = code(type(task))
     packages = {name: _version(name) for name in _counted() if name in made_of.packages}
-    return Parts(made_of if made_of.is_certain else None, told(columns_of(task) | columns), packages)
+    return Parts(made_of if made_of.is_certain else None, {**dict(columns), **told(columns_of(task))}, packages)
 
 
-def fingerprint_of(task: Any, columns: frozenset[str]) -> Fingerprint:
+def fingerprint_of(task: Any, columns: frozenset[tuple[str, str]]) -> Fingerprint:
     """What a task is made of now, for the record of its run."""
     known = len(Base.metadata.tables), len(Base.registry.mappers), len(task_classes)
     of_class = _fingerprints.setdefault(type(task), {})
@@ -78,16 +79,28 @@ def read(text: str) -> Parts:
         return Parts()
 
 
-def changes(was: Parts, now: Parts) -> list[tuple[str, str]]:
-    """What differs: kind and name of each part; what is not known does not."""
+def changes(was: Parts, now: Parts, of_others: Collection[str]) -> list[tuple[str, str]]:
+    """What differs: kind and name of each part; what is not known does not.
+
+    Args:
+        was: what a task was made of.
+        now: what it is made of.
+        of_others: the columns that do not count, as they are another task's.
+    """
     found = []
     if was.code is not None and now.code is not None:
         found += [("code", name) for name in differences(was.code, now.code)]
     if was.schema is not None and now.schema is not None:
-        found += [("schema", words) for words in _compared(was.schema, now.schema)]
+        before, after = ({k: v for k, v in each.items() if k not in of_others} for each in (was.schema, now.schema))
+        found += [("schema", words) for words in _compared(before, after)]
     if was.code is not None:
         found += [("package", words) for words in _compared(was.packages, now.packages)]
     return found
+
+
+def of_others(task: Any, needs: Needs) -> frozenset[str]:
+    """The columns that neither a task nor what it requires updates, but another task does."""
+    return updated_by_any() - updated_by(task) - needs.updated
 
 
 def _compared(was: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

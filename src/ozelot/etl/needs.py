@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import luigi
 
-from ozelot.etl.columns import columns_of
+from ozelot.etl.columns import columns_of, told, updated_by
 from ozelot.etl.declared import declaration, task_classes
 from ozelot.etl.identity import task_label
 from ozelot.orm.files import Input
@@ -18,12 +18,14 @@ class Needs:
     """What the requirements of a task give it.
 
     Attributes:
-        columns: the names of what those with markers fill, see :func:`ozelot.etl.columns.columns_of`.
+        columns: name and words of what those with markers fill, see :mod:`ozelot.etl.columns`.
+        updated: the names of those of them that a requirement says to update.
         inputs: the files of the others.
         elsewhere: labels of those whose output is no file on this machine.
     """
 
-    columns: frozenset[str] = frozenset()
+    columns: frozenset[tuple[str, str]] = frozenset()
+    updated: frozenset[str] = frozenset()
     inputs: tuple[Input, ...] = ()
     elsewhere: tuple[str, ...] = ()
 
@@ -31,6 +33,7 @@ class Needs:
 def needs_of(requirements: Iterable[luigi.Task]) -> Needs:
     """What these requirements give; those without any output stand for what they require themselves."""
     columns: set[str] = set()
+    updated: set[str] = set()
     inputs: list[Input] = []
     elsewhere: list[str] = []
     waiting = list(requirements)
@@ -43,6 +46,7 @@ def needs_of(requirements: Iterable[luigi.Task]) -> Needs:
         seen.add(kind)
         if type(task) in task_classes:
             columns |= columns_of(task)
+            updated |= updated_by(task)
             continue
         outputs = luigi.task.flatten(task.output())
         bundles = isinstance(task, luigi.WrapperTask) or not outputs
@@ -52,4 +56,5 @@ def needs_of(requirements: Iterable[luigi.Task]) -> Needs:
                 inputs.append(Input(task_label(task), str(target.path)))
             else:
                 elsewhere.append(task_label(task))
-    return Needs(frozenset(columns), tuple(sorted(inputs)), tuple(sorted(set(elsewhere))))
+    words = frozenset(told(columns).items())
+    return Needs(words, frozenset(updated), tuple(sorted(inputs)), tuple(sorted(set(elsewhere))))

@@ -15,7 +15,7 @@ from ozelot import client
 from ozelot.errors import ConfigError
 from ozelot.etl.compared import Reason, Recorded, Verdict, last_made
 from ozelot.etl.declared import is_orm_task, keys_of
-from ozelot.etl.fingerprints import changes, code, fingerprint_of, read
+from ozelot.etl.fingerprints import changes, code, fingerprint_of, of_others, read
 from ozelot.etl.graph import Graph
 from ozelot.etl.needs import needs_of
 from ozelot.orm import fingerprint
@@ -67,9 +67,12 @@ def accept(tasks: Iterable[Any]) -> dict[str, list[Reason]]:
             task = wanted[key]
             if not code(type(task)).is_certain:
                 raise ConfigError(f"The code of {type(task).__name__} was changed since it was imported: start anew")
-            now = fingerprint_of(task, needs_of(task.deps()).columns)
+            needs = needs_of(task.deps())
+            now = fingerprint_of(task, needs.columns)
             was = read(texts.get(one.fingerprint or "", ""))
-            found[f"{task.get_name()} {task.get_param_string()}"] = [Reason(*c) for c in changes(was, read(now.parts))]
+            found[f"{task.get_name()} {task.get_param_string()}"] = [
+                Reason(*each) for each in changes(was, read(now.parts), of_others(task, needs))
+            ]
             today.setdefault(now, []).append(one.run_id)
         fingerprint.keep(connection, today)
         for now, run_ids in today.items():

@@ -18,6 +18,7 @@ class Product(Base):
     price: Mapped[float | None] = mapped_column()
     shop_id: Mapped[int | None] = mapped_column(ForeignKey("shop.id"))
     stock: Mapped[int | None] = mapped_column()
+    weight: Mapped[float | None] = mapped_column()
 
     @validates("name")
     def _shorten(self, key, value):

@@ -60,7 +60,9 @@ class CountStock(ORMTask):
 
 class CheckProducts(ORMTestTask):
     def requires(self):
-        return [LoadProducts()]
+        from .late import LoadLate
+
+        return [LoadProducts(), LoadLate()]
 
     def run(self):
         assert self.session.query(Product).count() > 1
