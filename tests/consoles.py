@@ -18,9 +18,10 @@ def check_consoles(page: str, folder: Path, *, at_least: int) -> None:
     `...` stands for anything, and columns are as wide as the times in them.
     """
     (folder / "bin").mkdir()
-    shim = folder / "bin" / "ozelot"
-    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -W ignore -m ozelot "$@"\n')
-    shim.chmod(0o755)
+    for name, module in (("ozelot", "-m ozelot"), ("python", "")):
+        shim = folder / "bin" / name
+        shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -W ignore {module} "$@"\n')
+        shim.chmod(0o755)
     examples = []
     for block in re.findall(r"^```console\n(.*?)^```$", page, re.DOTALL | re.MULTILINE):
         examples += re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE)
@@ -29,7 +30,7 @@ def check_consoles(page: str, folder: Path, *, at_least: int) -> None:
     done = subprocess.run(
         ["sh", "-c", script],
         cwd=folder,
-        env={**plain, "PATH": f"{shim.parent}:/usr/bin:/bin"},
+        env={**plain, "PATH": f"{folder / 'bin'}:/usr/bin:/bin"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

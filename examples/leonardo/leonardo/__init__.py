@@ -1,0 +1,1 @@
+"""Artists and their paintings, in four data models that do the same."""
