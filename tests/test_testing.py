@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Generator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ozelot.etl.completion import clear_plan
 from ozelot.etl.plan import ClearPlan
 from ozelot.orm.base import Base
 from ozelot.testing import assert_clear_restores, assert_idempotent
+from tests.databases import only
 from tests.etl import heroes, staff
 from tests.etl.heroes import build
 from tests.orm.test_runs import Flight, Journey, LoadFerries, LoadJourneys, LoadMonth, LoadYear, Vessel
@@ -51,29 +53,48 @@ def test_good_tasks_pass(db: Client, task: Any, check: Any) -> None:
     check(task)
 
 
-@pytest.mark.parametrize("check", [assert_clear_restores, assert_idempotent], ids=["restores", "idempotent"])
-@pytest.mark.parametrize(
-    "task",
-    [
-        pipeline.LoadUniverses,
-        pipeline.LoadCharacters,
-        pipeline.LoadMovies,
-        pipeline.LoadMovieAppearances,
-        pipeline.InflationAdjustMovieBudgets,
-        pipeline.LoadEverything,
-        checks.TestUniverses,
-        checks.TestCharacters,
-        checks.TestMovies,
-        checks.TestMovieAppearances,
-        checks.Tests,
-    ],
-)
-def test_every_task_of_superheroes_passes(
-    db: Client, task: Any, check: Any, filled_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+SUPERHEROES: list[Any] = [
+    pipeline.LoadUniverses,
+    pipeline.LoadCharacters,
+    pipeline.LoadMovies,
+    pipeline.LoadMovieAppearances,
+    pipeline.InflationAdjustMovieBudgets,
+    pipeline.LoadEverything,
+    checks.TestUniverses,
+    checks.TestCharacters,
+    checks.TestMovies,
+    checks.TestMovieAppearances,
+    checks.Tests,
+]
+#: One that creates, one that updates, one that bundles, one that checks.
+KINDS: list[Any] = [
+    pipeline.LoadCharacters,
+    pipeline.InflationAdjustMovieBudgets,
+    pipeline.LoadEverything,
+    checks.TestMovies,
+]
+
+
+@pytest.fixture
+def superheroes(filled_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = {"WIKI_URL": WIKI, "UNIVERSES": None, "RATE_LIMIT": None, "REQUEST_CACHE_PATH": str(filled_cache)}
     for name, value in settings.items():
         monkeypatch.setitem(vars(config), name, value)
+
+
+@only("sqlite")
+@pytest.mark.usefixtures("superheroes")
+@pytest.mark.parametrize("check", [assert_clear_restores, assert_idempotent], ids=["restores", "idempotent"])
+@pytest.mark.parametrize("task", SUPERHEROES)
+def test_every_task_of_superheroes_passes(db: Client, task: Any, check: Any) -> None:
+    check(task())
+
+
+@only("postgresql", "mariadb")
+@pytest.mark.usefixtures("superheroes")
+@pytest.mark.parametrize("check", [assert_clear_restores, assert_idempotent], ids=["restores", "idempotent"])
+@pytest.mark.parametrize("task", SUPERHEROES if os.environ.get("OZELOT_TEST_NIGHTLY") else KINDS)
+def test_each_kind_of_task_of_superheroes_passes_on_a_server(db: Client, task: Any, check: Any) -> None:
     check(task())
 
 
