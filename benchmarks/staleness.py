@@ -13,6 +13,7 @@ status   the state of so many tasks of one class, each with a file, on SQLite; '
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib
 import os
 import statistics
@@ -117,6 +118,7 @@ def measure_status(size: int, repeat: int) -> tuple[float, float]:
         Path(f"input/{number}.txt").write_text(str(number))
     Base.create_all(client.get_client())
     assert ozelot.run(Wide(size=size)).ok
+    gc.set_threshold(50_000, 10, 10)  # as the command `ozelot` does
     graphs, takes = [], []
     for _ in range(repeat):
         luigi.task_register.Register.clear_instance_cache()

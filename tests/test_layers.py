@@ -116,6 +116,7 @@ LAYERS = [
     "ozelot.etl.compared",
     "ozelot.etl.stale",
     "ozelot.etl.status",
+    "ozelot.schema.staling",
     "ozelot.etl.findings",
     "ozelot.etl.verify",
     "ozelot.etl.leftovers",

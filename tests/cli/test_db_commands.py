@@ -51,9 +51,9 @@ def test_a_database_is_brought_to_what_the_models_say_and_loads_again_what_that_
         "Apply them with: ozelot db upgrade --rebuild",
     ]
     found = json.loads(called("db", "status", "--json").out)
-    assert [(one["words"], one["takes"], one["tasks"]) for one in found] == [
-        ("the column good.name is missing", "rebuild", ["LoadGoods"]),
-        ("the column shelf.height is missing", "in place", ["MeasureShelves"]),
+    assert [(one["words"], one["takes"], one["tasks"], one["stale"]) for one in found] == [
+        ("the column good.name is missing", "rebuild", ["LoadGoods"], []),
+        ("the column shelf.height is missing", "in place", ["MeasureShelves"], []),
     ]
 
     asked = called("db", "upgrade")

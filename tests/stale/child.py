@@ -1,7 +1,7 @@
 """Imports what takes long once, and then forks for each command: a project is run, or judged, in a process of its own.
 
-Reads lines ``run FOLDER``, ``process FOLDER`` (to run it in processes) and ``judge FOLDER``, and answers each by a line
-of JSON.
+Reads lines ``run FOLDER``, ``process FOLDER`` (to run it in processes), ``judge FOLDER`` and ``compare FOLDER`` (models
+and database), and answers each by a line of JSON.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from ozelot.cli import state
 from ozelot.client import get_client
 from ozelot.etl.status import State, status
 from ozelot.orm.base import Base
+from ozelot.schema.comparing import differences
+from ozelot.schema.staling import made_stale
 
 
 def answer(command: str, folder: str) -> object:
@@ -29,6 +31,9 @@ def answer(command: str, folder: str) -> object:
         return ozelot.run(root, executor="process" if command == "process" else None).ok
     importlib.import_module("shop.extra")  # as MODELS may say
     found = {entry.name: entry for entry in status(root)}
+    if command == "compare":
+        with get_client().engine.connect() as connection:
+            return sorted({name for one in differences(connection) for name in made_stale(one, found.values())})
     return {
         name: "; ".join(map(str, entry.verdict.reasons))
         for name, entry in found.items()

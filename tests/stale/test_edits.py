@@ -70,6 +70,19 @@ def test_exactly_what_an_edit_touches_turns_stale(edit: Edit, complete: Path, as
     assert ask("judge", project) == edit.stale
 
 
+OF_MODELS = [edit for edit in EDITS if edit.file == "shop/models.py"]
+
+
+@pytest.mark.parametrize("edit", OF_MODELS, ids=[edit.name for edit in OF_MODELS])
+def test_what_differs_from_the_database_says_which_tasks_it_makes_stale(
+    edit: Edit, complete: Path, ask: Ask, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    shutil.copytree(complete, project)
+    edited(project, edit)
+    assert ask("compare", project) == sorted(name for name, why in edit.stale.items() if "schema: " in why)
+
+
 def test_nothing_is_stale_that_was_just_run(complete: Path, ask: Ask) -> None:
     assert ask("judge", complete) == {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -278,6 +279,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: always, with one of :class:`ozelot.errors.ExitCode`, 130 after Ctrl-C, or 141 where nobody reads
             the output any more.
     """
+    gc.set_threshold(50_000, 10, 10)  # to look at all of a large graph again and again takes a quarter of the time
     out = sys.stdout
     try:
         with _errors_in_one_line():

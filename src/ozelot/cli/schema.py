@@ -12,9 +12,11 @@ from ozelot.cli.naming import pipeline, pipeline_is_named
 from ozelot.cli.output import amounts, how_many, listed, prints_to_stderr, say, show_json, show_table, task_text
 from ozelot.cli.tables import refuse_while_running
 from ozelot.errors import ExitCode
+from ozelot.etl.status import status
 from ozelot.schema.comparing import differences
 from ozelot.schema.differences import Difference
 from ozelot.schema.plan import UpgradePlan, plan
+from ozelot.schema.staling import made_stale
 from ozelot.schema.upgrade import apply
 
 _UPGRADE = "ozelot db upgrade"
@@ -27,11 +29,12 @@ def show_differences(*, as_json: bool) -> ExitCode:
         database = connected()
         with database.engine.connect() as connection:
             found = differences(connection)
+        stale = _made_stale(found)
     if as_json:
-        show_json([difference.as_data() for difference in found])
+        show_json([{**one.as_data(), "stale": None if stale is None else list(stale[one])} for one in found])
     elif found:
         say(f"Models and {name_of(database)} differ:")
-        _show(found)
+        _show(found, stale)
         say(f"Apply them with: {_command(found)}")
     else:
         say(f"{name_of(database)} is as the models say")
@@ -51,7 +54,7 @@ def upgrade(*, rebuild: bool, drop: bool, yes: bool) -> ExitCode:
         return _tell_left(planned.left)
     refuse_while_running(database, "Nothing was changed")
     say(f"To be changed in {name_of(database)}:")
-    _show(planned.applied)
+    _show(planned.applied, _made_stale(planned.applied))
     _show_loss(planned)
     confirm(f"Apply {how_many(len(planned.applied), 'difference')}?", yes=yes)
     done = apply(database, planned)
@@ -66,9 +69,23 @@ def upgrade(*, rebuild: bool, drop: bool, yes: bool) -> ExitCode:
     return _tell_left(done.left) if done.left else ExitCode.OK
 
 
-def _show(found: Sequence[Difference]) -> None:
+def _made_stale(found: Sequence[Difference]) -> dict[Difference, tuple[str, ...]] | None:
+    """The tasks that each difference makes stale; None where no pipeline is named, and so no task is known."""
+    if not found or not pipeline_is_named():
+        return None
+    entries = status(pipeline())
+    return {one: made_stale(one, entries) for one in found}
+
+
+def _show(found: Sequence[Difference], stale: dict[Difference, tuple[str, ...]] | None = None) -> None:
     rows = [(one.words, one.takes_in_words, listed(one.tasks, limit=3)) for one in found]
-    show_table(("difference", "applying it", "filled by"), rows)
+    if stale is None or not any(stale.values()):
+        show_table(("difference", "applying it", "filled by"), rows)
+        if stale is not None and not any(one.takes.rebuilds for one in found):
+            say("No task turns stale by it")
+        return
+    more = [(*row, listed(stale[one], limit=3)) for row, one in zip(rows, found, strict=True)]
+    show_table(("difference", "applying it", "filled by", "makes stale"), more)
 
 
 def _show_loss(planned: UpgradePlan) -> None:

@@ -70,7 +70,7 @@ def _as_data(entry: TaskStatus, made_of: dict[str, list[str]]) -> dict[str, Any]
         "task": entry.label,
         "state": str(entry.state),
         "why": entry.why,
-        "reasons": [] if verdict is None else [reason._asdict() for reason in verdict.reasons],
+        "reasons": [] if verdict is None else [{"kind": r.kind, "what": r.what} for r in verdict.reasons],
         "unknown": [] if verdict is None else verdict.unknown,
         "made_of": made_of,
     }

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import event, orm
 
 from ozelot.etl.declared import created_models, task_classes, updated_columns
 from ozelot.orm.base import Base
@@ -13,7 +14,15 @@ from ozelot.orm.rows import Model, tables_of
 
 _told: dict[str, str] = {}  # what each name stands for; of as many models, tables and tasks as it was made from
 _updated: set[str] = set()  # the columns that some task updates
+_pairs: dict[frozenset[str], frozenset[tuple[str, str]]] = {}
 _made_from = (-1, -1, -1)
+_mappers = 0
+
+
+@event.listens_for(orm.Mapper, "after_mapper_constructed")
+def _count(_mapper: orm.Mapper[Any], _cls: type) -> None:
+    global _mappers
+    _mappers += 1
 
 
 def columns_of(task: Any) -> frozenset[str]:
@@ -47,13 +56,26 @@ def told(names: Iterable[str]) -> dict[str, str]:
     return {name: _told[name] for name in sorted(names) if name in _told}
 
 
+def pairs(names: frozenset[str]) -> frozenset[tuple[str, str]]:
+    """The same as :func:`told`, as pairs."""
+    _look()
+    if names not in _pairs:
+        _pairs[names] = frozenset(told(names).items())
+    return _pairs[names]
+
+
+def known() -> tuple[int, int, int]:
+    """How many tables, mapped classes and classes of tasks have been imported: what is told here follows from them."""
+    return len(Base.metadata.tables), _mappers, len(task_classes)
+
+
 def _look() -> None:
     global _made_from
-    now = len(Base.metadata.tables), len(Base.registry.mappers), len(task_classes)
+    now = known()
     if now == _made_from:
         return
-    _told.clear()
-    _updated.clear()
+    for made in (_told, _updated, _pairs):
+        made.clear()
     for table in Base.metadata.tables.values():
         _told.update({_name(column): _words(column) for column in table.columns})
         for constraint in table.constraints:

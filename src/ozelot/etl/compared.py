@@ -25,10 +25,12 @@ class Reason(NamedTuple):
     Attributes:
         kind: ``code``, ``input``, ``page``, ``schema``, ``package`` or ``upstream``.
         what: which, in words.
+        column: ``table.column``, or ``table (a, b)`` for a key of several, where it is about the schema.
     """
 
     kind: str
     what: str
+    column: str = ""
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.what}"
@@ -199,7 +201,7 @@ def last_made(connection: sa.Connection, keys: Collection[str]) -> dict[str, Mad
     query = sa.select(runs.c.key, runs.c.id, runs.c.fingerprint).where(runs.c.state == DONE).order_by(runs.c.id)
     if few(keys):
         query = query.where(runs.c.key.in_(keys))
-    return {key: Made(run_id, made_of) for key, run_id, made_of in connection.execute(query) if key in keys}
+    return {key: Made(run_id, made_of) for key, run_id, made_of in connection.execute(query).all() if key in keys}
 
 
 def _edges(connection: sa.Connection, run_ids: list[int]) -> Iterator[Any]:
@@ -210,4 +212,4 @@ def _edges(connection: sa.Connection, run_ids: list[int]) -> Iterator[Any]:
     if few(run_ids):
         query = query.where(run_edge.c.run_id.in_(run_ids))
     wanted = set(run_ids)
-    return (row for row in connection.execute(query) if row.run_id in wanted)
+    return (row for row in connection.execute(query).all() if row[0] in wanted)

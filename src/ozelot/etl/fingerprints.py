@@ -13,10 +13,9 @@ from weakref import WeakKeyDictionary
 from ozelot import config
 from ozelot.code.differences import as_data, differences, from_data
 from ozelot.code.following import Code, code_of
-from ozelot.etl.columns import columns_of, told, updated_by, updated_by_any
-from ozelot.etl.declared import declaration, task_classes
+from ozelot.etl.columns import columns_of, known, told, updated_by, updated_by_any
+from ozelot.etl.declared import declaration
 from ozelot.etl.needs import Needs
-from ozelot.orm.base import Base
 from ozelot.orm.fingerprint import Fingerprint
 
 
@@ -49,9 +48,8 @@ def parts_of(task: Any, columns: frozenset[tuple[str, str]]) -> Parts:
 
 def fingerprint_of(task: Any, columns: frozenset[tuple[str, str]]) -> Fingerprint:
     """What a task is made of now, for the record of its run."""
-    known = len(Base.metadata.tables), len(Base.registry.mappers), len(task_classes)
     of_class = _fingerprints.setdefault(type(task), {})
-    key = declaration(task)[1:], columns, known
+    key = declaration(task)[1:], columns, known()
     found = of_class.get(key)
     if found is None:
         found = of_class[key] = _written(parts_of(task, columns))
@@ -79,8 +77,8 @@ def read(text: str) -> Parts:
         return Parts()
 
 
-def changes(was: Parts, now: Parts, of_others: Collection[str]) -> list[tuple[str, str]]:
-    """What differs: kind and name of each part; what is not known does not.
+def changes(was: Parts, now: Parts, of_others: Collection[str]) -> list[tuple[str, str, str]]:
+    """What differs: kind, words, and the column where it is one, of each part; what is not known does not.
 
     Args:
         was: what a task was made of.
@@ -89,12 +87,12 @@ def changes(was: Parts, now: Parts, of_others: Collection[str]) -> list[tuple[st
     """
     found = []
     if was.code is not None and now.code is not None:
-        found += [("code", name) for name in differences(was.code, now.code)]
+        found += [("code", name, "") for name in differences(was.code, now.code)]
     if was.schema is not None and now.schema is not None:
         before, after = ({k: v for k, v in each.items() if k not in of_others} for each in (was.schema, now.schema))
-        found += [("schema", words) for words in _compared(before, after)]
+        found += [("schema", words, name) for name, words in _compared(before, after)]
     if was.code is not None:
-        found += [("package", words) for words in _compared(was.packages, now.packages)]
+        found += [("package", words, "") for _, words in _compared(was.packages, now.packages)]
     return found
 
 
@@ -103,15 +101,15 @@ def of_others(task: Any, needs: Needs) -> frozenset[str]:
     return updated_by_any() - updated_by(task) - needs.updated
 
 
-def _compared(was: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+def _compared(was: Mapping[str, str], now: Mapping[str, str]) -> list[tuple[str, str]]:
     found = []
     for name in sorted(was.keys() | now.keys()):
         if name not in was:
-            found.append(f"{name} added")
+            found.append((name, f"{name} added"))
         elif name not in now:
-            found.append(f"{name} is no more")
+            found.append((name, f"{name} is no more"))
         elif was[name] != now[name]:
-            found.append(f"{name}: {now[name]}, was {was[name]}")
+            found.append((name, f"{name}: {now[name]}, was {was[name]}"))
     return found
 
 

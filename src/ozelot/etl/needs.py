@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import luigi
 
-from ozelot.etl.columns import columns_of, told, updated_by
+from ozelot.etl.columns import columns_of, pairs, updated_by
 from ozelot.etl.declared import declaration, task_classes
 from ozelot.etl.identity import task_label
 from ozelot.orm.files import Input
@@ -56,5 +56,4 @@ def needs_of(requirements: Iterable[luigi.Task]) -> Needs:
                 inputs.append(Input(task_label(task), str(target.path)))
             else:
                 elsewhere.append(task_label(task))
-    words = frozenset(told(columns).items())
-    return Needs(words, frozenset(updated), tuple(sorted(inputs)), tuple(sorted(set(elsewhere))))
+    return Needs(pairs(frozenset(columns)), frozenset(updated), tuple(sorted(inputs)), tuple(sorted(set(elsewhere))))

@@ -90,8 +90,7 @@ def status(root: luigi.Task) -> list[TaskStatus]:
             state, why = State.ON_INCOMPLETE, open_tasks[label]
         else:
             state, why = State.INCOMPLETE, _why_incomplete(recorded) if is_orm_task(task) else why_not_there(task)
-        told = _told(task_name(task), task_params(task), state, why, recorded, task)
-        found.append(replace(told, verdict=verdict))
+        found.append(_told(task_name(task), task_params(task), state, why, recorded, task, verdict))
     return found
 
 
@@ -129,13 +128,19 @@ def recorded() -> list[TaskStatus]:
 
 
 def _told(
-    name: str, params: str, state: State, why: str, entry: Run | None, task: luigi.Task | None = None
+    name: str,
+    params: str,
+    state: State,
+    why: str,
+    entry: Run | None,
+    task: luigi.Task | None = None,
+    verdict: Verdict | None = None,
 ) -> TaskStatus:
     if entry is None:
-        return TaskStatus(name, params, state, why, task)
+        return TaskStatus(name, params, state, why, task, verdict=verdict)
     took = (entry.finished - entry.started).total_seconds() if entry.finished else None
     rows = {} if state is State.INCOMPLETE else entry.row_counts
-    return TaskStatus(name, params, state, why, task, entry.finished, took, rows)
+    return TaskStatus(name, params, state, why, task, entry.finished, took, rows, verdict)
 
 
 def _with_late(root: luigi.Task) -> Graph:

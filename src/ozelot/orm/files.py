@@ -109,12 +109,12 @@ def record(connection: sa.Connection, run_id: int, found: Iterable[Seen]) -> Non
 def of_runs(connection: sa.Connection, run_ids: Collection[int]) -> dict[int, list[Seen]]:
     """The files of runs, by run."""
     ids = set(run_ids)
-    query = sa.select(run_file).order_by(run_file.c.run_id, run_file.c.number)
+    told = (run_file.c[name] for name in ("run_id", "task", "path", "size", "changed", "content"))
+    query = sa.select(*told).order_by(run_file.c.run_id, run_file.c.number)
     if few(ids):
         query = query.where(run_file.c.run_id.in_(ids))
     found: dict[int, list[Seen]] = {}
-    for row in connection.execute(query):
-        if row.run_id in ids:
-            seen = Seen(Input(row.task, row.path), row.size, row.changed, row.content)
-            found.setdefault(row.run_id, []).append(seen)
+    for run_id, task, path, size, changed, content in connection.execute(query).all():
+        if run_id in ids:
+            found.setdefault(run_id, []).append(Seen(Input(task, path), size, changed, content))
     return found
