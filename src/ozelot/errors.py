@@ -24,6 +24,7 @@
     ├── WorkerError           a worker died, or has not what it needs
     ├── FrameError            a query has no result for a frame, or one that its types do not hold
     ├── UsageError            options of a command do not go together
+    ├── ProjectRefused        a project cannot be made in this folder, or under this name
     ├── TaskNotFound          a command was given a name that means no task, or several
     ├── NotConfirmed          a command that deletes was not told to go ahead
     └── FetchError            a web request failed
@@ -163,6 +164,12 @@ class Interrupted(KeyboardInterrupt):
 
 class UsageError(OzelotError, ValueError):
     """Options of a command do not go together."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ProjectRefused(OzelotError, ValueError):
+    """A project cannot be made in this folder, or under this name; nothing was made."""
 
     exit_code = ExitCode.USAGE
 

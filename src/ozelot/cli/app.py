@@ -68,6 +68,32 @@ def options(
 
 
 @app.command(epilog=_EPILOG)
+def new(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The folder to make; its package is called so, too.")],
+    example: Annotated[
+        str | None,
+        typer.Option(metavar="EXAMPLE", help="Copy employees, flights, leonardo or superheroes instead."),
+    ] = None,
+) -> None:
+    """Make a project to begin with: models, pipeline, checks and tests, which run at once."""
+    from ozelot.cli import new
+
+    raise typer.Exit(new.new(name, example=example))
+
+
+@app.command(epilog=_EPILOG)
+def demo(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The folder to make.")] = "ozelot_demo",
+) -> None:
+    """Make a project, run it, and show what is in the database."""
+    from ozelot.cli import new
+
+    raise typer.Exit(new.demo(name))
+
+
+@app.command(epilog=_EPILOG)
 def run(
     ctx: typer.Context,
     task: Task = None,
