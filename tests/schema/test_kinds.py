@@ -290,6 +290,16 @@ def test_values_of_an_enumeration_are_added_in_place_and_taken_away_by_a_rebuild
     assert compared(db, fewer) == []
 
 
+@pytest.mark.parametrize("text", [sa.String(50), sa.Text()], ids=["short", "long"])
+def test_json_does_not_become_text(db: Client, text: sa.String) -> None:
+    create(db, staff(employee={"extra": sa.Column("extra", sa.JSON)}))
+    with db.engine.begin() as connection:
+        connection.execute(sa.text("UPDATE employee SET extra = '{\"a\": 1}' WHERE id = 1"))
+    assert compared(db, staff(employee={"extra": sa.Column("extra", sa.JSON)})) == []
+    (found,) = compared(db, staff(employee={"extra": sa.Column("extra", text)}))
+    assert (found.kind, found.takes, found.why) == (Kind.TYPE, Takes.REBUILD, "not every value would stay what it is")
+
+
 @only("postgresql")
 def test_tables_in_other_schemas_are_compared_and_changed(db: Client) -> None:
     def model(*more: Any) -> sa.MetaData:

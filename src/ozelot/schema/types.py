@@ -17,6 +17,7 @@ _BLOBS = {"TINYBLOB": 255, "BLOB": _UNLIMITED, "MEDIUMBLOB": 2**24 - 1, "LONGBLO
 _TEXT_OF_MARIADB, _BLOB_OF_MARIADB = 16383, 65535
 _DIGITS = {1: 3, 2: 5, 3: 8, 4: 10, 8: 19}  # of an integer of so many bytes
 _MARIADB = ("mysql", "mariadb")
+_COLLATION_OF_JSON = "utf8mb4_bin"  # of the text that JSON is on MariaDB
 
 
 def text_of(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> str:
@@ -105,7 +106,10 @@ def _parsed(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> tuple[str, l
     if found is None:
         return "", [], False
     sizes = [int(size) for size in (found["sizes"] or "").split(",") if size.strip().isdigit()]
-    return found["name"].removesuffix(" VARYING"), sizes, bool(found["zone"])
+    name = found["name"].removesuffix(" VARYING")
+    if name == "LONGTEXT" and getattr(kind, "collation", None) == _COLLATION_OF_JSON and dialect.name in _MARIADB:
+        name = "JSON"
+    return name, sizes, bool(found["zone"])
 
 
 def _capacity(name: str, sizes: list[int], dialect: sa.Dialect, *, most: bool = False) -> tuple[str, int] | None:
