@@ -18,6 +18,10 @@ _NUMBER = r"(?:(?<![\d.,^])(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\d,.]*\d)|(?<
 _UP_TO = rf"(?:\s*(?:-|to)\s*{_NUMBER})?"
 _YEAR = r"(?<![\d#])(?:19|20)\d\d(?!\d)"
 
+_YEARS = re.compile(_YEAR)
+_YEAR_ALONE = re.compile(rf"^{_YEAR}$")
+_PARENTHESES = re.compile(r"\(([^()]*)\)")
+
 _SCALES = {"thousand": 1e3, "million": 1e6, "mil": 1e6, "m": 1e6, "billion": 1e9, "bn": 1e9, "b": 1e9}
 _METERS = {
     '"': 0.0254, "inch": 0.0254, "inches": 0.0254, "in": 0.0254, "yard": 0.9144, "mile": 1609.344,
@@ -126,9 +130,8 @@ def issue_year(text: str) -> int | None:
     """
     text = plain_amount(text)
     dated = _DATED.findall(text)
-    inside = [year for group in re.findall(r"\(([^()]*)\)", text) for year in re.findall(_YEAR, group)]
-    alone = re.findall(rf"^{_YEAR}$", text)
-    years = dated or inside or alone
+    inside = dated or [year for group in _PARENTHESES.findall(text) for year in _YEARS.findall(group)]
+    years = inside or _YEAR_ALONE.findall(text)
     return int(years[-1]) if years else None
 
 
@@ -138,7 +141,7 @@ def release_year(text: str) -> int | None:
     >>> release_year("April 14, 2008 (Sydney); May 2, 2008 (United States)")
     2008
     """
-    return min((int(year) for year in re.findall(_YEAR, plain_amount(text))), default=None)
+    return min(map(int, _YEARS.findall(plain_amount(text))), default=None)
 
 
 def _measure(found: re.Match[str] | None, units: dict[str, float], digits: int) -> float | None:

@@ -1,5 +1,6 @@
 """What is on a wiki page: its text, its links and its infobox, however badly it is written."""
 
+import functools
 from collections.abc import Callable
 from typing import TypeVar
 from urllib.parse import unquote
@@ -40,7 +41,10 @@ def read(text: str) -> HtmlElement:
 
 def text_of(element: HtmlElement) -> str:
     """The text of an element in one line, with `; ` where it had line breaks, paragraphs or list items."""
-    lines = (clean(line).strip(" ,;") for line in "".join(element.itertext()).split(_BREAK))
+    text = "".join(element.itertext())
+    if _BREAK not in text:
+        return clean(text).strip(" ,;")
+    lines = (clean(line).strip(" ,;") for line in text.split(_BREAK))
     return "; ".join(line for line in lines if line)
 
 
@@ -65,9 +69,12 @@ def title_of(href: str) -> str | None:
     return title[0].upper() + title[1:]
 
 
+_LINKS = etree.XPath(".//a/@href")
+
+
 def linked_titles(element: HtmlElement) -> list[str]:
     """The titles of the wiki pages that an element links to, each once, in their order."""
-    titles = (title_of(href) for href in element.xpath(".//a/@href"))
+    titles = (title_of(href) for href in _LINKS(element))
     return list(dict.fromkeys(title for title in titles if title))
 
 
@@ -124,6 +131,7 @@ class Infobox:
         return self._texts[value]
 
 
+@functools.lru_cache(maxsize=1000)
 def _key(label: str) -> str:
     """The label without what editors vary: `Release Date(s):` and `Release date` are one."""
     return label.rstrip(" :").casefold().removesuffix("(s)").rstrip("s")

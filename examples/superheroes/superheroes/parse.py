@@ -7,13 +7,20 @@ import json
 import re
 from dataclasses import dataclass
 
+from lxml import etree
 from lxml.html import HtmlElement
 
 from superheroes import amounts
 from superheroes.page import Infobox, having, linked_titles, read, text_of, title_of
 
 _EARTH = re.compile(r"\bEarth-[\w.-]*\w")
+_UNIVERSE = re.compile(r"\s*\(Earth-[^()]*\)$")
+_NAMES_UNIVERSE = re.compile(r"\((Earth-[^()]+)\)$")
 _FILM = re.compile(r"\s*\([^()]*film\)$")
+_TABLES = etree.XPath(f"//table[.//td[{having('pi-data-value')}]]")
+_TABLE_VALUES = etree.XPath(f".//td[{having('pi-data-value')}]")
+_TABLE_LABELS = etree.XPath(".//th")
+_LINKS_TO_APPEARANCES = etree.XPath("//a[contains(@href, '/Appearances')]")
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ def name_of(title: str) -> str:
     >>> name_of("Peter Parker (Earth-616)"), name_of("Fantastic Four (2005 film)")
     ('Peter Parker', 'Fantastic Four')
     """
-    return _FILM.sub("", re.sub(r"\s*\(Earth-[^()]*\)$", "", title)) or title
+    return _FILM.sub("", _UNIVERSE.sub("", title)) or title
 
 
 def universe_of(title: str) -> str | None:
@@ -91,7 +98,7 @@ def universe_of(title: str) -> str | None:
     >>> universe_of("Peter Parker (Earth-616)"), universe_of("Ultron (Prototype)")
     ('Earth-616', None)
     """
-    found = re.search(r"\((Earth-[^()]+)\)$", title)
+    found = _NAMES_UNIVERSE.search(title)
     return found[1].strip() if found else None
 
 
@@ -176,16 +183,15 @@ def _universe(value: HtmlElement) -> str | None:
 
 def _add_tables(box: Infobox, page: HtmlElement) -> None:
     """Add the facts that stand in tables: the labels in `th`, the values in `td`, in the same order."""
-    for table in page.xpath(f"//table[.//td[{having('pi-data-value')}]]"):
-        values = table.xpath(f".//td[{having('pi-data-value')}]")
-        for place, label in enumerate(table.xpath(".//th")):
+    for table in _TABLES(page):
+        values = _TABLE_VALUES(table)
+        for place, label in enumerate(_TABLE_LABELS(table)):
             box.add(text_of(label), values[min(place, len(values) - 1)])
 
 
 def _add_appearances(box: Infobox, page: HtmlElement) -> None:
     """Add the link to the list of appearances, of several the first that states a number."""
-    links = page.xpath("//a[contains(@href, '/Appearances')]")
-    for link in sorted(links, key=_how_vague):
+    for link in sorted(_LINKS_TO_APPEARANCES(page), key=_how_vague):
         box.add("Appearances", link)
 
 

@@ -61,31 +61,31 @@ class LoadCharacters(tasks.ORMTask):
         ]
         read = _parsed(titles, parse.character)
         found = [(title, facts) for title, facts in read if _is_wanted(facts.universe)]
-        universes = {universe.name: universe for universe in self.session.scalars(select(Universe))}
-        places = {
-            name: Place(name=name, url=fetch.url_of(name))
-            for name in sorted({facts.place_of_birth for _, facts in found if facts.place_of_birth})
-        }
-        self.session.add_all(places.values())
+        universes = set(self.session.scalars(select(Universe.name)))
+        places = sorted({facts.place_of_birth for _, facts in found if facts.place_of_birth})
+        self.load(Place, [{"name": name, "url": fetch.url_of(name)} for name in places])
+        rows = []
         for title, facts in found:
             _log_doubts(title, facts.missing, facts.odd)
             if facts.universe is not None and facts.universe not in universes:
                 log.warning("%s: no universe %r is known", title, facts.universe)
-            self.session.add(
-                Character(
-                    name=parse.name_of(title),
-                    url=fetch.url_of(title),
-                    real_name=facts.real_name,
-                    occupation=facts.occupation,
-                    gender=facts.gender,
-                    height=facts.height,
-                    weight=facts.weight,
-                    number_of_appearances=facts.number_of_appearances,
-                    first_appearance_year=facts.first_appearance_year,
-                    universe=universes.get(facts.universe or ""),
-                    place_of_birth=places.get(facts.place_of_birth or ""),
-                )
+            rows.append(
+                {
+                    "name": parse.name_of(title),
+                    "url": fetch.url_of(title),
+                    "real_name": facts.real_name,
+                    "occupation": facts.occupation,
+                    "gender": facts.gender,
+                    "height": facts.height,
+                    "weight": facts.weight,
+                    "number_of_appearances": facts.number_of_appearances,
+                    "first_appearance_year": facts.first_appearance_year,
+                    "universe": facts.universe,
+                    "place_of_birth": facts.place_of_birth and fetch.url_of(facts.place_of_birth),
+                }
             )
+        refs = {"universe": Universe.name, "place_of_birth": Place.url}
+        self.load(Character, rows, refs=refs, missing={"universe": "null", "place_of_birth": "null"})
         log.info("Characters: %d, places: %d", len(found), len(places))
 
 

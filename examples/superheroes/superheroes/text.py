@@ -19,6 +19,9 @@ _SIGNS = str.maketrans(
     }
 )
 _FRACTIONS = {"1/2": ".5", "1/4": ".25", "3/4": ".75"}
+_FRACTION = re.compile(r"(?<![\d/])(?:1/2|1/4|3/4)(?![\d/])")
+_THIN_SPACE = re.compile(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))")  # 1 040: a thousand and forty
+_BEFORE_POINT = re.compile(r"(\d) (?=\.\d)")
 
 
 def clean(text: str) -> str:
@@ -27,7 +30,8 @@ def clean(text: str) -> str:
     >>> clean(" Peter\\xa0Parker[1]  ")
     'Peter Parker'
     """
-    text = _CONTROL.sub(" ", text)
+    if not text.isprintable():  # most are, and to know is quicker than to look for each
+        text = _CONTROL.sub(" ", text)
     return " ".join((_FOOTNOTE.sub("", text) if "[" in text else text).split())
 
 
@@ -46,8 +50,11 @@ def plain_amount(text: str) -> str:
     >>> plain_amount("5\\u2032 10\\u00bd\\u2033 \\u2013 6\\u2032")
     '5\\' 10.5" - 6\\''
     """
-    text = re.sub(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))", "", text)  # 1 040: a thousand and forty
-    text = text.translate(_SIGNS)
-    text = clean(unicodedata.normalize("NFKC", text)).replace("''", '"')
-    text = re.sub(r"(?<![\d/])(?:1/2|1/4|3/4)(?![\d/])", lambda found: _FRACTIONS[found[0]], text)
-    return re.sub(r"(\d) (?=\.\d)", r"\1", text)
+    if text.isascii():
+        text = text.replace("`", "'")
+    else:
+        text = unicodedata.normalize("NFKC", _THIN_SPACE.sub("", text).translate(_SIGNS))
+    text = clean(text).replace("''", '"')
+    if "/" in text:
+        text = _FRACTION.sub(lambda found: _FRACTIONS[found[0]], text)
+    return _BEFORE_POINT.sub(r"\1", text) if " ." in text else text
