@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -13,12 +14,15 @@ from typing import Any
 import luigi
 import pytest
 
+import ozelot
 from ozelot import config
 from ozelot.client import Client
 from ozelot.errors import ConfigError
+from ozelot.etl.picturing import pipeline_picture
 from ozelot.etl.util import render_diagram
 from ozelot.orm import base
-from ozelot.orm.base import Base
+from ozelot.orm.base import Base, schema_picture
+from ozelot.picture import Box
 from tests.etl import staff
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -61,12 +65,18 @@ class Diamond(luigi.Task):
     def requires(self) -> Any:
         return {"left": Side(name="left"), "right": Side(name="right")}
 
+    def complete(self) -> bool:
+        return False
+
 
 class Side(luigi.Task):
     name: str = luigi.Parameter()
 
     def requires(self) -> Any:
         return Named(text="source")
+
+    def complete(self) -> bool:
+        return False
 
 
 def test_dot_svg_and_png_are_written(tmp_path: Path) -> None:
@@ -184,6 +194,75 @@ def test_colors_and_words_tell_complete_from_incomplete(sqlite_db: Client, tmp_p
     by_name = {name: line for line in dot.read_text().splitlines() for name in ("LoadUnits", "LoadEmp") if name in line}
     assert 'color="#2e7d32"' in by_name["LoadUnits"]
     assert 'color="#c62828"' in by_name["LoadEmp"]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:12].encode("ascii", "replace").decode())
+def test_names_and_parameters_are_text_for_mermaid_too(text: str) -> None:
+    lines = pipeline_picture(type(text, (Named,), {})(text=text), max_param_len=20_000).mermaid().splitlines()
+    assert lines[0] == "flowchart TB"
+    (box,) = lines[1:]
+    shown = re.fullmatch(r't0\["<b>((?:\w| |#\d+;)*)</b><br/>text ((?:\w| |#\d+;)*)"\]', box)
+    assert shown is not None, box
+    for part in shown.groups():
+        assert re.sub(r"#(\d+);", lambda found: chr(int(found[1])), part) == text
+
+
+def test_mermaid_tells_what_graphviz_draws(sqlite_db: Client) -> None:
+    Base.create_all(sqlite_db)
+    staff.LoadUnits().run()
+    assert pipeline_picture(staff.LoadEmployees(), colored=True, horizontal=True).mermaid() == (
+        "flowchart LR\n"
+        't0["<b>LoadUnits</b><br/>complete"]\n'
+        't1["<b>LoadEmployees</b><br/>incomplete"]\n'
+        "t0 --> t1\n"
+        "style t0 stroke:#2e7d32,stroke-width:3px\n"
+        "style t1 stroke:#c62828,stroke-width:3px\n"
+    )
+
+
+def test_keys_of_the_data_model_stand_at_the_arrows_of_mermaid() -> None:
+    text = schema_picture().mermaid()
+    assert text.startswith("flowchart LR\n")
+    (unit,) = re.findall(r'^(t\d+)\["<b>unit</b><br/>id INTEGER PK<br/>', text, re.MULTILINE)
+    (employee,) = re.findall(r'^(t\d+)\["<b>employee</b><br/>', text, re.MULTILINE)
+    assert f'{employee} --> |"unit_id"| {unit}\n' in text
+
+
+def test_a_class_is_one_box_with_the_number_of_its_tasks_in_each_state(sqlite_db: Client) -> None:
+    Base.create_all(sqlite_db)
+    chain = pipeline_picture(Chain(number=999), by_class=True)
+    assert list(chain.boxes.values()) == [Box("Chain", (("1,000 tasks",),), level=999)]
+    assert list(chain.arrows) == [("Chain", "Chain", "")]
+    diamond = pipeline_picture(Diamond(), by_class=True, colored=True)  # type: ignore[no-untyped-call]
+    assert diamond.boxes["Side"].rows == (("2 tasks",), ("2 incomplete",))
+    assert list(diamond.arrows) == [("Side", "Diamond", ""), ("Named", "Side", "")]
+
+
+def test_tasks_as_far_from_the_sources_stand_in_one_row(tmp_path: Path) -> None:
+    picture = pipeline_picture(Diamond(), by_depth=True)  # type: ignore[no-untyped-call]
+    assert {box.title: box.level for box in picture.boxes.values()} == {"Named": 0, "Side": 1, "Diamond": 2}
+    assert [line for line in picture.dot().splitlines() if line.startswith("{rank")] == [
+        "{rank=same; t0;}",
+        "{rank=same; t1; t2;}",
+        "{rank=same; t3;}",
+    ]
+    assert picture.mermaid().count("\nsubgraph level") == picture.mermaid().count("\nend\n") == 3
+    assert len(render_diagram(Diamond(), tmp_path / "d", by_depth=True)) == 3  # type: ignore[no-untyped-call]
+
+
+def test_around_a_task_is_what_it_requires_and_what_requires_it() -> None:
+    picture = pipeline_picture(Chain(number=10), around=Chain(number=5))
+    assert [box.rows[0][1] for box in picture.boxes.values()] == ["4", "5", "6"]
+    assert len(picture.arrows) == 2
+
+
+def test_what_is_stale_is_drawn_so(sqlite_db: Client) -> None:
+    Base.create_all(sqlite_db)
+    assert ozelot.run(staff.LoadEmployees()).ok
+    staff.LoadUnits.mark_incomplete()
+    picture = pipeline_picture(staff.LoadEmployees(), colored=True)
+    assert [box.rows for box in picture.boxes.values()] == [(("incomplete",),), (("complete on incomplete",),)]
+    assert picture.boxes["LoadEmployees {}"].color == "#ad1457"
 
 
 def test_without_colors_no_database_is_asked(tmp_path: Path) -> None:

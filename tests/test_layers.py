@@ -34,6 +34,7 @@ LAYERS = [
     "ozelot.frames",
     "ozelot.client",
     "ozelot.diagram",
+    "ozelot.picture",
     "ozelot.orm",
     "ozelot.orm.base",
     "ozelot.orm.prepared",
@@ -124,6 +125,7 @@ LAYERS = [
     "ozelot.etl.methods",
     "ozelot.etl.tasks",
     "ozelot.etl.download",
+    "ozelot.etl.picturing",
     "ozelot.etl.util",
     "ozelot.engine.told",
     "ozelot.engine.jobs",
@@ -161,6 +163,7 @@ LAYERS = [
     "ozelot.cli.typed",
     "ozelot.cli.cache",
     "ozelot.cli.db",
+    "ozelot.cli.diagram",
     "ozelot.cli.app",
     "ozelot.__main__",
 ]

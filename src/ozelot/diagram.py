@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 def quoted(text: str) -> str:
     """``text`` as a DOT string that shows as it is, newlines included."""
-    escaped = html.escape(_printable(text)).replace("\\", "\\\\")  # Graphviz reads entities in strings, too
+    escaped = html.escape(printable(text)).replace("\\", "\\\\")  # Graphviz reads entities in strings, too
     return '"' + escaped.replace("\n", "\\n") + '"'
 
 
@@ -49,11 +49,11 @@ _TITLE = ' BGCOLOR="#e8eef4"'
 
 def _cell(text: str) -> str:
     # Graphviz takes neither an empty cell nor leading spaces as text.
-    escaped = html.escape(_printable(text)).replace("\\", "\\\\")  # Graphviz reads its own \N, \G in cells, too
+    escaped = html.escape(printable(text)).replace("\\", "\\\\")  # Graphviz reads its own \N, \G in cells, too
     return escaped.replace("\n", '<BR ALIGN="LEFT"/>') + ('<BR ALIGN="LEFT"/>' if "\n" in escaped else "") or " "
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """``text`` without what XML cannot hold (control characters, lone surrogates): each becomes U+FFFD."""
     unified = text.replace("\r\n", "\n").replace("\r", "\n").replace("\t", " ")
     return _NOT_IN_XML.sub("\ufffd", unified)

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
@@ -15,6 +14,7 @@ import typer
 import ozelot
 from ozelot.cli.cache import cache
 from ozelot.cli.db import db
+from ozelot.cli.diagram import diagram
 from ozelot.cli.groups import OptionsAnywhere, ShowsByDefault
 from ozelot.cli.output import visible
 from ozelot.cli.typed import EPILOG as _EPILOG
@@ -28,9 +28,9 @@ _BROKEN_PIPE = 141  # likewise, of one whose output nobody wants any more
 
 app = typer.Typer(cls=OptionsAnywhere, no_args_is_help=True, **_LOOK)
 history = typer.Typer(cls=ShowsByDefault, help="Show the runs of the past, or forget old ones.", **_LOOK)
-diagram = typer.Typer(no_args_is_help=True, help="Draw the pipeline or the data model.", **_LOOK)
 app.add_typer(db, name="db")
 app.add_typer(cache, name="cache")
+app.add_typer(diagram, name="diagram")
 
 Task = Annotated[
     str | None,
@@ -269,30 +269,6 @@ def prune(
 
 
 app.add_typer(history, name="history")
-
-
-Out = Annotated[Path | None, typer.Option(metavar="BASE", help="Path of the files, without their endings.")]
-
-
-@diagram.command("pipeline", epilog=_EPILOG)
-def draw_pipeline(ctx: typer.Context, out: Out = None) -> None:
-    """Draw the tasks and what they require, with what is complete in green."""
-    _begin(ctx)
-    from ozelot.cli import diagrams
-
-    raise typer.Exit(diagrams.draw_pipeline(out or Path("pipeline")))
-
-
-@diagram.command("schema", epilog=_EPILOG)
-def draw_schema(ctx: typer.Context, out: Out = None) -> None:
-    """Draw the tables of all models and what they refer to."""
-    _begin(ctx)
-    from ozelot.cli import diagrams
-
-    raise typer.Exit(diagrams.draw_schema(out or Path("schema")))
-
-
-app.add_typer(diagram, name="diagram")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -4,37 +4,49 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ozelot import client
+from ozelot import client, diagram
 from ozelot.cli.database import connected, is_there
 from ozelot.cli.importing import import_models
-from ozelot.cli.naming import pipeline
+from ozelot.cli.naming import pipeline, task_named
 from ozelot.cli.output import say
-from ozelot.errors import ExitCode
-from ozelot.etl import util
-from ozelot.orm import base
+from ozelot.errors import ExitCode, UsageError
+from ozelot.etl.picturing import pipeline_picture
+from ozelot.orm.base import schema_picture
+from ozelot.picture import Picture
 
 
-def draw_pipeline(out: Path) -> ExitCode:
-    """Draw the pipeline; in colours that show what is complete, where there is a database that knows."""
+def draw_pipeline(
+    out: Path | None = None,
+    mermaid: bool = False,
+    *,
+    by_class: bool = False,
+    by_depth: bool = False,
+    around: str | None = None,
+) -> ExitCode:
+    """Draw the pipeline; in colours that show the state of its tasks, where there is a database that knows."""
     root = pipeline()
     colored = is_there(client.get_client())
     if colored:
         connected()
-    return _tell(util.render_diagram(root, _folder_for(out), colored=colored))
+    center = None if around is None else task_named(root, around)
+    picture = pipeline_picture(root, colored=colored, by_class=by_class, by_depth=by_depth, around=center)
+    return _draw(picture, out, mermaid=mermaid)
 
 
-def draw_schema(out: Path) -> ExitCode:
+def draw_schema(out: Path | None = None, mermaid: bool = False) -> ExitCode:
     """Draw the tables of all models."""
     import_models()
-    return _tell(base.render_diagram(_folder_for(out)))
+    return _draw(schema_picture(), out, mermaid=mermaid)
 
 
-def _folder_for(out: Path) -> Path:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    return out
-
-
-def _tell(paths: list[Path]) -> ExitCode:
-    for path in paths:
+def _draw(picture: Picture, out: Path | None, *, mermaid: bool) -> ExitCode:
+    if mermaid:
+        if out is not None:
+            raise UsageError("--mermaid prints, and writes no files: leave out --out")
+        say(picture.mermaid().rstrip())
+        return ExitCode.OK
+    base = out or Path(picture.name)
+    base.parent.mkdir(parents=True, exist_ok=True)
+    for path in diagram.write(picture.dot(), base):
         say(str(path))
     return ExitCode.OK

@@ -10,11 +10,7 @@ from pathlib import Path
 import luigi
 
 from ozelot import diagram
-from ozelot.etl.completion import complete
-from ozelot.etl.graph import walk
-from ozelot.etl.identity import task_name
-
-_COLORS = {True: "#2e7d32", False: "#c62828"}
+from ozelot.etl.picturing import pipeline_picture
 
 
 def render_diagram(
@@ -23,6 +19,10 @@ def render_diagram(
     max_param_len: int = 20,
     horizontal: bool = False,
     colored: bool = False,
+    *,
+    by_class: bool = False,
+    by_depth: bool = False,
+    around: luigi.Task | None = None,
 ) -> list[Path]:
     """Draw a task and everything upstream; arrows go from a requirement to the task that requires it.
 
@@ -31,33 +31,17 @@ def render_diagram(
         out_base: path without ending; ``.dot`` is always written, ``.svg`` and ``.png`` where Graphviz is there.
         max_param_len: cut parameter values to so many characters.
         horizontal: lay the graph out from left to right instead of from top to bottom.
-        colored: draw complete tasks in green, incomplete ones in red and with the word.
+        colored: show the state of each task by a color and a word.
+        by_class: draw a box for all tasks of a class, with their number.
+        by_depth: draw tasks that are as far from the sources in one row.
+        around: draw only this task, what it requires, and what requires it, directly.
 
     Returns:
         The files that were written.
     """
-    graph = walk(root)
-    done = complete(graph) if colored else set()
-    lines = ["digraph pipeline {", f"rankdir={'LR' if horizontal else 'TB'};"]
-    lines.append('node [shape=box, fontname="Helvetica"]; edge [color="#607080"];')
-    names = {label: f"t{number}" for number, label in enumerate(graph.tasks)}
-    for label, task in graph.tasks.items():
-        params = task.to_str_params(only_significant=True, only_public=True)
-        rows: list[tuple[str, ...]] = [(name, _cut(value, max_param_len)) for name, value in sorted(params.items())]
-        look = f'style="{",".join(getattr(task, "diagram_style", ()))}"'
-        if colored:
-            rows.append(("complete" if label in done else "incomplete",))
-            look += f', color="{_COLORS[label in done]}"'
-        text = diagram.table_label(task_name(task), rows, border=False)
-        lines.append(f"{names[label]} [label={text}, {look}];")
-    for label, requirements in graph.requires.items():
-        lines += [f"{names[requirement]} -> {names[label]};" for requirement in requirements]
-    lines.append("}")
-    return diagram.write("\n".join(lines), out_base)
-
-
-def _cut(value: str, length: int) -> str:
-    return value if len(value) <= length else f"{value[:length]}..."
+    options = {"horizontal": horizontal, "colored": colored, "by_class": by_class, "by_depth": by_depth}
+    picture = pipeline_picture(root, max_param_len=max_param_len, around=around, **options)
+    return diagram.write(picture.dot(), out_base)
 
 
 def sanitize(

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ozelot.client import Client
+    from ozelot.picture import Picture
 
 _LONGEST_NAME = 63  # characters; what PostgreSQL takes
 
@@ -277,21 +278,29 @@ def render_diagram(out_base: str | PathLike[str]) -> list[Path]:
     """
     from ozelot import diagram
 
-    lines = ["digraph schema {", "rankdir=LR;", 'node [shape=plain, fontname="Helvetica"];']
+    return diagram.write(schema_picture().dot(), out_base)
+
+
+def schema_picture() -> Picture:
+    """The data model: every table with columns, types and keys, and an arrow a foreign key."""
+    from ozelot.picture import Box, Picture
+
     tables = sorted(Base.metadata.tables.values(), key=lambda table: table.name)
-    names = {table: f"t{number}" for number, table in enumerate(tables)}
-    for table, name in names.items():
-        rows = [
-            [column.name, str(column.type), " ".join(_keys_of(column))] for column in table.columns
-        ]  # one row a column
-        lines.append(f"{name} [label={diagram.table_label(table.name, rows)}];")
-    for table, name in names.items():
-        keys = [([column.name for column in key.columns], key) for key in table.foreign_key_constraints]
-        for columns, key in sorted(keys, key=lambda pair: pair[0]):
-            label = diagram.quoted(", ".join(columns))
-            lines.append(f'{name} -> {names[key.referred_table]} [label={label}, fontname="Helvetica", fontsize=9];')
-    lines.append("}")
-    return diagram.write("\n".join(lines), out_base)
+    boxes = {
+        table.fullname: Box(
+            table.name, tuple((column.name, str(column.type), " ".join(_keys_of(column))) for column in table.columns)
+        )
+        for table in tables
+    }
+    arrows = [
+        (table.fullname, key.referred_table.fullname, ", ".join(columns))
+        for table in tables
+        for columns, key in sorted(
+            (([column.name for column in key.columns], key) for key in table.foreign_key_constraints),
+            key=lambda pair: pair[0],
+        )
+    ]
+    return Picture("schema", boxes, arrows, horizontal=True, are_tables=True)
 
 
 def _keys_of(column: sa.Column[Any]) -> list[str]:
