@@ -76,7 +76,10 @@ def new(
         typer.Option(metavar="EXAMPLE", help="Copy employees, flights, leonardo or superheroes instead."),
     ] = None,
 ) -> None:
-    """Make a project to begin with: models, pipeline, checks and tests, which run at once."""
+    """Make a project to begin with.
+
+    A small one of models, a pipeline, a check and tests, which runs at once; or a copy of an example.
+    """
     from ozelot.cli import new
 
     raise typer.Exit(new.new(name, example=example))
@@ -87,7 +90,7 @@ def demo(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The folder to make.")] = "ozelot_demo",
 ) -> None:
-    """Make a project, run it, and show what is in the database."""
+    """Make a project, run it, and show its status."""
     from ozelot.cli import new
 
     raise typer.Exit(new.demo(name))
