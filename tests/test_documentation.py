@@ -14,7 +14,13 @@ import ozelot
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-ALL = [*PAGES, ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("examples/*/*.md"))]
+ALL = [
+    *PAGES,
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(ROOT.glob("examples/*/*.md")),
+]
 
 
 def environment() -> dict[str, str]:

@@ -38,5 +38,5 @@ def test_the_source_distribution_holds_all_that_the_tests_need(tmp_path: Path) -
     path = next(SdistBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"]))
     with tarfile.open(path) as archive:
         names = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
-    files = {"README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", ".gitignore"}
+    files = {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "pyproject.toml", ".gitignore"}
     assert names == kept("src", "tests", "docs", "examples") | files | {"PKG-INFO"}
