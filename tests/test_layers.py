@@ -34,6 +34,7 @@ LAYERS = [
     "ozelot.frames",
     "ozelot.client",
     "ozelot.diagram",
+    "ozelot.notebook",
     "ozelot.picture",
     "ozelot.orm",
     "ozelot.orm.base",

@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -85,6 +86,17 @@ def write(dot: str, out_base: str | PathLike[str]) -> list[Path]:
             reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
             raise ConfigError(f"Graphviz could not draw {source}: {reason}")
     return [source, *images]
+
+
+def svg(dot: str) -> str | None:
+    """A drawing as text; None where Graphviz is not there.
+
+    Raises:
+        ConfigError: ``DOT_EXECUTABLE`` names no program, or Graphviz failed.
+    """
+    with tempfile.TemporaryDirectory(prefix="ozelot-") as folder:
+        drawn = write(dot, Path(folder) / "drawn")
+        return next((path.read_text(encoding="utf-8") for path in drawn if path.suffix == ".svg"), None)
 
 
 #: pygraphviz in a process of its own: its C libraries write to stderr, and must not be able to end this process.

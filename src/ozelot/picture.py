@@ -65,6 +65,9 @@ class Picture:
         lines += [f"{{rank=same; {'; '.join(ids[key] for key in keys)};}}" for keys in self._levels().values()]
         return "\n".join([*lines, "}"])
 
+    def _repr_svg_(self) -> str | None:
+        return diagram.svg(self.dot())
+
     def mermaid(self) -> str:
         """The picture for Mermaid, which draws it where a README is shown."""
         ids = self._ids()

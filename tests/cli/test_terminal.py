@@ -117,6 +117,11 @@ def test_ctrl_c_once_lets_what_runs_come_to_its_end(shop: Path) -> None:
     assert [entry["state"] for entry in found] == ["complete", "incomplete"]
 
 
+def test_the_shell_is_told_how_to_complete_what_is_typed(tmp_path: Path) -> None:
+    typed = {"_OZELOT_COMPLETE": "complete_bash", "COMP_WORDS": "ozelot run --fo", "COMP_CWORD": "2"}
+    assert process(tmp_path, **typed).out.split() == ["--force"]
+
+
 @pytest.mark.parametrize("arguments", ["--help", "status", "status --all --pipeline {}(years=4000)", "history --json"])
 def test_nobody_reading_is_no_error(arguments: str, shop: Path) -> None:
     line = [argument.format(SHOP) for argument in arguments.split()]

@@ -26,7 +26,7 @@ from ozelot.errors import OzelotError
 _INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
 _BROKEN_PIPE = 141  # likewise, of one whose output nobody wants any more
 
-app = typer.Typer(cls=OptionsAnywhere, no_args_is_help=True, **_LOOK)
+app = typer.Typer(cls=OptionsAnywhere, no_args_is_help=True, **{**_LOOK, "add_completion": True})
 history = typer.Typer(cls=ShowsByDefault, help="Show the runs of the past, or forget old ones.", **_LOOK)
 app.add_typer(db, name="db")
 app.add_typer(cache, name="cache")

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ozelot import client
+from ozelot import client, notebook
 from ozelot.errors import RowsChanged
 from ozelot.etl.clearing import clear_all
 from ozelot.etl.declared import (
@@ -71,6 +71,19 @@ class ClearPlan:
             for table, number in step.deletes.items():
                 total[table] = total.get(table, 0) + number
         return {table: number for table, number in total.items() if number}
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                step.label.removesuffix(" {}"),
+                "what its own clear() deletes" if step.own_clear else notebook.counted(step.deletes.items()),
+                notebook.counted(step.resets.items()),
+            )
+            for step in self.steps
+        ]
+        along = notebook.counted(self.along.items())
+        below = f"Along with them: {along}" if along else ""
+        return notebook.table(("task", "rows to delete", "values to reset"), rows, below)
 
     def apply(self) -> None:
         """Do all of it in one transaction, or, on any error, nothing.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import luigi
 
-from ozelot import client
+from ozelot import client, notebook
 from ozelot.etl.compared import Verdict
 from ozelot.etl.completion import complete, pending
 from ozelot.etl.declared import is_orm_task, keys_of, task_of
@@ -69,7 +69,27 @@ class TaskStatus:
         return f"{self.name} {self.params}"
 
 
-def status(root: luigi.Task) -> list[TaskStatus]:
+class Statuses(list[TaskStatus]):
+    """The state of several tasks; a table in a notebook."""
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (
+                entry.label.removesuffix(" {}"),
+                entry.state,
+                notebook.counted(entry.rows.items()),
+                "" if entry.seconds is None else f"{entry.seconds:.2f} s",
+                "" if entry.when is None else f"{entry.when:%Y-%m-%d %H:%M:%S}",
+                entry.why,
+            )
+            for entry in self
+        ]
+        complete = sum(entry.is_complete for entry in self)
+        below = f"{complete:,} of {len(self):,} are complete"
+        return notebook.table(("task", "state", "rows", "took", "ended (UTC)", "why"), rows, below)
+
+
+def status(root: luigi.Task) -> Statuses:
     """The state of a task and everything upstream, requirements first; changes nothing.
 
     Requirements that turned up while a task ran are there, too, as its run recorded them.
@@ -80,7 +100,7 @@ def status(root: luigi.Task) -> list[TaskStatus]:
     open_tasks = pending(graph, done)
     last = _last_runs(graph)
     verdicts = judge(graph, graph.tasks.keys() - open_tasks.keys())
-    found = []
+    found = Statuses()
     for label, task in graph.tasks.items():
         recorded = last.get(label)
         verdict = verdicts.get(label)
@@ -103,7 +123,7 @@ def _as_judged(verdict: Verdict | None) -> tuple[State, str]:
     return State.COMPLETE, ""
 
 
-def recorded() -> list[TaskStatus]:
+def recorded() -> Statuses:
     """The state of every task that the database knows of, in the order of their runs; changes nothing.
 
     Needs no code of the pipeline, and so knows nothing of tasks that never ran. Also for a database of ozelot 0.2.
@@ -116,7 +136,7 @@ def recorded() -> list[TaskStatus]:
         last = {}
         if has_runs(connection):
             last = {entry.key: entry for entry in history.told(session, session.scalars(run.last_runs(None)).all())}
-    found = []
+    found = Statuses()
     for row in sorted(markers.values(), key=lambda row: last[row.key].id if row.key in last else 0):
         state = State.ON_INCOMPLETE if row.key in on else State.COMPLETE
         told = _told(row.name, row.params, state, on.get(row.key, ""), last.get(row.key))
