@@ -17,7 +17,7 @@ run that gets through, every row of every table, every marker and every recorded
 ``restart``  let a server of our own crash and start again in mid-run
 ``full``     let the disk be full: a limit of SQLite, and, for root, a small disk in memory
 ``faults``   let hooks of tasks and events of SQLAlchemy raise
-``refresh``  kill runs that load all anew, while a reader looks: for ``--run-args="--force --atomic"``
+``refresh``  kill ``--run-args="LoadRegions --force --atomic --yes"``, while a reader looks
 ===========  ==========================================================================================
 """
 

@@ -232,7 +232,7 @@ def restart(subject: Subject, times: int, crash: Callable[[], None]) -> Counter[
 def kill_refresh(subject: Subject, times: int) -> Counter[str]:
     """Kill runs that load a complete database anew, while a reader looks all the time: it never sees half of it.
 
-    Meant for ``--run-args="--force --atomic"``.
+    Meant for ``--run-args="LoadRegions --force --atomic --yes"``.
     """
     counts: Counter[str] = Counter()
     subject.finish("nothing")
