@@ -39,6 +39,7 @@ LAYERS = [
     "ozelot.orm",
     "ozelot.orm.base",
     "ozelot.orm.prepared",
+    "ozelot.orm.shown",
     "ozelot.orm.run",
     "ozelot.orm.version",
     "ozelot.orm.pages",

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
-import re
 from collections.abc import Sequence
 from typing import Any
 
 from ozelot.errors import LoadError
+from ozelot.orm.shown import shown
 
 _NAMED = 5  # rows
-_LONGEST = 40  # characters of a value that are shown
-_SECRET = re.compile(r"passw|secret|token", re.I)
-
-
-def shown(name: str, value: Any) -> str:
-    """A value in a message: shortened, and not at all where its name says that it is secret."""
-    if _SECRET.search(name):
-        return "[hidden]"
-    text = _text(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, tuple):
-        return f"({', '.join(map(_text, value))})"
-    if isinstance(value, datetime.date | datetime.time):
-        return str(value)
-    return ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
 
 
 def bad_rows(where: str, faults: Sequence[tuple[int, str, Any]]) -> LoadError:

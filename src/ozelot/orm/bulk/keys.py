@@ -15,9 +15,10 @@ from ozelot.errors import LoadError
 from ozelot.orm.bulk.chunks import Chunk, Values
 from ozelot.orm.bulk.cleaning import typed
 from ozelot.orm.bulk.domains import Domain, domain_of
-from ozelot.orm.bulk.faults import bad_rows, shown
+from ozelot.orm.bulk.faults import bad_rows
 from ozelot.orm.bulk.fields import Field, Fields
 from ozelot.orm.rows import chain
+from ozelot.orm.shown import shown
 
 Name = str | tuple[str, ...]
 Refs = Mapping[Any, Any]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ozelot.orm.bulk.faults import shown
+from ozelot.orm.shown import shown
 
 
 @dataclass(frozen=True)
