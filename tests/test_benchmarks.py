@@ -43,3 +43,10 @@ def test_all_ways_of_loading_load_the_same_rows() -> None:
     forms = "tuples|64 MB|frame|dataframe|arrow|polars|generator"
     assert len(re.findall(rf"^\w+ +(?:{forms}) +[\d,]+ +[\d.]+ +[\d.]+ +\d+$", told, re.M)) == 9, told
     assert "differ" not in told
+
+
+def test_checks_are_measured_beside_a_scan_of_their_table() -> None:
+    told = table("--rows", "500", "--databases", "sqlite", of="checks")
+
+    assert re.search(r"^20 checks on 500 rows", told, re.M), told
+    assert re.search(r"^sqlite( +[\d.]+){7}$", told, re.M), told

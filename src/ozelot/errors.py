@@ -12,6 +12,7 @@
     ├── LeftoverRows          a task was about to run on top of rows of an earlier run
     ├── UndeclaredWrite       a task wrote to a table that it does not declare
     ├── LoadError             rows do not fit the model that they were to be loaded into
+    ├── CheckFailed           the data are not what a check says that they should be
     ├── NoRun                 a row that belongs to a task was added outside of its run()
     ├── NotClearable          a task neither says what it creates nor how to clear it
     ├── ClearRefused          clearing would break rows that are not to be cleared
@@ -41,7 +42,7 @@ for it goes on catching it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any
@@ -102,6 +103,18 @@ class UndeclaredWrite(OzelotError, RuntimeError):
 
 class LoadError(OzelotError, ValueError):
     """Rows do not fit the model that they were to be loaded into; nothing of that load is in the database."""
+
+
+class CheckFailed(OzelotError, AssertionError):
+    """The data are not what checks say that they should be.
+
+    Attributes:
+        results: what came of all checks that were made together, a list of :class:`ozelot.checks.Result`.
+    """
+
+    def __init__(self, message: str, results: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.results = results
 
 
 class NoRun(OzelotError, RuntimeError):

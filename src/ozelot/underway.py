@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -16,6 +17,7 @@ class UnderWay:
         reserved: keys of the markers that are written when that ``run()`` ends, those of outer ones included.
         inside: the ids of the runs of other tasks that took place within it.
         notes: what loads left out, in words, and how often.
+        checks: what came of checks: the name of each, whether it holds, what was expected, and found.
         pages: the web pages that it read: by key, the key of the address, the address, the hash of the content.
     """
 
@@ -24,6 +26,7 @@ class UnderWay:
     reserved: frozenset[str] = frozenset()
     inside: list[int] = field(default_factory=list)
     notes: dict[str, int] = field(default_factory=dict)
+    checks: list[dict[str, Any]] = field(default_factory=list)
     pages: dict[bytes, tuple[bytes, str, bytes]] = field(default_factory=dict)
 
     def note(self, notes: Mapping[str, int]) -> None:

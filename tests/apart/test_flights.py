@@ -50,8 +50,9 @@ def contents(client: Client) -> Rows:
 
 def filled(client: Client) -> Rows:
     Base.create_all(client)
-    assert ozelot.run(pipeline.LoadEverything())
-    assert ozelot.run(checks.Tests())
+    assert ozelot.run(pipeline.LoadEverything()).ok
+    checked = ozelot.run(checks.Tests())
+    assert checked.failed == {}
     return contents(client)
 
 

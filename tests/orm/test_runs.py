@@ -410,6 +410,8 @@ class Several(ValueError):
         (Several("first\n  second\nthird"), "Several: first"),
         (sa.exc.OperationalError("INSERT", {}, Exception("no column named snow")), "OperationalError: (builtins.Exc"),
         (KeyboardInterrupt(), "KeyboardInterrupt"),
+        (AssertionError(), "AssertionError: raise exc from cause"),
+        (AssertionError("too few"), "AssertionError: too few"),
         (OSError("a.b: c"), "OSError: a.b: c"),
     ],
     ids=repr,

@@ -111,8 +111,8 @@ def test_checks_fail_on_what_cannot_be(client: Client, monkeypatch: pytest.Monke
         session.execute(update(Flight).where(Flight.id == 2).values(weather_id=weather_of_another))
     failed = run(checks.Tests())
     assert {task.split()[0] for task in failed} == {"TestAirports", "TestWeather", "TestFlights", "TestSpeeds"}
-    assert "airports beyond the Earth: ['JFK']" in failed["TestAirports {}"]
-    assert "flights with the weather of another hour or airport" in failed["TestFlights {}"]
+    assert "between(Airport.latitude): expected -90 to 90, found 1 of" in failed["TestAirports {}"]
+    assert "flights with the weather of another hour or airport: expected no rows, found" in failed["TestFlights {}"]
 
 
 def test_planes_and_weather_come_once_each(client: Client) -> None:

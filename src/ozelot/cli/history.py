@@ -24,7 +24,7 @@ from ozelot.errors import ExitCode, TaskNotFound
 from ozelot.orm import history
 from ozelot.orm.run import Run
 
-_HEADINGS = ("started (UTC)", "task", "state", "rows", "took", "where", "error")
+_HEADINGS = ("started (UTC)", "task", "state", "rows", "checks", "took", "where", "error")
 
 
 def show_runs(text: str | None, *, last: int | None, tracebacks: bool, as_json: bool) -> ExitCode:
@@ -61,10 +61,18 @@ def _row(run: Run) -> list[str]:
         task_text(f"{run.name} {run.params}"),
         run.state,
         amounts({**run.row_counts, **run.notes}),
+        _checks(run),
         duration(_seconds(run)),
         f"{run.host}, process {run.process}",
         run.reason,
     ]
+
+
+def _checks(run: Run) -> str:
+    """How many hold, and those that do not."""
+    failed = [check for check in run.checks if not check.get("ok")]
+    told = [f"{len(run.checks) - len(failed):,} ok"] if run.checks else []
+    return "; ".join([*told, *(f"{check.get('name')}: {check.get('found')}" for check in failed)])
 
 
 def _as_data(run: Run) -> dict[str, Any]:
@@ -78,6 +86,7 @@ def _as_data(run: Run) -> dict[str, Any]:
         "seconds": _seconds(run),
         "rows": run.row_counts,
         "notes": run.notes,
+        "checks": run.checks,
         "host": run.host,
         "process": run.process,
         "error": run.error,

@@ -17,6 +17,7 @@ from ozelot.engine.jobs import Became, Job, Note, Outcome
 from ozelot.errors import OutputMissing, TimedOut, WorkerError
 from ozelot.etl.declared import task_classes
 from ozelot.etl.needs import Needs
+from ozelot.orm.run import reason_of
 from ozelot.url import without_password
 
 #: PostgreSQL's codes and MariaDB's numbers for "try again": deadlocks, serialization failures, lock waits.
@@ -130,12 +131,14 @@ def failed(label: str, exc: BaseException, seconds: float, became: Became = Beca
     url = client.get_client().engine.url
     first = _first_of(exc)
     lines = without_password(url, str(first.orig if isinstance(first, DBAPIError) else first)).strip().splitlines()
+    told = without_password(url, "".join(traceback.format_exception(exc)))
     reason = f"{type(first).__name__}: {lines[0]}" if lines else type(first).__name__
+    if type(first) is AssertionError and not lines:
+        reason = reason_of(told)
     if isinstance(exc, ValueError) and reason.startswith(_MAIN_THREAD):  # as a task that starts a program
         reason += ". Use processes, where each task has a main thread: ozelot run --processes"
     if isinstance(exc, OutputMissing | TimedOut | WorkerError):  # of the run, not of the task's code
         return Outcome(label, became, seconds, reason=str(exc), exception=exc)
-    told = without_password(url, "".join(traceback.format_exception(exc)))
     return Outcome(label, became, seconds, reason=reason, traceback=told, exception=exc)
 
 

@@ -23,6 +23,7 @@ from luigi.task import DynamicRequirements, flatten
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from ozelot import client, transaction, writes
+from ozelot.checks import checked
 from ozelot.claim import claimed
 from ozelot.errors import NoRun, TableMissing
 from ozelot.etl.declared import created_models, keys_of, task_classes, updated_columns, writable
@@ -217,11 +218,14 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
                 opened.run = around
             if dropped := opened.settle(but=before):
                 log.warning("%s: %d sessions wrote but never committed; that was undone", task_label(task), dropped)
+            if task.checks:
+                results = checked(opened.connection, task.checks, task_label(task))
+                this.checks += [result.as_data() for result in results]
             if task.creates or task.object_classes or task.updates:
                 declared = created_models(task), updated_columns(task)
                 begun.rows = counts_of_run(opened.connection, *declared, run_id)
             built_on = {*_built_on(begun, [*requirements, *waited_for], opened.connection), *this.inside}
-            run.finish(opened.connection, run_id, began, begun.rows, built_on, this.notes)
+            run.finish(opened.connection, run_id, began, begun.rows, built_on, this.notes, this.checks)
             if this.pages:
                 pages.record(opened.connection, run_id, this.pages)
             late = needs_of(waited_for).inputs if waited_for else ()

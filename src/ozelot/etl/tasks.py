@@ -29,7 +29,8 @@ from luigi.task import flatten
 from sqlalchemy import Table, orm
 from sqlalchemy.orm import InstrumentedAttribute
 
-from ozelot import client
+from ozelot import client, transaction
+from ozelot.checks import Check, Result, checked
 from ozelot.code.sources import look_around
 from ozelot.errors import ConfigError, MarkerNotFound, NotClearable
 from ozelot.etl import clearing, completion, declared, execution
@@ -135,6 +136,7 @@ class ORMTask(TaskBase):
     Attributes:
         creates: the models (or association tables) whose rows this task creates, and no other task does.
         updates: columns (``Model.column``, nullable, no default) that this task fills in rows of other tasks.
+        checks: what must hold when ``run()`` has ended (:mod:`ozelot.checks`); where it does not, all is rolled back.
         object_classes: what ``creates`` was called in 0.2; a task that starts while such rows exist is warned about
             instead of refused.
         strict_writes: whether writing to a table that is not declared is an error, or a warning; by default what the
@@ -144,6 +146,7 @@ class ORMTask(TaskBase):
 
     creates: Collection[type[Base] | Table] | None = None
     updates: Collection[InstrumentedAttribute[Any]] | None = None
+    checks: Sequence[Check] = ()
     object_classes: Collection[type[Base]] | None = None
     strict_writes: bool | None = None
     target_class: type[ORMTarget] = ORMTarget
@@ -229,6 +232,17 @@ class ORMTask(TaskBase):
 
         return bulk.load(self.session, model, rows, refs=refs, missing=missing)
 
+    def check(self, *checks: Check) -> list[Result]:
+        """Make checks at once, within ``run()`` on what it has done so far; what came of them is kept with the run.
+
+        Raises:
+            CheckFailed: one fails that is an error.
+        """
+        results = checked(self.session, checks, task_label(self))
+        if (opened := transaction.current(self.client.engine)) is not None:
+            opened.run.checks += [result.as_data() for result in results]
+        return results
+
     def done(self, commit: bool = True) -> None:
         """End the task: close its session and mark it complete. A ``run()`` that just returns has the same effect."""
         self.run_done = True
@@ -268,7 +282,7 @@ class ORMTask(TaskBase):
 
 
 class ORMTestTask(ORMTask):
-    """A task that checks what others loaded: ``run()`` asserts, and writes nothing."""
+    """A task that checks what others loaded: it declares ``checks``, or ``run()`` asserts; it writes nothing."""
 
     creates = ()
     diagram_style = ("diagonals",)

@@ -18,7 +18,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
@@ -41,7 +41,7 @@ MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 
 RUNNING, DONE, FAILED, ABORTED, CLEARING, CLEARED = "running", "done", "failed", "aborted", "clearing", "cleared"
 
-_NOTES = ""  # no table is called so
+_NOTES, _CHECKS = "", "?"  # no table is called so
 _MANY = 500  # keys or ids in one statement
 _LONGEST_ERROR = 10_000  # characters that are kept
 _MARGIN = re.compile(r"^ +[|+] ")  # of an exception group
@@ -60,7 +60,7 @@ class Run(Base):
         key: the key of the task's marker.
         state: ``running``, ``done``, ``failed``, ``aborted`` (its runner died) or ``cleared``.
         rows: JSON: how many rows of each table it made, and ``table.column``: how many values it set; and,
-            under the empty name, what loads left out.
+            under the empty name, what loads left out; under ``?``, what came of checks.
         host: where it ran, with the process number in ``process``.
         fingerprint: the digest of what the task was made of; see :mod:`ozelot.orm.fingerprint`.
     """
@@ -97,22 +97,31 @@ class Run(Base):
         """What loads left out, in words, and how often."""
         return _numbers(_read(self.rows).get(_NOTES))
 
+    @property
+    def checks(self) -> list[dict[str, Any]]:
+        """What came of checks: ``name``, ``ok``, ``expected`` and ``found`` of each."""
+        found = _read(self.rows).get(_CHECKS)
+        return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
 
 def reason_of(error: str) -> str:
     """The line of a traceback that names the exception; below it, messages and notes may have more lines.
 
-    Of a text that is no traceback the last line.
+    Of an ``assert`` without a message, with its line of the code. Of a text that is no traceback the last line.
     """
     lines = [_MARGIN.sub("", line) for line in error.strip().splitlines()]
     last_frame = max((number for number, line in enumerate(lines) if line.startswith('  File "')), default=-1)
     rest = lines[last_frame + 1 :] if last_frame >= 0 else lines[-1:]
     named = (line for line in rest if line and not line.startswith(" "))
-    return _MODULE.sub("", next(named, lines[-1] if lines else ""))
+    found = _MODULE.sub("", next(named, lines[-1] if lines else ""))
+    if found == "AssertionError" and rest[0].startswith(" "):
+        return f"{found}: {rest[0].strip()}"
+    return found
 
 
 def counts_of(rows: str | None) -> dict[str, int]:
     """The numbers that ``Run.rows`` holds as JSON; none where somebody wrote something else there."""
-    return _numbers({name: number for name, number in _read(rows).items() if name != _NOTES})
+    return _numbers({name: number for name, number in _read(rows).items() if name not in (_NOTES, _CHECKS)})
 
 
 def _read(rows: str | None) -> dict[str, Any]:
@@ -230,6 +239,7 @@ def finish(
     rows: Mapping[str, int],
     built_on: Collection[int],
     notes: Mapping[str, int],
+    checks: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Record that a task ended well, in the transaction of its rows and its marker.
 
@@ -240,8 +250,11 @@ def finish(
         rows: what it made.
         built_on: the runs that it was built on.
         notes: what loads left out, in words, and how often.
+        checks: what came of checks.
     """
-    told = {**rows, _NOTES: dict(notes)} if notes else dict(rows)
+    told: dict[str, Any] = {**rows, _NOTES: dict(notes)} if notes else dict(rows)
+    if checks:
+        told[_CHECKS] = list(checks)
     counts = json.dumps(told, sort_keys=True) if told else "{}"
     values = {"run_id": run_id, "done": DONE, "began": began, "now": utc_now(), "counts": counts}
     _FINISH.execute(connection, values)
