@@ -6,8 +6,8 @@ import csv
 from pathlib import Path
 
 import luigi
-from sqlalchemy import select
 
+from ozelot.checks import between, row_count, unique
 from ozelot.etl import tasks
 from project_name.models import City, Country
 
@@ -65,14 +65,11 @@ class LoadCities(tasks.ORMTask):
 class CheckCities(tasks.ORMTestTask):
     """What must be true of all cities."""
 
+    checks = [row_count(City), unique(City.name, City.country_id), between(City.population, 1, 50_000_000)]
+
     def requires(self) -> list[luigi.Task]:
         """What is checked."""
         return [LoadCities()]
-
-    def run(self) -> None:
-        """Check it."""
-        empty = self.session.scalars(select(City.name).where(City.population <= 0)).all()
-        assert not empty, f"cities where nobody lives: {empty}"
 
 
 class LoadEverything(tasks.ORMWrapperTask):
