@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test nightly lint lock clean
+.PHONY: help setup demo test nightly lint docs lock clean
 
 help:
 	@echo "make demo    run the superheroes pipeline on the snapshot and show what came of it"
 	@echo "make test    run all tests (databases: SQLite, and PostgreSQL and MariaDB where they answer)"
 	@echo "make nightly random pipelines against an oracle, runs killed by the thousand, runners that race (hours)"
 	@echo "make lint    ruff and mypy"
+	@echo "make docs    the documentation as a site, in the folder site"
 	@echo "make lock    pin the newest versions of all dependencies (needs uv)"
 
 setup: $(STAMP)
@@ -43,9 +44,20 @@ lint: setup
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+# In an environment of its own: what the package needs must not be held back by what builds pages.
+docs: $(VENV)-docs/.installed
+	@$(VENV)-docs/bin/python -m sphinx -q -c docs -b html -W --keep-going . site
+	@echo "site/docs/site/index.html"
+
+$(VENV)-docs/.installed: pyproject.toml docs/requirements.txt
+	@echo "Setting up $(VENV)-docs ..."
+	@$(PYTHON) -m venv $(VENV)-docs
+	@$(VENV)-docs/bin/python -m pip install --quiet --disable-pip-version-check -r docs/requirements.txt -e '.[all]'
+	@touch $@
+
 lock:
 	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 		--no-emit-index-url --no-annotate --upgrade --custom-compile-command "make lock" -q -o requirements.lock
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache dist build
+	rm -rf $(VENV) $(VENV)-docs site .mypy_cache .pytest_cache .ruff_cache dist build

@@ -83,6 +83,16 @@ def test_every_page_is_in_the_contents() -> None:
     assert {page.name for page in PAGES} - {"index.md"} == set(re.findall(r"\]\(([\w.-]+\.md)\)", contents))
 
 
+def test_every_page_and_every_example_is_in_the_navigation_of_the_site() -> None:
+    site = ROOT / "docs" / "site"
+    named = re.findall(r"^((?:\.\./)+[\w./-]+)$", (site / "index.md").read_text(encoding="utf-8"), re.MULTILINE)
+    found = {(site / f"{name}.md").resolve() for name in named}
+    assert found >= {page for page in ALL if page not in (ROOT / "README.md", ROOT / "docs" / "index.md")} - {
+        ROOT / "examples" / "new" / "README.md"  # which is the README of whoever calls `ozelot new`
+    }
+    assert all(path.is_file() for path in found)
+
+
 def test_changelog_and_version_agree() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     if ".dev" in ozelot.__version__:
