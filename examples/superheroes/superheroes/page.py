@@ -2,15 +2,15 @@
 
 import functools
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 from urllib.parse import unquote
 
-from lxml import etree, html
-from lxml.html import HtmlElement
+from lxml import etree
 
 from superheroes.text import clean, says_nothing
 
 T = TypeVar("T")
+Element: TypeAlias = etree._Element
 
 _BREAK = "\u2028"  # between the lines of a text; line ends in HTML mean nothing
 _BLOCKS = ("br", "dd", "div", "dt", "li", "ol", "p", "td", "tr", "ul")
@@ -20,26 +20,41 @@ _NO_ARTICLES = {
 }  # fmt: skip
 
 
-def read(text: str) -> HtmlElement:
+def read(text: str) -> Element:
     """The page as a tree, without comments, scripts, styles and footnote marks; an empty one if it is none."""
-    parser = html.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True)
+    # Not that of lxml.html, which looks up a class of its own for each element that is touched.
+    parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True)
     try:
-        page = html.document_fromstring(text.encode("utf-8", errors="replace"), parser=parser)
-    except etree.ParserError:
-        return html.document_fromstring("<html><body></body></html>")
+        page = etree.fromstring(text.encode("utf-8", errors="replace"), parser)
+    except etree.XMLSyntaxError:
+        page = None
+    if page is None:
+        return etree.fromstring("<html><body></body></html>")
     for element in list(page.iter("script", "style", "sup")):
         if element.tag == "sup" and "reference" not in (element.get("class") or ""):
             if (element.text or "").strip().isdigit():  # 10<sup>21</sup> is not 1021
                 element.text = f"^{element.text}"
-        elif element.getparent() is not None:
-            element.drop_tree()
+        else:
+            _drop(element)
     for element in page.iter(*_BLOCKS):
         element.text = _BREAK + (element.text or "")
         element.tail = _BREAK + (element.tail or "")
     return page
 
 
-def text_of(element: HtmlElement) -> str:
+def _drop(element: Element) -> None:
+    """Take an element out of the page, but not the text behind it."""
+    parent, before, behind = element.getparent(), element.getprevious(), element.tail or ""
+    if parent is None:
+        return
+    if before is None:
+        parent.text = (parent.text or "") + behind
+    else:
+        before.tail = (before.tail or "") + behind
+    parent.remove(element)
+
+
+def text_of(element: Element) -> str:
     """The text of an element in one line, with `; ` where it had line breaks, paragraphs or list items."""
     text = "".join(element.itertext())
     if _BREAK not in text:
@@ -72,7 +87,7 @@ def title_of(href: str) -> str | None:
 _LINKS = etree.XPath(".//a/@href")
 
 
-def linked_titles(element: HtmlElement) -> list[str]:
+def linked_titles(element: Element) -> list[str]:
     """The titles of the wiki pages that an element links to, each once, in their order."""
     titles = (title_of(href) for href in _LINKS(element))
     return list(dict.fromkeys(title for title in titles if title))
@@ -91,17 +106,17 @@ class Infobox:
         odd: The labels and texts of facts that are not understood.
     """
 
-    def __init__(self, page: HtmlElement) -> None:
+    def __init__(self, page: Element) -> None:
         self.missing: list[str] = []
         self.odd: list[str] = []
-        self._values: dict[str, HtmlElement] = {}
-        self._texts: dict[HtmlElement, str] = {}
+        self._values: dict[str, Element] = {}
+        self._texts: dict[Element, str] = {}
         for item in _ITEMS(page):
             labels, values = _LABELS(item), _VALUES(item)
             if labels and values:
                 self.add(text_of(labels[0]), values[0])
 
-    def add(self, label: str, value: HtmlElement) -> None:
+    def add(self, label: str, value: Element) -> None:
         """Note a fact that stands somewhere else; of several with one label the first counts."""
         self._values.setdefault(_key(label), value)
 
@@ -113,7 +128,7 @@ class Infobox:
         """What a function makes of the text of a fact."""
         return self.fact(label, lambda value: understand(self._text(value)))
 
-    def fact(self, label: str, understand: Callable[[HtmlElement], T | None], *, default: T | None = None) -> T | None:
+    def fact(self, label: str, understand: Callable[[Element], T | None], *, default: T | None = None) -> T | None:
         """What a function makes of the element that holds a fact, the default where the page does not say."""
         value = self._values.get(_key(label))
         if value is None and default is None:
@@ -125,7 +140,7 @@ class Infobox:
             self.odd.append(f"{label} {self._text(value)[:60]!r}")
         return result
 
-    def _text(self, value: HtmlElement) -> str:
+    def _text(self, value: Element) -> str:
         if value not in self._texts:
             self._texts[value] = text_of(value)
         return self._texts[value]

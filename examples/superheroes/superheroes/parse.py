@@ -8,10 +8,9 @@ import re
 from dataclasses import dataclass
 
 from lxml import etree
-from lxml.html import HtmlElement
 
 from superheroes import amounts
-from superheroes.page import Infobox, having, linked_titles, read, text_of, title_of
+from superheroes.page import Element, Infobox, having, linked_titles, read, text_of, title_of
 
 _EARTH = re.compile(r"\bEarth-[\w.-]*\w")
 _UNIVERSE = re.compile(r"\s*\(Earth-[^()]*\)$")
@@ -157,7 +156,7 @@ def movie_appearances(text: str) -> list[Appearance]:
     return list(found.values())
 
 
-def _appearances_section(page: HtmlElement) -> list[HtmlElement]:
+def _appearances_section(page: Element) -> list[Element]:
     """The labels and list items between the heading `Appearances` and the next heading of its level."""
     section = []
     for heading in page.xpath("(//h2[.//span[@id='Appearances'] or @id='Appearances'])[1]"):
@@ -170,18 +169,18 @@ def _appearances_section(page: HtmlElement) -> list[HtmlElement]:
     return section
 
 
-def _title_of_item(item: HtmlElement) -> str | None:
+def _title_of_item(item: Element) -> str | None:
     own_links = item.xpath(".//a[count(ancestor::li) = $depth]/@href", depth=len(item.xpath("ancestor-or-self::li")))
     return next((title for title in map(title_of, own_links) if title), None)
 
 
-def _universe(value: HtmlElement) -> str | None:
+def _universe(value: Element) -> str | None:
     text = text_of(value)
     earth = _EARTH.search(text)
     return earth[0] if earth else text
 
 
-def _add_tables(box: Infobox, page: HtmlElement) -> None:
+def _add_tables(box: Infobox, page: Element) -> None:
     """Add the facts that stand in tables: the labels in `th`, the values in `td`, in the same order."""
     for table in _TABLES(page):
         values = _TABLE_VALUES(table)
@@ -189,12 +188,12 @@ def _add_tables(box: Infobox, page: HtmlElement) -> None:
             box.add(text_of(label), values[min(place, len(values) - 1)])
 
 
-def _add_appearances(box: Infobox, page: HtmlElement) -> None:
+def _add_appearances(box: Infobox, page: Element) -> None:
     """Add the link to the list of appearances, of several the first that states a number."""
     for link in sorted(_LINKS_TO_APPEARANCES(page), key=_how_vague):
         box.add("Appearances", link)
 
 
-def _how_vague(link: HtmlElement) -> int:
+def _how_vague(link: Element) -> int:
     number = amounts.appearances(text_of(link))
     return 2 if number is None else 1 if number == 1 else 0
