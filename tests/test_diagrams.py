@@ -13,11 +13,12 @@ from typing import Any
 
 import luigi
 import pytest
+import sqlalchemy as sa
 
 import ozelot
 from ozelot import config
 from ozelot.client import Client
-from ozelot.errors import ConfigError
+from ozelot.errors import ConfigError, TaskNotFound
 from ozelot.etl.picturing import pipeline_picture
 from ozelot.etl.util import render_diagram
 from ozelot.orm import base
@@ -256,13 +257,26 @@ def test_around_a_task_is_what_it_requires_and_what_requires_it() -> None:
     assert len(picture.arrows) == 2
 
 
-def test_what_is_stale_is_drawn_so(sqlite_db: Client) -> None:
+def test_around_a_task_that_is_not_there_is_refused() -> None:
+    with pytest.raises(TaskNotFound, match="is not in the graph of Chain"):
+        pipeline_picture(Chain(number=10), around=Chain(number=11))
+
+
+def test_what_is_not_as_it_was_is_drawn_so(sqlite_db: Client) -> None:
     Base.create_all(sqlite_db)
-    assert ozelot.run(staff.LoadEmployees()).ok
+    assert ozelot.run(staff.LoadStaff()).ok
     staff.LoadUnits.mark_incomplete()
-    picture = pipeline_picture(staff.LoadEmployees(), colored=True)
-    assert [box.rows for box in picture.boxes.values()] == [(("incomplete",),), (("complete on incomplete",),)]
-    assert picture.boxes["LoadEmployees {}"].color == "#ad1457"
+    boxes = pipeline_picture(staff.LoadEmployees(), colored=True).boxes
+    assert [box.rows for box in boxes.values()] == [(("incomplete",),), (("complete on incomplete",),)]
+    with sqlite_db.engine.begin() as connection:  # as somebody does who deletes by hand
+        for model in (staff.Employee, staff.Unit):
+            connection.execute(sa.delete(model))
+    assert ozelot.run(staff.LoadUnits()).ok
+    boxes = pipeline_picture(staff.LoadEmployees(), colored=True).boxes
+    assert [(box.rows, box.color) for box in boxes.values()] == [
+        ((("complete",),), "#2e7d32"),
+        ((("stale",),), "#ef6c00"),
+    ]
 
 
 def test_without_colors_no_database_is_asked(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ LAYERS = [
     "ozelot.frames",
     "ozelot.client",
     "ozelot.diagram",
+    "ozelot.words",
     "ozelot.notebook",
     "ozelot.picture",
     "ozelot.orm",

@@ -24,11 +24,6 @@ def table(headings: Sequence[str], rows: Sequence[Iterable[object]], below: str 
     return "\n".join(lines)
 
 
-def counted(numbers: Iterable[tuple[str, int]]) -> str:
-    """``12 employee, 3 unit``: how many of what."""
-    return ", ".join(f"{number:,} {name}" for name, number in sorted(numbers) if number)
-
-
 def _row(kind: str, cells: Iterable[object]) -> str:
     inner = "".join(f'<{kind} style="text-align: left">{html.escape(str(cell))}</{kind}>' for cell in cells)
     return f"<tr>{inner}</tr>"

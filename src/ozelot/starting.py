@@ -35,6 +35,14 @@ def new_project(folder: Path, example: str | None = None) -> Path:
     folder = Path(os.path.abspath(folder))  # noqa: PTH100 - links stay what they are
     if example is not None and example not in EXAMPLES:
         raise ProjectRefused(f"No example is called {example!r}. There are: {', '.join(EXAMPLES)}")
+    try:
+        _make(folder, example)
+    except OSError as exc:
+        raise ProjectRefused(f"Cannot create {folder}: {exc.strerror or exc}") from exc
+    return folder
+
+
+def _make(folder: Path, example: str | None) -> None:
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise ProjectRefused(f"{folder} is there already, and not empty: choose another name")
     if not folder.parent.is_dir():
@@ -46,7 +54,6 @@ def new_project(folder: Path, example: str | None = None) -> Path:
         if package is not None:
             _rename(made, package)
         made.replace(folder)
-    return folder
 
 
 def package_of(name: str) -> str:

@@ -14,10 +14,10 @@ import pytest
 import sqlalchemy as sa
 
 import ozelot
-from ozelot.cli.output import duration
 from ozelot.client import Client
 from ozelot.etl import tasks
 from ozelot.orm.base import Base
+from ozelot.words import duration
 from tests.cli import shop
 from tests.cli.calling import SHOP, called
 from tests.etl.heroes import build

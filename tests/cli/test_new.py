@@ -77,6 +77,7 @@ def test_what_is_called_is_told_what_to_do_next(tmp_path: Path) -> None:
         ("taken", "taken is there already, and not empty"),
         ("file", "file is there already, and not empty"),
         ("no/where", "create it first"),
+        ("x" * 300, "Cannot create .*: File name too long"),
     ],
 )
 def test_a_project_that_cannot_be_made_leaves_nothing(name: str, reason: str, tmp_path: Path) -> None:
@@ -95,6 +96,14 @@ def test_an_example_that_there_is_not_is_refused_with_those_that_there_are(tmp_p
     assert refused.err == (
         "error: No example is called 'heroes'. There are: employees, flights, leonardo, superheroes\n"
     )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_that_mean_nothing_here_are_refused(tmp_path: Path) -> None:
+    for command in ("new x", "demo"):
+        refused = process(tmp_path, *command.split(), "--database", "sqlite:///other.db")
+        assert (refused.code, refused.out) == (2, "")
+        assert refused.err.startswith("error: A new project has a pipeline and a database of its own")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -21,7 +21,7 @@ from ozelot.cli.typed import EPILOG as _EPILOG
 from ozelot.cli.typed import LOOK as _LOOK
 from ozelot.cli.typed import Json, Yes
 from ozelot.cli.typed import begin as _begin
-from ozelot.errors import OzelotError
+from ozelot.errors import OzelotError, UsageError
 
 _INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
 _BROKEN_PIPE = 141  # likewise, of one whose output nobody wants any more
@@ -67,7 +67,7 @@ def options(
     ctx.obj = (pipeline, database, verbose, offline)
 
 
-@app.command(epilog=_EPILOG)
+@app.command()
 def new(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The folder to make; its package is called so, too.")],
@@ -80,20 +80,30 @@ def new(
 
     A small one of models, a pipeline, a check and tests, which runs at once; or a copy of an example.
     """
+    _refuse_others(ctx)
     from ozelot.cli import new
 
     raise typer.Exit(new.new(name, example=example))
 
 
-@app.command(epilog=_EPILOG)
+@app.command()
 def demo(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The folder to make.")] = "ozelot_demo",
 ) -> None:
     """Make a project, run it, and show its status."""
+    _refuse_others(ctx)
     from ozelot.cli import new
 
     raise typer.Exit(new.demo(name))
+
+
+def _refuse_others(ctx: typer.Context) -> None:
+    """A new project has a pipeline and a database of its own."""
+    if any(ctx.obj):
+        raise UsageError(
+            "A new project has a pipeline and a database of its own: leave out the options of ozelot itself"
+        )
 
 
 @app.command(epilog=_EPILOG)

@@ -12,18 +12,7 @@ import luigi
 from ozelot.cli.asking import confirm
 from ozelot.cli.database import connected, name_of
 from ozelot.cli.naming import pipeline, task_named, tasks_named
-from ozelot.cli.output import (
-    amounts,
-    grouped,
-    how_many,
-    listed,
-    prints_to_stderr,
-    say,
-    show_json,
-    show_table,
-    task_text,
-    visible,
-)
+from ozelot.cli.output import grouped, how_many, listed, prints_to_stderr, say, show_json, show_table, visible
 from ozelot.cli.state import reason
 from ozelot.errors import ClearRefused, ExitCode, NotClearable
 from ozelot.etl.completion import clear_plan, to_run
@@ -31,6 +20,7 @@ from ozelot.etl.graph import walk
 from ozelot.etl.identity import task_argument, task_name, task_params
 from ozelot.etl.plan import ClearPlan, ClearStep
 from ozelot.etl.status import State, TaskStatus, status
+from ozelot.words import amounts, task_text
 
 
 def show_plan(text: str | None, *, as_json: bool) -> ExitCode:

@@ -7,22 +7,11 @@ from typing import Any
 from ozelot.cli.asking import confirm
 from ozelot.cli.database import connected, name_of
 from ozelot.cli.naming import identity, nearest
-from ozelot.cli.output import (
-    amounts,
-    duration,
-    how_many,
-    moment,
-    moment_for_json,
-    prints_to_stderr,
-    say,
-    show_json,
-    show_table,
-    task_text,
-    visible,
-)
+from ozelot.cli.output import how_many, moment_for_json, prints_to_stderr, say, show_json, show_table, visible
 from ozelot.errors import ExitCode, TaskNotFound
 from ozelot.orm import history
 from ozelot.orm.run import Run
+from ozelot.words import amounts, duration, moment, task_text
 
 _HEADINGS = ("started (UTC)", "task", "state", "rows", "checks", "took", "where", "error")
 

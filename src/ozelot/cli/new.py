@@ -12,7 +12,7 @@ from ozelot.errors import ExitCode
 from ozelot.starting import new_project
 
 
-def new(name: str, *, example: str | None) -> ExitCode:
+def new(name: str, *, example: str | None) -> int:
     """Make a project, and its database; says what to type next."""
     folder = new_project(Path(name), example)
     say(f"Created {visible(name)}")
@@ -25,7 +25,7 @@ def new(name: str, *, example: str | None) -> ExitCode:
     return code
 
 
-def demo(name: str) -> ExitCode:
+def demo(name: str) -> int:
     """Make a project, and run it."""
     folder = new_project(Path(name))
     say(f"Created {visible(name)}")
@@ -37,10 +37,10 @@ def demo(name: str) -> ExitCode:
     return ExitCode.OK
 
 
-def _ozelot(folder: Path, *arguments: str) -> ExitCode:
+def _ozelot(folder: Path, *arguments: str) -> int:
     """Call a command of ozelot in the folder of a project, by the settings of that project alone."""
     sys.stdout.flush()
     own = {name: value for name, value in os.environ.items() if not name.startswith("OZELOT_")}
     command = [sys.executable, "-m", "ozelot", *arguments]
     done = subprocess.run(command, cwd=folder, env=own, check=False)  # noqa: S603 - this very program
-    return ExitCode(done.returncode)
+    return done.returncode

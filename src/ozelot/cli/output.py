@@ -10,10 +10,12 @@ import contextlib
 import datetime
 import json
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Literal, TypeVar
 
 import typer
+
+from ozelot.words import task_text
 
 _T = TypeVar("_T")
 
@@ -36,11 +38,6 @@ def visible(text: str) -> str:
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape", "surrogatepass").decode() for char in text
     )
-
-
-def task_text(label: str) -> str:
-    """A task as one would type it: no braces where it has no parameters."""
-    return label.removesuffix(" {}")
 
 
 def grouped(entries: Sequence[_T], label: Callable[[_T], str], *, each: bool = False) -> list[tuple[str, list[_T]]]:
@@ -131,31 +128,10 @@ def how_many(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def amounts(counts: Mapping[str, int]) -> str:
-    """``12 employee, 3 unit``: how many of what; nothing where there is none."""
-    return ", ".join(f"{number:,} {name}" for name, number in sorted(counts.items()) if number)
-
-
 def listed(names: Sequence[str], *, limit: int = 10) -> str:
     """Names in one line, the first of them where there are many."""
     more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
     return ", ".join(visible(name) for name in names[:limit]) + more
-
-
-def duration(seconds: float | None) -> str:
-    """``0.05 s``, ``2 min 03 s``, ``1 h 02 min``."""
-    if seconds is None:
-        return ""
-    if seconds < 60:
-        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes_left = divmod(minutes, 60)
-    return f"{hours} h {minutes_left:02} min" if hours else f"{minutes} min {rest:02} s"
-
-
-def moment(when: datetime.datetime | None) -> str:
-    """A time to the second, in UTC as it is stored."""
-    return f"{when:%Y-%m-%d %H:%M:%S}" if when else ""
 
 
 def moment_for_json(when: datetime.datetime | None) -> str | None:

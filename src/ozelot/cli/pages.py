@@ -20,9 +20,10 @@ from ozelot.cache.secrets import HIDDEN, masked
 from ozelot.cache.store import Entry
 from ozelot.cli.asking import confirm
 from ozelot.cli.database import connected
-from ozelot.cli.output import how_many, moment, moment_for_json, say, show_json, show_table, task_text, visible
+from ozelot.cli.output import how_many, moment_for_json, say, show_json, show_table, visible
 from ozelot.errors import ConfigError, ExitCode, FetchError, NotInCache, UsageError
 from ozelot.orm import pages
+from ozelot.words import moment, task_text
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 _HEADINGS = ("fetched (UTC)", "status", "bytes", "method", "url", "xpath")

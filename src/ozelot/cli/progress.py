@@ -9,8 +9,9 @@ from collections import Counter
 from types import TracebackType
 from typing import Any, Self
 
-from ozelot.cli.output import duration, how_many, listed, say, task_text, visible
+from ozelot.cli.output import how_many, listed, say, visible
 from ozelot.engine import Event, Kind, RunResult
+from ozelot.words import duration, task_text
 
 #: How often a line says how far a run is, where there is no terminal.
 _EVERY = 5.0  # seconds

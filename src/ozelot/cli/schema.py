@@ -9,7 +9,7 @@ from ozelot.cli.clearing import how_to_run
 from ozelot.cli.database import connected, name_of
 from ozelot.cli.importing import import_models
 from ozelot.cli.naming import pipeline, pipeline_is_named
-from ozelot.cli.output import amounts, how_many, listed, prints_to_stderr, say, show_json, show_table, task_text
+from ozelot.cli.output import how_many, listed, prints_to_stderr, say, show_json, show_table
 from ozelot.cli.tables import refuse_while_running
 from ozelot.errors import ExitCode
 from ozelot.etl.status import status
@@ -18,6 +18,7 @@ from ozelot.schema.differences import Difference
 from ozelot.schema.plan import UpgradePlan, plan
 from ozelot.schema.staling import made_stale
 from ozelot.schema.upgrade import apply
+from ozelot.words import amounts, task_text
 
 _UPGRADE = "ozelot db upgrade"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ozelot.cli.database import connected
 from ozelot.cli.naming import pipeline, task_named, tasks_named
-from ozelot.cli.output import how_many, prints_to_stderr, say, show_json, task_text, visible
+from ozelot.cli.output import how_many, prints_to_stderr, say, show_json, visible
 from ozelot.client import get_client
 from ozelot.errors import ExitCode
 from ozelot.etl import fingerprints
@@ -18,6 +18,7 @@ from ozelot.etl.stale import accept as library_accept
 from ozelot.etl.status import State, TaskStatus, status
 from ozelot.orm import pages
 from ozelot.orm.version import has_runs
+from ozelot.words import task_text
 
 #: How many pages are shown of a task that may have read thousands.
 _MOST = 5

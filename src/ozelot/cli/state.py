@@ -8,24 +8,12 @@ from typing import Any
 
 from ozelot.cli.database import connected, name_of
 from ozelot.cli.naming import pipeline, pipeline_is_named, task_named
-from ozelot.cli.output import (
-    amounts,
-    duration,
-    grouped,
-    how_many,
-    moment,
-    moment_for_json,
-    prints_to_stderr,
-    say,
-    show_json,
-    show_table,
-    task_text,
-    visible,
-)
+from ozelot.cli.output import grouped, how_many, moment_for_json, prints_to_stderr, say, show_json, show_table, visible
 from ozelot.errors import ExitCode
 from ozelot.etl import verify as library
 from ozelot.etl.identity import task_argument
 from ozelot.etl.status import State, TaskStatus, recorded, status
+from ozelot.words import amounts, duration, moment, task_text
 
 _HEADINGS = ("task", "state", "rows", "took", "ended (UTC)", "why")
 

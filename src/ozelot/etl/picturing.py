@@ -6,6 +6,7 @@ from collections import Counter
 
 import luigi
 
+from ozelot.errors import TaskNotFound
 from ozelot.etl.graph import Graph, walk
 from ozelot.etl.identity import task_label, task_name
 from ozelot.etl.status import State, status
@@ -41,8 +42,15 @@ def pipeline_picture(
         by_class: a box for all tasks of a class, with their number.
         by_depth: tasks that are as far from the sources in one row.
         around: only this task, what it requires, and what requires it, directly.
+
+    Raises:
+        TaskNotFound: ``around`` is not among what the root requires before anything runs.
     """
     graph = walk(root)
+    if around is not None and task_label(around) not in graph.tasks:
+        raise TaskNotFound(
+            f"{task_label(around)} is not in the graph of {task_label(root)}, and so not to be drawn in it"
+        )
     states = {entry.label: entry.state for entry in status(root)} if colored else {}
     kept = set(graph.tasks) if around is None else _around(graph, task_label(around))
     levels = _levels(graph)

@@ -28,6 +28,7 @@ from ozelot.orm import target as marker
 from ozelot.orm.base import names_there
 from ozelot.orm.rows import Model, Rows, chain, count, counts_by_task, is_owned, values
 from ozelot.orm.run import few, runs
+from ozelot.words import amounts, task_text
 
 
 @dataclass(frozen=True)
@@ -75,13 +76,13 @@ class ClearPlan:
     def _repr_html_(self) -> str:
         rows = [
             (
-                step.label.removesuffix(" {}"),
-                "what its own clear() deletes" if step.own_clear else notebook.counted(step.deletes.items()),
-                notebook.counted(step.resets.items()),
+                task_text(step.label),
+                "what its own clear() deletes" if step.own_clear else amounts(step.deletes),
+                amounts(step.resets),
             )
             for step in self.steps
         ]
-        along = notebook.counted(self.along.items())
+        along = amounts(self.along)
         below = f"Along with them: {along}" if along else ""
         return notebook.table(("task", "rows to delete", "values to reset"), rows, below)
 

@@ -20,6 +20,7 @@ from ozelot.orm import history, run
 from ozelot.orm import target as marker
 from ozelot.orm.run import Run
 from ozelot.orm.version import has_runs
+from ozelot.words import amounts, duration, moment, task_text
 
 
 class State(StrEnum):
@@ -75,11 +76,11 @@ class Statuses(list[TaskStatus]):
     def _repr_html_(self) -> str:
         rows = [
             (
-                entry.label.removesuffix(" {}"),
+                task_text(entry.label),
                 entry.state,
-                notebook.counted(entry.rows.items()),
-                "" if entry.seconds is None else f"{entry.seconds:.2f} s",
-                "" if entry.when is None else f"{entry.when:%Y-%m-%d %H:%M:%S}",
+                amounts(entry.rows),
+                duration(entry.seconds),
+                moment(entry.when),
                 entry.why,
             )
             for entry in self

@@ -1,0 +1,32 @@
+"""Names, numbers and times as people read them."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+
+
+def task_text(label: str) -> str:
+    """A task as one would type it: no braces where it has no parameters."""
+    return label.removesuffix(" {}")
+
+
+def amounts(counts: Mapping[str, int]) -> str:
+    """``12 employee, 3 unit``: how many of what; nothing where there is none."""
+    return ", ".join(f"{number:,} {name}" for name, number in sorted(counts.items()) if number)
+
+
+def duration(seconds: float | None) -> str:
+    """``0.05 s``, ``2 min 03 s``, ``1 h 02 min``."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes_left = divmod(minutes, 60)
+    return f"{hours} h {minutes_left:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def moment(when: datetime.datetime | None) -> str:
+    """A time to the second, in UTC as it is stored."""
+    return f"{when:%Y-%m-%d %H:%M:%S}" if when else ""
