@@ -36,7 +36,7 @@ from ozelot.etl.declared import (
     writable,
 )
 from ozelot.etl.former import with_former
-from ozelot.orm import history, run
+from ozelot.orm import history, run, version
 from ozelot.orm import target as marker
 from ozelot.orm.base import table_of
 from ozelot.orm.removal import blocked_by, remove
@@ -56,6 +56,7 @@ def clear_one(task: ClearableTask) -> None:
     database = client.get_client()
     marker.prepare(database.engine)
     with database.transaction() as session:
+        version.lock(session.connection())
         tasks = list(with_former(session.connection(), {label_of(task): task}).values())
         keys = _check_shared(session.connection(), tasks)
         task.mark_incomplete()

@@ -23,7 +23,7 @@ from ozelot.etl.declared import (
 )
 from ozelot.etl.former import gone, with_former
 from ozelot.etl.graph import Graph
-from ozelot.orm import history
+from ozelot.orm import history, version
 from ozelot.orm import target as marker
 from ozelot.orm.base import names_there
 from ozelot.orm.rows import Model, Rows, chain, count, counts_by_task, is_owned, values
@@ -99,6 +99,7 @@ class ClearPlan:
         marker.prepare(database.engine)
         tasks = {step.label: step.task for step in self.steps}
         with database.transaction() as session:
+            version.lock(session.connection())
             steps, along = _counted(session.connection(), tasks)
             for planned, found in zip(self.steps, steps, strict=True):
                 _check_same(planned.label, planned.deletes | planned.resets, found.deletes | found.resets)

@@ -39,6 +39,15 @@ def has_runs(connection: sa.Connection) -> bool:
     return version_of(connection) == VERSION
 
 
+def lock(connection: sa.Connection) -> None:
+    """Wait until no other transaction that clears is open, and keep others waiting until this one ends.
+
+    What one deletes, another has in its plan, too: having waited for rows of the first, its statements would find some
+    of what that has loaded anew, and not the rest. SQLite has one writer at a time anyway.
+    """
+    connection.execute(sa.select(versions.c.version).with_for_update()).close()
+
+
 def stamp(connection: sa.Connection) -> None:
     """Say that the tables are those of this ozelot."""
     versions.create(connection, checkfirst=True)
