@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 import ozelot
+from tests.pages import blocks, check_page
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+PAGES = sorted(page for page in (ROOT / "docs").rglob("*.md") if page.parent.name != "site")
 ALL = [
     *PAGES,
     ROOT / "README.md",
@@ -28,16 +29,8 @@ def environment() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_code_of_a_page_runs_and_prints_what_the_page_says(page: Path, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", ROOT / "tests" / "run_page.py", page],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_a_page_can_be_typed_and_prints_what_it_shows(page: Path, tmp_path: Path) -> None:
+    check_page(page, tmp_path)
 
 
 def test_first_pipeline_of_the_readme_can_be_pasted_and_run(tmp_path: Path) -> None:
@@ -66,16 +59,27 @@ def test_first_pipeline_of_the_readme_can_be_pasted_and_run(tmp_path: Path) -> N
     assert (imported.stdout, imported.stderr) == ("", "")
 
 
+def anchors(page: Path) -> set[str]:
+    """What links within a page can lead to: its headings, as they are spelled in an address."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", re.sub(r"\(http[^)]*\)", "", one).lower()).replace(" ", "-") for one in headings}
+
+
 @pytest.mark.parametrize("page", ALL, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
-        if "://" not in link:
-            assert (page.parent / link).exists(), link
+    for link, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", page.read_text(encoding="utf-8")):
+        if "://" in link:
+            assert re.match(r"https://[\w.-]+\.\w+(/|$)", link), link
+            continue
+        target = page.parent / link if link else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), f"{link}#{anchor}"
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.stem not in ("index", "libraries")], ids=str)
 def test_no_page_is_without_an_example(page: Path) -> None:
-    assert "```python" in page.read_text(encoding="utf-8")
+    assert any(block.kind in ("console", "python") for block in blocks(page.read_text(encoding="utf-8")))
 
 
 def test_every_page_is_in_the_contents() -> None:
