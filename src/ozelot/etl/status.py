@@ -44,7 +44,7 @@ class TaskStatus:
         state: whether it is complete, and so is all upstream; and then, whether that is stale.
         why: the reason in words, where it is not complete, or stale; else empty.
         task: the task; None where only the database was asked.
-        when: when its last run ended, in UTC, of a complete task the run that completed it; None where none is recorded.
+        when: when its last run ended (where it is complete: the run that made it), in UTC; None where none is recorded.
         seconds: how long that run took.
         rows: how many rows of each table it made, and ``table.column``: how many values it set.
         verdict: what is known of what it was made of, where it is complete.
