@@ -84,7 +84,8 @@ def test_no_page_is_without_an_example(page: Path) -> None:
 
 def test_every_page_is_in_the_contents() -> None:
     contents = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
-    assert {page.name for page in PAGES} - {"index.md"} == set(re.findall(r"\]\(([\w.-]+\.md)\)", contents))
+    there = {str(page.relative_to(ROOT / "docs")) for page in PAGES}
+    assert there - {"index.md"} == set(re.findall(r"\]\(((?:\w+/)?[\w.-]+\.md)\)", contents))
 
 
 def test_every_page_and_every_example_is_in_the_navigation_of_the_site() -> None:
