@@ -11,7 +11,7 @@ import doctest
 import re
 import sys
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 
 class _ToStdout:
@@ -51,14 +51,14 @@ class _Checker(doctest.OutputChecker):
         return super().check_output(want, stamped, optionflags)
 
 
-def _quiet_luigi() -> None:
+def main(page: Path) -> int:
+    """Run a page as a program does: gives the exit code."""
     import luigi
 
     luigi.configuration.get_config().set("core", "no_configure_logging", "true")
+    return int(run(page) != 0)
 
 
 if __name__ == "__main__":
-    out: TextIO = sys.stdout
-    _quiet_luigi()
     sys.path.insert(0, "")
-    sys.exit(run(Path(sys.argv[1])) != 0)
+    sys.exit(main(Path(sys.argv[1])))

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.consoles import check_consoles
 from tests.databases import only
+from tests.pages import check_consoles
 
 FOLDER = Path(__file__).parents[1] / "examples" / "leonardo"
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.consoles import check_consoles
 from tests.stale.edits import EDITS, Edit
 
 PROJECT = Path(__file__).parent / "project"
@@ -99,14 +98,3 @@ def test_there_are_forty_edits_and_the_page_tells_all_of_them() -> None:
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     told = dict(row for row in rows if row[0] in {edit.name for edit in EDITS})
     assert told == {edit.name: ", ".join(edit.stale) or "none" for edit in EDITS}
-
-
-def test_the_story_of_a_bug_is_as_the_page_tells_it(tmp_path: Path) -> None:
-    example = Path(__file__).parents[2] / "examples" / "superheroes"
-    shutil.copytree(example, tmp_path, ignore=shutil.ignore_patterns("__pycache__", "*.db*"), dirs_exist_ok=True)
-    amounts = tmp_path / "superheroes" / "amounts.py"
-    amounts.write_text(amounts.read_text(encoding="utf-8").replace(" * 12 + ", " * 10 + "), encoding="utf-8")
-    plain = {name: value for name, value in os.environ.items() if not name.startswith("OZELOT_")}
-    for command in (["manage.py", "getdata"], ["-m", "ozelot", "db", "init"], ["-m", "ozelot", "run", "--offline"]):
-        subprocess.run([sys.executable, *command], cwd=tmp_path, env=plain, capture_output=True, check=True)
-    check_consoles(PAGE.read_text(encoding="utf-8"), tmp_path, at_least=10)
