@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 import ozelot
 
-logging.getLogger("luigi-interface").setLevel(logging.ERROR)
+for _noisy in ("luigi-interface", "alembic"):
+    logging.getLogger(_noisy).setLevel(logging.ERROR)
 warnings.filterwarnings("ignore", category=sa.exc.SAWarning)  # autodoc reads what only instances should be asked for
 
 project = "ozelot"

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import luigi
+import lxml.html
 import pytest
 import sqlalchemy as sa
+from markdown_it import MarkdownIt
 
 import ozelot
 from ozelot import config
@@ -120,6 +122,7 @@ HOSTILE = [
     "<!-- -->",
     "]]>",
     "%s {0} $x",
+    "``` ~~~ <img src=x onerror=alert(1)>",
     "x" * 10_000,
 ]
 
@@ -206,6 +209,14 @@ def test_names_and_parameters_are_text_for_mermaid_too(text: str) -> None:
     assert shown is not None, box
     for part in shown.groups():
         assert re.sub(r"#(\d+);", lambda found: chr(int(found[1])), part) == text
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:12].encode("ascii", "replace").decode())
+def test_a_page_of_documentation_with_mermaid_in_it_shows_names_as_text(text: str) -> None:
+    mermaid = pipeline_picture(type(text, (Named,), {})(text=text), max_param_len=20_000).mermaid()
+    page = lxml.html.fromstring(MarkdownIt().render(f"# Names\n\n```mermaid\n{mermaid}```\n\nThe end.\n"))
+    assert [element.tag for element in page.iter()] == ["div", "h1", "pre", "code", "p"]
+    assert page.findtext(".//code") == mermaid
 
 
 def test_mermaid_tells_what_graphviz_draws(sqlite_db: Client) -> None:
@@ -351,6 +362,7 @@ def test_without_graphviz_one_line_says_what_to_install(tmp_path: Path) -> None:
 import sys
 sys.modules["pygraphviz"] = None
 import luigi
+import lxml.html
 from ozelot.etl.util import render_diagram
 print([str(path) for path in render_diagram(luigi.Task(), "pipeline")])
 """
@@ -369,6 +381,7 @@ print([str(path) for path in render_diagram(luigi.Task(), "pipeline")])
 SCHEMA = """
 from typing import Optional
 import sqlalchemy as sa
+from markdown_it import MarkdownIt
 from sqlalchemy.orm import Mapped, mapped_column
 from ozelot.orm.base import Base, render_diagram
 

@@ -59,11 +59,22 @@ def test_first_pipeline_of_the_readme_can_be_pasted_and_run(tmp_path: Path) -> N
     assert (imported.stdout, imported.stderr) == ("", "")
 
 
+def anchors(page: Path) -> set[str]:
+    """What links within a page can lead to: its headings, as they are spelled in an address."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", re.sub(r"\(http[^)]*\)", "", one).lower()).replace(" ", "-") for one in headings}
+
+
 @pytest.mark.parametrize("page", ALL, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
-    for link in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
-        if "://" not in link:
-            assert (page.parent / link).exists(), link
+    for link, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", page.read_text(encoding="utf-8")):
+        if "://" in link:
+            assert re.match(r"https://[\w.-]+\.\w+(/|$)", link), link
+            continue
+        target = page.parent / link if link else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), f"{link}#{anchor}"
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page.stem not in ("index", "libraries")], ids=str)

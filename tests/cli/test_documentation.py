@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -40,6 +41,11 @@ def test_every_command_has_a_section_with_all_its_options(name: str) -> None:
     for parameter in COMMANDS[name].params:
         for option in [option for option in parameter.opts if option.startswith("--") and option != "--help"]:
             assert f"`{option}" in text or f" {option} " in text, option
+
+
+def test_the_page_of_all_commands_is_what_they_say_of_themselves() -> None:
+    made = runpy.run_path(str(DOCS / "commands.py"))["page"]()
+    assert (DOCS / "commands.md").read_text(encoding="utf-8") == made, "make it anew: python docs/commands.py"
 
 
 def test_options_of_ozelot_itself_are_told() -> None:

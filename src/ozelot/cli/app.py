@@ -193,7 +193,11 @@ def plan(
 
 
 @app.command(epilog=_EPILOG)
-def why(ctx: typer.Context, task: Annotated[str, typer.Argument(metavar="TASK")], json: Json = False) -> None:
+def why(
+    ctx: typer.Context,
+    task: Annotated[str, typer.Argument(metavar="TASK", help="A task: Class or Class(name=value).")],
+    json: Json = False,
+) -> None:
     """Show why a task is in its state, and what it is made of.
 
     Its code, its inputs and its tables; what of that has changed since it ran, and what could not be followed.

@@ -25,7 +25,7 @@ from ozelot.cli.state import how_to_refresh
 from ozelot.cli.tables import missing_tables
 from ozelot.client import Client
 from ozelot.engine import RunResult
-from ozelot.errors import ConfigError, ExitCode, Interrupted, UsageError
+from ozelot.errors import ConfigError, ExitCode, Interrupted, LeftoverRows, UsageError
 from ozelot.etl.completion import clear_plan
 from ozelot.etl.plan import ClearPlan
 from ozelot.etl.status import State, TaskStatus, status
@@ -164,22 +164,29 @@ def _conclude(after: list[list[TaskStatus]], result: RunResult, database: Client
     if not pending:
         if not options.quiet:
             say(f"{shown(after[0][-1].label)} is complete" if len(after) == 1 else f"All {len(after):,} are complete")
-        if stale := list({e.label: e for found in after for e in found if e.state is State.STALE}.values()):
-            say(f"{how_many(len(stale), 'task')} left as {'it is' if len(stale) == 1 else 'they are'}, being stale.")
-            say(how_to_refresh(stale))
+        _tell_stale(after)
         return ExitCode.OK
     if missing := missing_tables(database):
         say(f"There is no table {listed(missing)}. Create all that are missing with: ozelot db init")
     for found in pending:
         say(_what_next(found, result))
+    _tell_stale(after)
     return ExitCode.INCOMPLETE
+
+
+def _tell_stale(after: list[list[TaskStatus]]) -> None:
+    if stale := list({e.label: e for found in after for e in found if e.state is State.STALE}.values()):
+        say(f"{how_many(len(stale), 'task')} left as {'it is' if len(stale) == 1 else 'they are'}, being stale.")
+        say(how_to_refresh(stale))
 
 
 def _what_next(after: list[TaskStatus], result: RunResult) -> str:
     root = shown(after[-1].label)
     standing = next((entry for entry in after if entry.state == State.ON_INCOMPLETE), None)
     open_tasks = [entry for entry in after if entry.state == State.INCOMPLETE]
-    if standing is not None and open_tasks:
+    failure = result.failed.get(open_tasks[0].label) if open_tasks else None
+    to_clear = failure is None or isinstance(failure.exception, LeftoverRows)  # else its error is what to look at
+    if standing is not None and open_tasks and to_clear:
         name = shown(open_tasks[0].label)
         return (
             f"{root} is not complete: {shown(standing.label)} {standing.why}. Clear it with what stands on it, and run "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -43,7 +44,7 @@ class TaskStatus:
         state: whether it is complete, and so is all upstream; and then, whether that is stale.
         why: the reason in words, where it is not complete, or stale; else empty.
         task: the task; None where only the database was asked.
-        when: when its last run ended, in UTC; None where no run is recorded.
+        when: when its last run ended (where it is complete: the run that made it), in UTC; None where none is recorded.
         seconds: how long that run took.
         rows: how many rows of each table it made, and ``table.column``: how many values it set.
         verdict: what is known of what it was made of, where it is complete.
@@ -99,7 +100,7 @@ def status(root: luigi.Task) -> Statuses:
     graph = _with_late(root)
     done = complete(graph)
     open_tasks = pending(graph, done)
-    last = _last_runs(graph)
+    last = _last_runs(graph, done)
     verdicts = judge(graph, graph.tasks.keys() - open_tasks.keys())
     found = Statuses()
     for label, task in graph.tasks.items():
@@ -136,7 +137,7 @@ def recorded() -> Statuses:
         on = history.on_incomplete(connection)
         last = {}
         if has_runs(connection):
-            last = {entry.key: entry for entry in history.told(session, session.scalars(run.last_runs(None)).all())}
+            last = _to_be_told(history.told(session, session.scalars(run.last_runs(None)).all()), markers.keys())
     found = Statuses()
     for row in sorted(markers.values(), key=lambda row: last[row.key].id if row.key in last else 0):
         state = State.ON_INCOMPLETE if row.key in on else State.COMPLETE
@@ -180,14 +181,24 @@ def _with_late(root: luigi.Task) -> Graph:
         graph = walk([*late.values(), root])
 
 
-def _last_runs(graph: Graph) -> dict[str, Run]:
+def _last_runs(graph: Graph, done: Collection[str]) -> dict[str, Run]:
     labels = {keys_of(task)[0]: label for label, task in graph.tasks.items() if is_orm_task(task)}
     database = client.get_client()
     with database.create_session() as session:
         if not labels or not has_runs(session.connection()):
             return {}
         found = [entry for entry in session.scalars(run.last_runs(labels.keys())).all() if entry.key in labels]
-        return {labels[entry.key]: entry for entry in history.told(session, found)}
+        told = _to_be_told(history.told(session, found), {key for key, label in labels.items() if label in done})
+    return {labels[key]: entry for key, entry in told.items()}
+
+
+def _to_be_told(found: Iterable[Run], complete_keys: Collection[str]) -> dict[str, Run]:
+    """Of each task its last run; of one that is complete that which completed it, where a later one changed nothing."""
+    last: dict[str, Run] = {}
+    for entry in found:
+        if entry.key not in last or entry.key not in complete_keys or entry.state == run.DONE:
+            last[entry.key] = entry
+    return last
 
 
 def why_not_there(task: luigi.Task) -> str:

@@ -290,15 +290,16 @@ def latest(connection: sa.Connection, keys: Iterable[str]) -> dict[str, int]:
 
 
 def last_runs(keys: Collection[str] | None) -> sa.Select[Run]:
-    """The query for the last run of each task, whatever became of it.
+    """The query for the last run of each task, whatever became of it, and its last one that is done, oldest first.
 
     Args:
         keys: of the tasks; None: all. Of many, the query tells of more than were asked for.
     """
-    ids = sa.select(sa.func.max(runs.c.id)).group_by(runs.c.key)
+    ids = sa.select(sa.func.max(runs.c.id).label("id")).group_by(runs.c.key)
     if keys is not None and few(keys):
         ids = ids.where(runs.c.key.in_(keys))
-    return sa.select(Run).where(Run.id.in_(ids))
+    found = ids.union(ids.where(runs.c.state == DONE)).subquery()
+    return sa.select(Run).join(found, Run.id == found.c.id).order_by(Run.id)
 
 
 def mark_clearing(connection: sa.Connection, keys: Iterable[str], tables: Iterable[sa.Table] = ()) -> int:
