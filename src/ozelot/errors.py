@@ -8,7 +8,7 @@
     ├── DatabaseNewer         a later ozelot wrote the database
     ├── TransactionError      sessions of one open transaction got in each other's way
     ├── MarkerNotFound        a marker that was to be removed is not there
-    ├── GraphError            requirements that run in a circle
+    ├── GraphError            requirements that run in a circle, or two task classes of one name
     ├── LeftoverRows          a task was about to run on top of rows of an earlier run
     ├── UndeclaredWrite       a task wrote to a table that it does not declare
     ├── LoadError             rows do not fit the model that they were to be loaded into
@@ -90,7 +90,7 @@ class MarkerNotFound(OzelotError, LookupError, RuntimeError):
 
 
 class GraphError(OzelotError, RuntimeError):
-    """The requirements of tasks run in a circle; the message draws it."""
+    """The requirements of tasks run in a circle, or two task classes share a name; the message draws or names it."""
 
 
 class LeftoverRows(OzelotError, RuntimeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -60,10 +61,11 @@ def walk(roots: luigi.Task | Iterable[luigi.Task], broken: dict[str, Exception] 
         broken: where it is given, an error of ``requires()`` is put there by label, and the walk goes on.
 
     Raises:
-        GraphError: requirements run in a circle.
+        GraphError: requirements run in a circle, or two classes share a name.
     """
     graph = Graph()
     labels: dict[int, str] = {}
+    classes: dict[str, type[luigi.Task]] = {}
     kept: list[luigi.Task] = []  # what labels are looked up by the identity of must stay alive
 
     def label_of(task: luigi.Task) -> str:
@@ -71,6 +73,8 @@ def walk(roots: luigi.Task | Iterable[luigi.Task], broken: dict[str, Exception] 
         if label is None:
             label = labels[id(task)] = task_label(task)
             kept.append(task)
+            if (cls := classes.setdefault(label, type(task))) is not type(task):
+                _refuse_namesakes(label, cls, type(task))
         return label
 
     path: dict[str, Iterator[luigi.Task]] = {}  # the tasks under way, and which requirements are still to visit
@@ -102,6 +106,20 @@ def walk(roots: luigi.Task | Iterable[luigi.Task], broken: dict[str, Exception] 
             elif found not in entered:
                 enter(requirement, found)
     return graph
+
+
+def _refuse_namesakes(label: str, one: type[luigi.Task], other: type[luigi.Task]) -> None:
+    """Two classes of one name have one marker: the second one would be taken for complete, and never run."""
+    if _place(one) != _place(other):  # the same place: a module that was imported again, or under two names
+        raise GraphError(
+            f"{label} is two tasks, of {one.__module__}.{one.__qualname__} and of {other.__module__}."
+            f"{other.__qualname__}: they would share a marker. Call one otherwise, or give it a task_namespace"
+        )
+
+
+def _place(cls: type[luigi.Task]) -> tuple[str, str]:
+    module = sys.modules.get(cls.__module__)
+    return getattr(module, "__file__", None) or cls.__module__, cls.__qualname__
 
 
 def _drawn(path: list[str], again: str) -> str:
