@@ -10,7 +10,6 @@ from pathlib import Path
 
 import luigi
 import pytest
-import sqlalchemy as sa
 
 from ozelot import cache, client
 from ozelot.client import Client
@@ -27,7 +26,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[dict[str, tuple[sa.Engine | None, str]]]:
+def servers() -> Iterator[databases.Servers]:
     found = {kind: databases.server(kind) for kind in databases.SERVERS}
     yield found
     for engine, _ in found.values():
@@ -36,7 +35,7 @@ def servers() -> Iterator[dict[str, tuple[sa.Engine | None, str]]]:
 
 
 @pytest.fixture(scope="session")
-def handed_on(servers: dict[str, tuple[sa.Engine | None, str]]) -> Iterator[databases.Kept | None]:
+def handed_on(servers: databases.Servers) -> Iterator[databases.Kept | None]:
     """The database of PostgreSQL that the tests of this process share, one after another."""
     server, _ = servers["postgresql"]
     found = None if server is None else databases.Kept(server)
@@ -49,18 +48,14 @@ def handed_on(servers: dict[str, tuple[sa.Engine | None, str]]) -> Iterator[data
 def database_url(
     request: pytest.FixtureRequest,
     tmp_path: Path,
-    servers: dict[str, tuple[sa.Engine | None, str]],
+    servers: databases.Servers,
     handed_on: databases.Kept | None,
 ) -> Iterator[str]:
     """The URL of a fresh, empty database, once for each kind."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path / 'test.db'}"
         return
-    server, reason = servers[request.param]
-    if server is None:
-        if os.environ.get("OZELOT_TEST_ALL_DATABASES"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    server = databases.is_wanted(servers[request.param])
     with handed_on.lent() if request.param == "postgresql" and handed_on else databases.fresh(server) as url:
         yield url
 

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import TypeAlias
 
 import pytest
 import sqlalchemy as sa
@@ -16,6 +17,9 @@ SERVERS = {
     "postgresql": ("OZELOT_TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"),
     "mariadb": ("OZELOT_TEST_MYSQL_URL", "mysql+pymysql://root@127.0.0.1:3306/"),
 }
+
+#: Each kind's server; or None, and why it cannot be used.
+Servers: TypeAlias = dict[str, tuple[sa.Engine | None, str]]
 
 
 def server(kind: str) -> tuple[sa.Engine | None, str]:
@@ -37,6 +41,16 @@ def only(*kinds: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("database_url", kinds, indirect=True)
 
 
+def is_wanted(found: tuple[sa.Engine | None, str]) -> sa.Engine:
+    """The server; without one, the test is left out, or fails where all databases have to be there."""
+    engine, reason = found
+    if engine is None:
+        if os.environ.get("OZELOT_TEST_ALL_DATABASES"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return engine
+
+
 @contextmanager
 def fresh(on: sa.Engine) -> Iterator[str]:
     """The URL of a new, empty database on a server; it is dropped at the end, whoever is still connected."""
@@ -44,7 +58,7 @@ def fresh(on: sa.Engine) -> Iterator[str]:
     try:
         yield _url(on, name)
     finally:
-        _drop(on, name)
+        drop(on, name)
 
 
 def _create(on: sa.Engine) -> str:
@@ -54,10 +68,11 @@ def _create(on: sa.Engine) -> str:
     return name
 
 
-def _drop(on: sa.Engine, name: str) -> None:
+def drop(on: sa.Engine, name: str) -> None:
+    """Drop a database, whoever is connected."""
     with on.connect() as connection:
         if on.dialect.name == "postgresql":
-            connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+            connection.execute(sa.text(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
             return
         others = sa.text("SELECT id FROM information_schema.processlist WHERE db = :name")
         for number in connection.scalars(others, {"name": name}).all():
@@ -113,7 +128,7 @@ class Kept:
     def drop(self) -> None:
         """Drop it, whoever is still connected."""
         if self._name:
-            _drop(self._on, self._name)
+            drop(self._on, self._name)
             self._name = ""
 
     def _connected(self) -> sa.Connection:
