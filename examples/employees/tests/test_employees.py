@@ -1,10 +1,5 @@
 """The smallest project: what it loads, that it can be cleared, and that its page is true."""
 
-import os
-import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,25 +59,6 @@ def test_an_employee_of_no_unit_is_named_and_nothing_is_loaded(client: Client, m
     with pytest.raises(LoadError, match=r"row 1 \('Spying'\)"):
         LoadEmployees().run()
     assert staff(client) == []
-
-
-def test_the_page_shows_what_the_commands_print(tmp_path: Path) -> None:
-    folder = tmp_path / "employees"
-    shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("*.db*", "__pycache__"))
-    blocks = re.findall(r"^```console\n(.*?)^```$", (FOLDER / "README.md").read_text("utf-8"), re.DOTALL | re.MULTILINE)
-    steps = re.findall(r"^\$ ozelot (.*)\n((?:(?!\$).*\n)*)", "".join(blocks), re.MULTILINE)
-    assert len(steps) == 6
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("OZELOT_")}
-    for command, shown in steps:
-        done = subprocess.run(
-            [sys.executable, "-m", "ozelot", *command.split()],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert re.fullmatch(re.escape(shown).replace(re.escape("..."), ".+"), done.stdout), done.stdout + done.stderr
 
 
 def test_it_is_as_small_as_it_says() -> None:
