@@ -4,11 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test nightly lint docs lock clean
+.PHONY: help setup demo test matrix nightly lint docs lock clean
 
 help:
 	@echo "make demo    run the superheroes pipeline on the snapshot and show what came of it"
 	@echo "make test    run all tests (databases: SQLite, and PostgreSQL and MariaDB where they answer)"
+	@echo "make matrix  run all tests on each Python from 3.11 to 3.14 that is there"
 	@echo "make nightly random pipelines against an oracle, runs killed by the thousand, runners that race (hours)"
 	@echo "make lint    ruff and mypy"
 	@echo "make docs    the documentation as a site, in the folder site"
@@ -30,6 +31,9 @@ demo: setup
 # Each process works through files that follow each other, so that what a file sets up once is not set up twice.
 test: setup
 	@$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+matrix:
+	@.ci/matrix
 
 nightly: setup
 	@OZELOT_TEST_NIGHTLY=1 $(BIN)/python -m pytest -q -n 2 tests/etl/test_machine.py tests/test_testing.py tests/schema tests/crash tests/engine tests/orm tests/apart
@@ -60,4 +64,4 @@ lock:
 		--no-emit-index-url --no-annotate --upgrade --custom-compile-command "make lock" -q -o requirements.lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-docs site .mypy_cache .pytest_cache .ruff_cache dist build
+	rm -rf $(VENV) $(VENV)-* site .mypy_cache .pytest_cache .ruff_cache dist build

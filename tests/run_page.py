@@ -1,7 +1,8 @@
 """Runs the code blocks of one page of the documentation, in order, and compares what they print.
 
 A block with prompts is a doctest: `...` stands for anything, log lines count as output. One without is executed.
-Run as a program of its own, so that a page sees what a user sees: fresh settings, fresh models, logs on stderr.
+Run in a process of its own (tests.quick), so that a page sees what a user sees: fresh settings and models, logs on
+stderr.
 """
 
 from __future__ import annotations
@@ -57,8 +58,3 @@ def main(page: Path) -> int:
 
     luigi.configuration.get_config().set("core", "no_configure_logging", "true")
     return int(run(page) != 0)
-
-
-if __name__ == "__main__":
-    sys.path.insert(0, "")
-    sys.exit(main(Path(sys.argv[1])))

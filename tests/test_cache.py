@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gc
 import logging
 import pickle
 import socket
@@ -539,3 +540,16 @@ def test_read_only_cache_hits_and_says_that_it_cannot_keep() -> None:
             kept.put("http://x", "text")
         done = folder.run(READ, folder.path / "cache.db")
     assert done.returncode == 0, done.stderr
+
+
+def test_cache_that_is_dropped_closes_its_files_without_a_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warned: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", warned.append)
+    dropped = RequestCache(tmp_path / "dropped.db", fetch=answering(200, "page"))
+    assert dropped.get("http://x", rate_limit=0.001) == "page"
+    assert dropped.get("http://x") == "page"
+    del dropped
+    gc.collect()
+    assert warned == []

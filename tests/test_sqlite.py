@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sqlite3
@@ -18,7 +19,9 @@ import pytest
 import sqlalchemy as sa
 
 from ozelot import client as client_module
+from ozelot import sqlite
 from ozelot.client import Client
+from ozelot.errors import DatabaseUnavailable
 from ozelot.orm.base import Base
 from ozelot.testing import temporary_client
 from tests.etl import staff
@@ -38,7 +41,8 @@ class Folder:
         self.path.chmod(0o555)
         # All is imported first: what runs the tests as root may keep its interpreter where others cannot read it.
         before = (
-            "import os, sys, sqlalchemy.orm, ozelot.cache, ozelot.client\n"
+            "import importlib.metadata, os, sys, sqlalchemy.orm, ozelot.cache, ozelot.client\n"
+            "importlib.metadata.version('ozelot')\n"
             "ozelot.client.Client(connection_string='sqlite://').check_connection()\n"
             "if os.getuid() == 0:\n    os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         )
@@ -347,3 +351,40 @@ def test_temporary_client_works_in_any_folder(tmp_path: Path, name: str) -> None
         assert build(staff.LoadUnits())
     assert query(folder / "test.db", "SELECT count(*) FROM unit") == [(3,)]
     assert client_module.current_client() is None
+
+
+@pytest.mark.parametrize("name", ["sqlite:///dropped.db", "sqlite://"])
+def test_client_that_is_dropped_closes_its_connections_without_a_warning(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warned: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", warned.append)
+    database = Client(connection_string=name)
+    database.check_connection()
+    thread = threading.Thread(target=database.check_connection)
+    thread.start()
+    thread.join()
+    del database, thread
+    gc.collect()
+    assert warned == []
+
+
+def test_file_that_may_only_be_read_closes_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    warned: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", warned.append)
+    dropped = sqlite.connect_read_only(made_without_ozelot(tmp_path / "dropped.db"))
+    assert dropped.execute("SELECT count(*) FROM unit").fetchone() == (1,)
+    del dropped
+    gc.collect()
+    assert warned == []
+
+
+def test_file_that_cannot_be_opened_is_one_error_and_no_warning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warned: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", warned.append)
+    with pytest.raises(DatabaseUnavailable):
+        Client(connection_string=f"sqlite:///{tmp_path}/none/there.db").check_connection()
+    gc.collect()
+    assert warned == []

@@ -274,7 +274,7 @@ def _create_engine(target: sa.URL) -> sa.Engine:
     is_sqlite = target.get_backend_name() == "sqlite"
     options: dict[str, Any] = {"poolclass": joined.JoiningQueuePool, "max_overflow": -1}  # one for each worker
     if sqlite.is_in_memory(target):
-        options = {"poolclass": joined.JoiningThreadPool}
+        options = {"poolclass": joined.JoiningThreadPool, "connect_args": {"factory": sqlite.Connection}}
     elif path is not None and sqlite.is_read_only(path):
         options["creator"] = lambda: sqlite.connect_read_only(path)
     elif is_sqlite:

@@ -45,6 +45,22 @@ def is_in_memory(url: URL) -> bool:
     return url.get_backend_name() == "sqlite" and file_of(url) is None
 
 
+class Connection(sqlite3.Connection):
+    """The driver's connection; it remembers that the journal mode is as it should be, and closes with its owner.
+
+    The owner is an engine's pool, or a request cache. Both may be dropped as they are: SQLite's own connection closes
+    then, too, but Python 3.13 warns where it does.
+    """
+
+    journal_is_known = False
+
+    def __del__(self) -> None:
+        try:  # noqa: SIM105 - while the interpreter ends, other modules may be gone
+            self.close()
+        except sqlite3.ProgrammingError:
+            pass  # it was never open, or belongs to another thread: then SQLite closes it
+
+
 def connect_read_only(path: Path) -> sqlite3.Connection:
     """Open a file that this user may not write, also one in WAL mode that nobody has open.
 
@@ -53,18 +69,13 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     """
     quoted = str(path.absolute()).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
     still = "" if Path(f"{path}-wal").exists() else "&immutable=1"
-    return sqlite3.connect(f"file:{quoted}?mode=ro{still}", uri=True, check_same_thread=False)
+    uri = f"file:{quoted}?mode=ro{still}"
+    return sqlite3.connect(uri, uri=True, check_same_thread=False, factory=Connection)
 
 
 def is_read_only(path: Path) -> bool:
     """Whether the file is there and this user may not write it, or may not create files beside it."""
     return path.is_file() and not (os.access(path, os.W_OK) and os.access(path.absolute().parent, os.W_OK))
-
-
-class Connection(sqlite3.Connection):
-    """The driver's connection, which remembers that the journal mode is as it should be."""
-
-    journal_is_known = False
 
 
 def set_up(engine: Engine) -> None:

@@ -263,7 +263,7 @@ def test_whole_floats_and_values_of_numpy_and_pandas_fit(db: Client) -> None:
             "real": pd.NA,
             "exact": Decimal("NaN"),
             "flag": np.bool_(True),
-            "moment": np.datetime64("NaT"),
+            "moment": np.datetime64("NaT", "ns"),
         },
         {"flag": 1, "raw": bytearray(b"x"), "text": np.str_("ab"), "color": "green"},
     ]

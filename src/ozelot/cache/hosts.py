@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ozelot import claim
+from ozelot import claim, sqlite
 from ozelot.cache.waiting import SLICE, Timer, check_stopped
 from ozelot.errors import ConfigError
 
@@ -192,7 +192,9 @@ class Hosts:
     def _open(self) -> sqlite3.Connection:
         path = ":memory:" if self._folder is None else _private(self._folder) / "hosts.db"
         for attempt in (1, 2):
-            connection = sqlite3.connect(path, timeout=60, check_same_thread=False, isolation_level=None)
+            connection = sqlite3.connect(
+                path, timeout=60, check_same_thread=False, isolation_level=None, factory=sqlite.Connection
+            )
             try:
                 connection.execute("PRAGMA synchronous = OFF")  # nothing in it outlives the machine
                 connection.executescript(_SCHEMA)
