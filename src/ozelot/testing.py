@@ -10,7 +10,9 @@ import luigi
 import sqlalchemy as sa
 from luigi.task import DynamicRequirements
 
+from ozelot import cache as cache_module
 from ozelot import client as client_module
+from ozelot.cache import RequestCache
 from ozelot.client import Client
 from ozelot.etl.graph import walk
 from ozelot.etl.identity import task_label
@@ -47,6 +49,33 @@ def temporary_client(folder: str | Path, *, create_all: bool = True) -> Iterator
     finally:
         client_module.set_client(before)
         client.engine.dispose()
+
+
+@contextmanager
+def temporary_cache(folder: str | Path, web: FakeWeb) -> Iterator[RequestCache]:
+    """A request cache in ``folder``, which :func:`ozelot.cache.get_request_cache` gives until the block ends.
+
+    It asks nobody but ``web``, also where ``OFFLINE`` is set. Files of a ``DownloadTask`` do not come through it.
+
+    ::
+
+        @pytest.fixture
+        def web(tmp_path):
+            web = FakeWeb({"https://wiki.example/Thor": "<html>Thor</html>"})
+            with temporary_cache(tmp_path, web):
+                yield web
+
+    Args:
+        folder: where the file ``test_pages.db`` is to be; it is not deleted.
+        web: what is asked in place of the web.
+    """
+    before = cache_module.current_request_cache()
+    with web.cache(Path(folder) / "test_pages.db", offline=False) as cache:
+        cache_module.set_request_cache(cache)
+        try:
+            yield cache
+        finally:
+            cache_module.set_request_cache(before)
 
 
 def contents(client: Client) -> dict[str, list[str]]:
