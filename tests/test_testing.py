@@ -18,7 +18,7 @@ from ozelot.etl import tasks
 from ozelot.etl.completion import clear_plan
 from ozelot.etl.plan import ClearPlan
 from ozelot.orm.base import Base
-from ozelot.testing import FakeWeb, assert_clear_restores, assert_idempotent, temporary_cache
+from ozelot.testing import FakeWeb, assert_clear_restores, assert_idempotent, contents, temporary_cache
 from tests.databases import only
 from tests.etl import heroes, staff
 from tests.etl.heroes import build
@@ -113,6 +113,19 @@ class Asking(tasks.ORMTask):
 def test_a_task_that_finds_its_requirements_while_it_runs_passes(db: Client, check: Any) -> None:
     check(Asking())
     assert LoadMonth(month=1).complete()
+
+
+def test_the_contents_of_a_database_are_the_rows_of_models_without_tables_of_ozelot(db: Client) -> None:
+    assert build(staff.LoadUnits())
+    found = contents(db)
+    assert not [name for name in found if name.startswith(("ozelot", "ormtarget"))]
+    assert len(found["unit"]) == 3
+
+
+@pytest.mark.parametrize("check", [assert_clear_restores, assert_idempotent], ids=["restores", "idempotent"])
+def test_a_task_that_is_complete_already_passes(db: Client, check: Any) -> None:
+    assert build(staff.LoadEmployees())
+    check(staff.LoadEmployees())
 
 
 class ClearsTooLittle(tasks.ORMTask):

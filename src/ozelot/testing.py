@@ -20,7 +20,6 @@ from ozelot.etl.tasks import ORMTask
 from ozelot.fakeweb import FakeWeb as FakeWeb
 from ozelot.orm import target as marker
 from ozelot.orm.base import Base
-from ozelot.writes import OWN
 
 
 @contextmanager
@@ -81,11 +80,11 @@ def temporary_cache(folder: str | Path, web: FakeWeb) -> Iterator[RequestCache]:
 def contents(client: Client) -> dict[str, list[str]]:
     """All rows of all models as text, sorted, by table; without ozelot's own tables."""
     with client.engine.connect() as connection:
-        names = set(sa.inspect(connection).get_table_names()) - OWN
+        there = set(sa.inspect(connection).get_table_names())
         return {
             table.name: sorted(repr(tuple(row)) for row in connection.execute(sa.select(table)))
             for table in Base.metadata.tables.values()
-            if table.name in names
+            if table.name in there and table not in marker.OWN_TABLES
         }
 
 
