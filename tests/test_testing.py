@@ -11,14 +11,14 @@ import luigi
 import pytest
 import sqlalchemy as sa
 
-from ozelot import config
+from ozelot import cache, config
 from ozelot.client import Client
-from ozelot.errors import GraphError
+from ozelot.errors import FetchError, GraphError, NotInCache
 from ozelot.etl import tasks
 from ozelot.etl.completion import clear_plan
 from ozelot.etl.plan import ClearPlan
 from ozelot.orm.base import Base
-from ozelot.testing import assert_clear_restores, assert_idempotent
+from ozelot.testing import FakeWeb, assert_clear_restores, assert_idempotent, contents, temporary_cache
 from tests.databases import only
 from tests.etl import heroes, staff
 from tests.etl.heroes import build
@@ -115,6 +115,19 @@ def test_a_task_that_finds_its_requirements_while_it_runs_passes(db: Client, che
     assert LoadMonth(month=1).complete()
 
 
+def test_the_contents_of_a_database_are_the_rows_of_models_without_tables_of_ozelot(db: Client) -> None:
+    assert build(staff.LoadUnits())
+    found = contents(db)
+    assert not [name for name in found if name.startswith(("ozelot", "ormtarget"))]
+    assert len(found["unit"]) == 3
+
+
+@pytest.mark.parametrize("check", [assert_clear_restores, assert_idempotent], ids=["restores", "idempotent"])
+def test_a_task_that_is_complete_already_passes(db: Client, check: Any) -> None:
+    assert build(staff.LoadEmployees())
+    check(staff.LoadEmployees())
+
+
 class ClearsTooLittle(tasks.ORMTask):
     def run(self) -> None:
         self.session.add(staff.Unit(name="left behind"))
@@ -186,3 +199,35 @@ def test_a_plan_of_an_empty_database_has_nothing_to_delete(db: Client) -> None:
     Base.drop_all(db)
     assert counted(clear_plan(staff.LoadStaff())) == {"LoadStaff {}": {}, "LoadEmployees {}": {}, "LoadUnits {}": {}}
     assert sa.inspect(db.engine).get_table_names() == []
+
+
+PAGE = "https://wiki.example/Thor"
+
+
+def test_a_temporary_cache_takes_the_place_of_the_shared_one_and_asks_its_web_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OZELOT_OFFLINE", "1")
+    with cache.RequestCache(tmp_path / "former.db") as former:
+        cache.set_request_cache(former)
+        web = FakeWeb({PAGE: [503, "pretended"]})
+        with pytest.raises(RuntimeError, match="a test that fails"), temporary_cache(tmp_path, web) as found:
+            assert cache.get_request_cache() is found
+            assert cache.get_request_cache().get(PAGE) == "pretended"
+            with pytest.raises(FetchError, match="HTTP status 404"):
+                cache.get_request_cache().get(f"{PAGE}/more")
+            raise RuntimeError("a test that fails")
+        assert cache.get_request_cache() is former
+        with pytest.raises(NotInCache, match="OFFLINE is set"):
+            former.get(PAGE)
+    assert [str(request) for request in web.asked] == [PAGE, PAGE, f"{PAGE}/more"]
+    assert found.path == tmp_path / "test_pages.db"
+
+
+def test_after_a_temporary_cache_the_shared_one_is_made_from_the_settings_as_if_nothing_had_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "REQUEST_CACHE_PATH", str(tmp_path / "own.db"), raising=False)
+    with temporary_cache(tmp_path, FakeWeb()):
+        pass
+    assert cache.get_request_cache().path == tmp_path / "own.db"

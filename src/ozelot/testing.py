@@ -10,7 +10,9 @@ import luigi
 import sqlalchemy as sa
 from luigi.task import DynamicRequirements
 
+from ozelot import cache as cache_module
 from ozelot import client as client_module
+from ozelot.cache import RequestCache
 from ozelot.client import Client
 from ozelot.etl.graph import walk
 from ozelot.etl.identity import task_label
@@ -18,7 +20,6 @@ from ozelot.etl.tasks import ORMTask
 from ozelot.fakeweb import FakeWeb as FakeWeb
 from ozelot.orm import target as marker
 from ozelot.orm.base import Base
-from ozelot.writes import OWN
 
 
 @contextmanager
@@ -49,14 +50,41 @@ def temporary_client(folder: str | Path, *, create_all: bool = True) -> Iterator
         client.engine.dispose()
 
 
+@contextmanager
+def temporary_cache(folder: str | Path, web: FakeWeb) -> Iterator[RequestCache]:
+    """A request cache in ``folder``, which :func:`ozelot.cache.get_request_cache` gives until the block ends.
+
+    It asks nobody but ``web``, also where ``OFFLINE`` is set. Files of a ``DownloadTask`` do not come through it.
+
+    ::
+
+        @pytest.fixture
+        def web(tmp_path):
+            web = FakeWeb({"https://wiki.example/Thor": "<html>Thor</html>"})
+            with temporary_cache(tmp_path, web):
+                yield web
+
+    Args:
+        folder: where the file ``test_pages.db`` is to be; it is not deleted.
+        web: what is asked in place of the web.
+    """
+    before = cache_module.current_request_cache()
+    with web.cache(Path(folder) / "test_pages.db", offline=False) as cache:
+        cache_module.set_request_cache(cache)
+        try:
+            yield cache
+        finally:
+            cache_module.set_request_cache(before)
+
+
 def contents(client: Client) -> dict[str, list[str]]:
     """All rows of all models as text, sorted, by table; without ozelot's own tables."""
     with client.engine.connect() as connection:
-        names = set(sa.inspect(connection).get_table_names()) - OWN
+        there = set(sa.inspect(connection).get_table_names())
         return {
             table.name: sorted(repr(tuple(row)) for row in connection.execute(sa.select(table)))
             for table in Base.metadata.tables.values()
-            if table.name in names
+            if table.name in there and table not in marker.OWN_TABLES
         }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,42 @@ class Talking(tasks.ORMTask):
 
     def run(self) -> None:
         pass
+
+
+class Both(tasks.ORMTask):
+    """Has two parameters that have to be given."""
+
+    left: int = luigi.IntParameter()
+    right: int = luigi.IntParameter()
+    creates = ()
+
+    def run(self) -> None: ...
+
+
+class Pair(tasks.ORMWrapperTask):
+    left: int = luigi.IntParameter()
+
+    def requires(self) -> Any:
+        return [Both(left=0, right=0)]
+
+
+class Warned(tasks.ORMTask):
+    """Has something to say."""
+
+    creates = ()
+
+    def run(self) -> None:
+        logging.getLogger("ozelot.shop").info("as usual")
+        logging.getLogger("ozelot.shop").warning("something is odd")
+
+
+class Wordy(tasks.ORMTask):
+    """Fails with a long story."""
+
+    creates = ()
+
+    def run(self) -> None:
+        raise RuntimeError(f"too {'many ' * 40}words")
 
 
 class NeedsFile(tasks.ORMTask):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 import sys
 from pathlib import Path
@@ -65,6 +66,11 @@ def test_whatever_is_printed_of_a_task_can_be_typed() -> None:
         ("LoadGoods(yaer=1)", "LoadGoods has no parameter 'yaer'. Did you mean year?"),
         ("LoadGoods(year=x)", "'x' is no value for the parameter 'year' of LoadGoods: invalid literal"),
         ("LoadGoods(year=1)", "No task LoadGoods(year=1) in tests.cli.shop: of LoadGoods there is LoadGoods {'year':"),
+        (
+            "LoadGoods(year=1)",
+            "No task LoadGoods(year=1) in tests.cli.shop: of LoadGoods there is LoadGoods {'year': '2020'}, LoadGoods "
+            "{'year': '2021'}. To run another one: --pipeline 'tests.cli.shop:LoadGoods(year=1)'\n",
+        ),
         (
             "LoadGoods",
             "LoadGoods means 2 tasks: LoadGoods {'year': '2020'}, LoadGoods {'year': '2021'}. Name one, as in ",
@@ -160,3 +166,17 @@ def test_models_that_the_pipeline_does_not_import_are_named_by_a_setting(
 
     base.Base.metadata.remove(base.Base.metadata.tables["unheard"])
     del base.model_registry["Unheard"]
+
+
+def test_the_way_out_to_a_task_of_another_pipeline_can_be_gone() -> None:
+    told = called("status", "LoadGoods(year=2030)", "--pipeline", SHOP).err
+    other = shlex.split(told)[-1]
+    assert other == "tests.cli.shop:LoadGoods(year=2030)"
+    assert called("status", "--pipeline", other).out.splitlines()[-1].endswith("tasks of the pipeline are complete")
+
+
+def test_there_is_no_way_out_where_parameters_do_not_make_a_task() -> None:
+    odd = "tests.cli.shop:Pair(left=1)"
+    assert called("status", "Both(left=1)", "--pipeline", odd).err == (
+        "error: No task Both(left=1) in tests.cli.shop: of Both there is Both {'left': '0', 'right': '0'}\n"
+    )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -72,7 +74,33 @@ def test_events_are_json_lines_whatever_the_pipeline_prints(shop: Path) -> None:
 
 
 def test_quiet_shows_the_result_only(shop: Path) -> None:
-    assert process(shop, "run", "--quiet").out.startswith("Ran 5 in ")
+    for workers in (("--workers", "1"), ("--processes", "--workers", "2")):
+        found = process(shop, "run", "--quiet", *workers)
+        assert re.fullmatch(r"Ran 5 in .*\n", found.out)
+        assert found.err == ""
+        assert called("clear", "LoadShelves", "--yes").code == 0
+
+
+def test_quiet_leaves_warnings(shop: Path) -> None:
+    found = process(shop, "run", "--quiet", "--pipeline", "tests.cli.shop:Warned")
+    assert found.err.endswith(" - ozelot - WARNING - something is odd\n") and found.err.count("\n") == 1
+
+
+def test_a_log_level_of_ones_own_counts_with_quiet_too(shop: Path) -> None:
+    assert "Client connecting" in process(shop, "run", "--quiet", OZELOT_LOG_LEVEL="DEBUG").err
+
+
+def test_a_long_reason_is_told_in_full_only_once(shop: Path) -> None:
+    wordy = "tests.cli.shop:Wordy"
+    for ran in (process(shop, "run", "--pipeline", wordy), process(shop, "run", "--quiet", "--pipeline", wordy)):
+        first = ran.out.splitlines()[0]
+        assert re.fullmatch(r"failed   Wordy  .* s  RuntimeError: too (many )+\.\.\.", first)
+        assert len(first.partition("s  ")[2]) <= 84
+        assert ran.out.count("many words") == 1
+        assert f"  Wordy: RuntimeError: too {'many ' * 40}words\n" in ran.out
+    events = [json.loads(line) for line in process(shop, "run", "--json", "--pipeline", wordy).out.splitlines()]
+    assert all("many words" in str(event) for event in events if event["event"] in ("failed", "ended"))
+    assert at_terminal(shop, "run", "--pipeline", wordy).out.count("many words") == 1
 
 
 def test_a_question_is_answered_at_a_terminal(full: Path) -> None:
@@ -199,3 +227,17 @@ def test_what_a_database_says_is_one_line(shop: Path) -> None:
     found = process(shop, "status", "--database", "sqlite:///other.db")
     assert (found.code, found.err.count("\n")) == (3, 1)
     assert found.err.startswith("error: ") and "Traceback" not in found.err
+
+
+def test_columns_in_a_pipe_are_one_below_the_other_however_long_a_cell_is(full: Path) -> None:
+    checks = [{"name": f"a name of {n}", "ok": False, "expected": "", "found": "long " * 20} for n in range(9)]
+    with contextlib.closing(sqlite3.connect(full / "ozelot.db")) as connection, connection:
+        odd = json.dumps({"shelf": 2, "": {f"shelf put aside ({n})": 1 for n in range(20)}, "?": checks})
+        connection.execute("update ozelot_run set rows = ? where name = 'LoadShelves'", [odd])
+    heading, *runs = process(full, "history").out.splitlines()
+    assert len(runs) == 5
+    for name, cell in (("state", r"done  "), ("took", r"[\d.]+ m?s  "), ("where", r"\S+, process \d+$")):
+        for line in runs:
+            assert re.match(rf"  {cell}", line[heading.index(name) - 2 :]), (name, line)
+    (long,) = [line for line in runs if "LoadShelves" in line]
+    assert "shelf put aside (19)" in long and long.count("long long") == 9 * 10

@@ -34,6 +34,7 @@ __all__ = [
     "Unreachable",
     "get_request_cache",
     "reset_request_cache",
+    "set_request_cache",
 ]
 
 _request_cache: RequestCache | None = None
@@ -45,6 +46,20 @@ def get_request_cache() -> RequestCache:
     if _request_cache is None:
         _request_cache = RequestCache()
     return _request_cache
+
+
+def current_request_cache() -> RequestCache | None:
+    """What :func:`get_request_cache` would return, or None where it would make a new one."""
+    return _request_cache
+
+
+def set_request_cache(cache: RequestCache | None) -> None:
+    """Make ``cache`` the one that :func:`get_request_cache` returns; None: make it anew from the settings.
+
+    The one before is left as it is, not closed.
+    """
+    global _request_cache
+    _request_cache = cache
 
 
 def reset_request_cache() -> None:

@@ -48,6 +48,7 @@ class RequestCache:
         tries: how often to ask, at most, where a server does not answer or is in trouble.
         per_host: requests under way to one server, at most, across all processes of this user on this machine.
         robots: whether to honour the ``robots.txt`` of servers.
+        offline: whether nobody is asked; by default the setting ``OFFLINE``.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class RequestCache:
         tries: int = 4,
         per_host: int | None = None,
         robots: bool = False,
+        offline: bool | None = None,
     ) -> None:
         config.show_logs()
         self.path = Path(path if path is not None else config.REQUEST_CACHE_PATH)
@@ -72,7 +74,7 @@ class RequestCache:
         self._hosts = Hosts(shared_folder() if fetch is None else None, timer)
         asker = Asker(fetch or self._web, self._hosts, timer, tries=tries)  # type: ignore[arg-type]
         rules = Robots(lambda url, age: self.get(url, max_age=age, log_hits=False)) if robots else None
-        self._getter = Getter(self.store, asker, self._hosts, lambda: clock().timestamp(), rules)
+        self._getter = Getter(self.store, asker, self._hosts, lambda: clock().timestamp(), rules, offline)
         _caches.add(self)
 
     def __enter__(self) -> Self:

@@ -33,16 +33,24 @@ class Getter:
         hosts: where processes agree on who asks.
         now: the time, in seconds since 1970.
         robots: the rules of servers, where they are to be honoured.
+        offline: whether nobody is asked; None: as the setting says at that moment.
     """
 
     def __init__(
-        self, store: Store, asker: Asker, hosts: Hosts, now: Callable[[], float], robots: Robots | None
+        self,
+        store: Store,
+        asker: Asker,
+        hosts: Hosts,
+        now: Callable[[], float],
+        robots: Robots | None,
+        offline: bool | None,
     ) -> None:
         self._store = store
         self._asker = asker
         self._hosts = hosts
         self._now = now
         self._robots = robots
+        self._offline = offline
         self.renew()
 
     def renew(self) -> None:
@@ -74,7 +82,7 @@ class Getter:
         return page
 
     def _asked(self, job: Job, key: bytes) -> Page:
-        if config.flag("OFFLINE"):
+        if config.flag("OFFLINE") if self._offline is None else self._offline:
             return self._failed(job, ERROR_OFFLINE, "it is not in the request cache, and OFFLINE is set")
         began = self._now()
         with self._hosts.alone(f"{self._store.path.absolute()} {key.hex()}") as waited:

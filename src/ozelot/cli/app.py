@@ -137,7 +137,7 @@ def run(
 
     A task, or all of the pipeline, with everything upstream.
     """
-    _begin(ctx, tells_little=False)
+    _begin(ctx, tells_little=quiet)
     from ozelot.cli import run
 
     options = run.Options(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import ast
 import difflib
 import re
+import shlex
+import sys
 from collections.abc import Collection, Iterable
 from types import ModuleType
 from typing import Any
@@ -162,8 +164,22 @@ def tasks_named(root: luigi.Task, text: str) -> list[luigi.Task]:
     found = [task for task in of_class if all(getattr(task, key, None) == value for key, value in values.items())]
     if not found:
         there = listed([task_label(task) for task in of_class], limit=5)
-        raise TaskNotFound(f"No task {text} in {type(root).__module__}: of {name} there is {there}")
+        another = _of_another_pipeline(type(of_class[0]), values)
+        raise TaskNotFound(f"No task {text} in {type(root).__module__}: of {name} there is {there}{another}")
     return found
+
+
+def _of_another_pipeline(cls: type[luigi.Task], values: dict[str, Any]) -> str:
+    """A sentence on how to run a task that is not in the graph; empty where its class cannot be named, or not so."""
+    home = str(config.PIPELINE).partition(":")[0].strip()
+    named = [name for name in (home, cls.__module__) if getattr(sys.modules.get(name), cls.__name__, None) is cls]
+    try:
+        task = cls(**values)
+    except Exception:  # noqa: BLE001 - a parameter is missing, or its class raises what it likes
+        return ""
+    if not named:
+        return ""
+    return f". To run another one: --pipeline {shlex.quote(visible(f'{named[0]}:{_typed(cls.__name__, task)}'))}"
 
 
 def late_tasks(labels: Collection[str]) -> list[luigi.Task]:

@@ -23,7 +23,6 @@ _STYLES = {"complete": "green", "incomplete": "red", "complete on incomplete": "
 _STYLES |= {"done": "green", "failed": "red", "aborted": "red", "running": "cyan"}
 _LONGEST_CELL = 300  # characters that a terminal is given of one value
 _MANY = 20  # tasks of one class that are still shown one by one
-_WIDEST_COLUMN = 60  # characters to which plain columns are filled up
 
 
 def say(text: str = "") -> None:
@@ -79,10 +78,7 @@ def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right:
     if sys.stdout.isatty():
         _show_on_terminal(headings, rows, right)
         return
-    widths = [
-        max((len(row[number]) for row in [headings, *rows] if len(row[number]) <= _WIDEST_COLUMN), default=0)
-        for number in range(len(headings))
-    ]
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     for row in [headings, *rows]:
         cells = [
             cell.rjust(width) if heading in right else cell.ljust(width)

@@ -16,6 +16,9 @@ from ozelot.words import duration, task_text
 #: How often a line says how far a run is, where there is no terminal.
 _EVERY = 5.0  # seconds
 
+#: Characters of the reason that the line of a failure has: the summary has all of it.
+_REASON = 80
+
 #: Tasks that a terminal shows one by one while they run.
 _SHOWN = 5
 
@@ -104,7 +107,7 @@ def line_of(event: Event) -> str:
     """The line that an event is worth; empty for most."""
     if event.kind is Kind.FAILED:
         took = f"  {duration(event.seconds)}" if event.seconds else ""
-        return f"failed   {shown(event.label)}{took}  {visible(event.text)}"
+        return f"failed   {shown(event.label)}{took}  {_short(visible(event.text))}"
     if event.kind is Kind.RETRY:
         return f"again    {shown(event.label)}  in {duration(event.seconds)}  {visible(event.text)}"
     if event.kind is Kind.WAITING:
@@ -112,6 +115,13 @@ def line_of(event: Event) -> str:
     if event.kind is Kind.STOPPING:
         return "Stopping: what runs may end. Ctrl-C once more to end at once"
     return visible(event.text) if event.kind is Kind.MESSAGE else ""
+
+
+def _short(reason: str) -> str:
+    if len(reason) <= _REASON:
+        return reason
+    begin = reason[:_REASON]
+    return f"{begin.rpartition(' ')[0] or begin} ..."
 
 
 class Lines(Display):

@@ -86,7 +86,8 @@ class Processes(Executor):
             with suppress(BrokenExecutor):  # it died while it had nothing to do
                 return self._hand(pool, fn, *args, **kwargs)
             pool.shutdown(wait=False)
-        pool = ProcessPoolExecutor(1, mp_context=self._context, initializer=_begin)
+        level = logging.getLogger("ozelot").level
+        pool = ProcessPoolExecutor(1, mp_context=self._context, initializer=_begin, initargs=(level,))
         self._starting[pool] = pool.submit(_arrive, *args)
         return self._hand(pool, fn, *args, **kwargs)
 
@@ -132,8 +133,9 @@ def _processes(pool: ProcessPoolExecutor) -> list[Any]:
     return list((pool._processes or {}).values())
 
 
-def _begin() -> None:
-    """What each process does first: leave Ctrl-C to the one that started it, and end when that one does."""
+def _begin(log_level: int) -> None:
+    """What each process does first: leave Ctrl-C to the one that started it, end when that one does, log as it does."""
+    logging.getLogger("ozelot").setLevel(log_level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _unblock({signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
