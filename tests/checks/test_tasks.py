@@ -59,7 +59,7 @@ class CheckVoyages(tasks.ORMTestTask):
         return [LoadVoyages()]
 
 
-class Report(tasks.ORMTask):
+class CountShips(tasks.ORMTask):
     creates = ()
 
     def requires(self) -> Any:
@@ -97,7 +97,7 @@ def run_of(db: Client, task: str) -> Run:
 def test_results_are_kept_with_the_run_and_count_as_no_rows(sea: Client, caplog: pytest.LogCaptureFixture) -> None:
     _rows[:5] = [{**row, "ship_id": None} for row in _rows[:5]]
 
-    assert ozelot.run(Report()).ok
+    assert ozelot.run(CountShips()).ok
 
     run = run_of(sea, "CheckVoyages")
     assert (run.state, run.row_counts, run.notes) == ("done", {}, {})
@@ -114,7 +114,7 @@ def test_results_are_kept_with_the_run_and_count_as_no_rows(sea: Client, caplog:
     (warning,) = (record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
     assert warning.startswith("CheckVoyages {}: references(Voyage.ship_id): expected at least 90 % of rows, found 75 %")
     assert [check["name"] for check in run_of(sea, "LoadShips").checks] == ["row_count(Ship)", "unique(Ship.name)"]
-    assert [check["name"] for check in run_of(sea, "Report").checks] == ["row_count(Ship)"]
+    assert [check["name"] for check in run_of(sea, "CountShips").checks] == ["row_count(Ship)"]
     loaded = run_of(sea, "LoadVoyages")
     assert (loaded.row_counts, len(loaded.checks)) == ({"checks_voyage": 20}, 2)
 
@@ -133,14 +133,14 @@ def test_history_shows_how_many_hold_and_which_do_not(sea: Client) -> None:
 def test_a_task_whose_checks_fail_is_incomplete_and_its_downstream_waits(sea: Client) -> None:
     _rows[0]["miles"] = -1.0
 
-    result = ozelot.run(Report())
+    result = ozelot.run(CountShips())
 
     reason = (
         "CheckFailed: 1 of 3 checks: between(Voyage.miles): expected 0 to 1000, found 1 of 20 rows otherwise, "
         "such as (id 1, miles -1.0)"
     )
     assert reasons(result) == {"CheckVoyages": reason}
-    assert result.not_reached == {"Report {}": "CheckVoyages {}"}
+    assert result.not_reached == {"CountShips {}": "CheckVoyages {}"}
     assert not CheckVoyages().complete()
     assert number(sea, Voyage) == 20
     run = run_of(sea, "CheckVoyages")
@@ -149,7 +149,7 @@ def test_a_task_whose_checks_fail_is_incomplete_and_its_downstream_waits(sea: Cl
 
     with sea.transaction() as session:
         session.execute(sa.update(Voyage).where(Voyage.miles < 0).values(miles=1.0))
-    assert ozelot.run(Report()).ok
+    assert ozelot.run(CountShips()).ok
 
 
 def test_a_check_that_fails_while_a_task_loads_rolls_its_rows_back(sea: Client) -> None:
@@ -204,8 +204,8 @@ def test_checks_may_depend_on_parameters_and_come_after_requirements_found_while
 
 def test_luigi_stops_at_a_check_too(sea: Client) -> None:
     _rows[0]["miles"] = -1.0
-    assert not luigi.build([Report()], local_scheduler=True, workers=1, log_level="ERROR")
-    assert (LoadVoyages().complete(), CheckVoyages().complete(), Report().complete()) == (True, False, False)
+    assert not luigi.build([CountShips()], local_scheduler=True, workers=1, log_level="ERROR")
+    assert (LoadVoyages().complete(), CheckVoyages().complete(), CountShips().complete()) == (True, False, False)
 
 
 def test_a_task_may_go_on_after_a_check(sea: Client) -> None:
