@@ -247,7 +247,7 @@ def test_clearing_only_a_task_says_a_command_that_runs_it_again(sqlite_db: Clien
     measuring = ("--pipeline", "tests.cli.shop:MeasureShelves")
     assert called("run", *measuring).code == 0
     cleared = called("clear", "LoadShelves", "--only", "--yes", *measuring)
-    assert cleared.out.endswith(" Run each by its name: ozelot run LoadShelves\n")
+    assert cleared.out.endswith(" Run it by its name: ozelot run LoadShelves\n")
     assert called("run", *measuring).code == 1
     assert called("run", "LoadShelves", *measuring).code == 0
     assert called("status", *measuring).code == 0
