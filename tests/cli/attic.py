@@ -33,3 +33,12 @@ class CountAttic(tasks.ORMTask):
 
     def run(self) -> None:
         self.session.add(AtticCount(number=self.session.query(Attic).count()))
+
+
+class CountElsewhere(tasks.ORMTask):
+    """Of another pipeline, with rows that cannot be told from those of that one."""
+
+    creates = [AtticCount]
+
+    def run(self) -> None:
+        self.session.add(AtticCount(number=0))

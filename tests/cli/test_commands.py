@@ -16,6 +16,7 @@ import sqlalchemy as sa
 import ozelot
 from ozelot.client import Client
 from ozelot.etl import tasks
+from ozelot.etl.status import recorded, status
 from ozelot.orm.base import Base
 from ozelot.words import duration
 from tests.cli import shop
@@ -247,7 +248,7 @@ def test_clearing_only_a_task_says_a_command_that_runs_it_again(sqlite_db: Clien
     measuring = ("--pipeline", "tests.cli.shop:MeasureShelves")
     assert called("run", *measuring).code == 0
     cleared = called("clear", "LoadShelves", "--only", "--yes", *measuring)
-    assert cleared.out.endswith(" Run each by its name: ozelot run LoadShelves\n")
+    assert cleared.out.endswith(" Run it by its name: ozelot run LoadShelves\n")
     assert called("run", *measuring).code == 1
     assert called("run", "LoadShelves", *measuring).code == 0
     assert called("status", *measuring).code == 0
@@ -329,6 +330,46 @@ def test_a_run_on_top_of_what_is_pending_says_how_to_go_on(loaded: Client) -> No
     assert found.out.endswith('Clear it with what stands on it, and run again: ozelot clear "LoadShelves"\n')
     assert called("clear", "LoadShelves", "--yes").code == 0
     assert called("run").code == 0
+
+
+def test_a_task_that_failed_on_its_own_leftovers_is_to_be_cleared(loaded: Client) -> None:
+    shop.LoadShelves.mark_incomplete()
+    shop.MeasureShelves.mark_incomplete()
+    found = called("run")
+    assert found.code == 1 and "Failed: 1\n  LoadShelves: LeftoverRows: " in found.out
+    assert found.out.endswith('Clear it with what stands on it, and run again: ozelot clear "LoadShelves"\n')
+
+
+def test_a_task_that_failed_by_itself_is_not_to_be_cleared_though_a_complete_one_stands_on_it(loaded: Client) -> None:
+    assert called("clear", "LoadGoods(year=2021)", "--only", "--yes").code == 0
+    Path("out of stock").touch()
+    found = called("run")
+    assert found.code == 1
+    assert json.loads(called("status", "--json").out)[-1]["state"] == "complete on incomplete"
+    assert found.out.endswith(
+        "LoadShop {'years': '2'} is not complete: 1 task of 5 left. See: ozelot status, or ozelot history LoadGoods "
+        "--last 1 --traceback\n"
+    )
+
+
+def test_after_a_failed_atomic_run_a_complete_task_is_told_with_the_run_that_completed_it(db: Client) -> None:
+    Base.create_all(db)
+    assert build(shop.LoadShop())
+    before = json.loads(called("status", "--json").out)
+    Path("out of stock").touch()
+    assert called("run", "LoadGoods(year=2020)", "--force", "--atomic", "--yes").code == 1
+    assert json.loads(called("history", "LoadGoods", "--last", "1", "--json").out)[0]["state"] == "failed"
+    after = json.loads(called("status", "--json").out)
+    assert after == before
+    assert [one["rows"] for one in after if one["name"] == "LoadGoods"] == [{"good": 1}] * 2
+    told = {one.label: (one.when, one.rows) for one in status(shop.LoadShop())}
+    assert {one.label: (one.when, one.rows) for one in recorded()} == told
+
+    assert called("run", "LoadGoods(year=2020)", "--force", "--yes").code == 1
+    now = json.loads(called("status", "--json").out)
+    (failed,) = [one for one in now if one["task"] == "LoadGoods {'year': '2020'}"]
+    assert (failed["state"], failed["rows"]) == ("incomplete", {})
+    assert failed["why"] == "failed: RuntimeError: no goods [red]"
 
 
 def test_tables_that_were_never_made_are_named_with_what_to_do(sqlite_db: Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import sqlalchemy as sa
@@ -69,12 +70,12 @@ def test_a_database_is_brought_to_what_the_models_say_and_loads_again_what_that_
     rest = called("db", "upgrade", "--rebuild", "--yes")
     assert rest.code == 0
     assert "Rows and values that go: 2 good\n" in rest.out
-    assert "2 tasks to load again. Run them again with: ozelot run\n" in rest.out
+    assert "3 tasks to load again. Run them again with: ozelot run\n" in rest.out
     assert called("db", "status").code == 0
 
-    states = {one["task"]: one["why"] for one in json.loads(called("status", "--json").out)}
-    assert states["LoadGoods {'year': '2020'}"] == "it was cleared"
-    assert states["LoadShelves {}"] == ""
+    whys = {one["task"]: one["why"] for one in json.loads(called("status", "--json").out)}
+    assert whys["LoadGoods {'year': '2020'}"] == "it was cleared"
+    assert whys["LoadShelves {}"] == ""
     ran = called("run")
     assert ran.code == 0 and "Ran 3 in" in ran.out
     assert "Complete already: 2\n" in ran.out
@@ -83,16 +84,75 @@ def test_a_database_is_brought_to_what_the_models_say_and_loads_again_what_that_
     assert names == ["good of 2020", "good of 2021"]
 
 
-def test_tasks_that_a_run_of_the_root_would_not_reach_are_named(
-    sqlite_db: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def counted(db: Client, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """A database in which a table is to be made anew, and a task stands on its rows that does not refer to them."""
     monkeypatch.setenv("OZELOT_PIPELINE", "tests.cli.attic:CountAttic")
-    Base.create_all(sqlite_db)
+    Base.create_all(db)
     assert build(attic.CountAttic())
-    before_it_had(sqlite_db, "attic.name")
+    before_it_had(db, "attic.name")
+    return db
+
+
+def numbers(database: Client) -> int:
+    with database.engine.connect() as connection:
+        return connection.scalar(sa.text("SELECT count(*) FROM atticcount")) or 0
+
+
+def states() -> dict[str, str]:
+    return {one["task"]: one["state"] for one in json.loads(called("status", "--json").out)}
+
+
+def test_what_stands_on_a_table_that_is_made_anew_is_cleared_with_it_and_loaded_again(counted: Client) -> None:
+    asked = called("db", "upgrade", "--rebuild")
+    assert (asked.code, numbers(counted)) == (1, 1)
+    assert re.search(
+        r"^To be cleared along with that, .*:\ntask .*\nCountAttic  1 atticcount\n", asked.out, re.MULTILINE
+    )
     done = called("db", "upgrade", "--rebuild", "--yes")
-    assert done.code == 0 and done.out.endswith("Run each by its name: ozelot run LoadAttic\n")
-    assert called("run", "LoadAttic").code == 0
+    assert done.code == 0 and done.out.endswith("2 tasks to load again. Run them again with: ozelot run\n")
+    assert numbers(counted) == 0
+    assert states() == {"LoadAttic {}": "incomplete", "CountAttic {}": "incomplete"}
+    ran = called("run")
+    assert ran.code == 0 and "Ran 2 in " in ran.out and "stale" not in ran.out
+    assert states() == {"LoadAttic {}": "complete", "CountAttic {}": "complete"}
+    assert called("verify").code == 0
+    assert called("plan", "--refresh").out.startswith("Nothing is stale\nA run would run nothing: all is complete")
+
+
+def test_where_that_cannot_be_cleared_the_table_is_made_anew_all_the_same_and_why_is_told(counted: Client) -> None:
+    assert build(attic.CountElsewhere())
+    done = called("db", "upgrade", "--rebuild", "--yes")
+    assert done.code == 0 and called("db", "status").code == 0
+    told = done.out.splitlines()[-1]
+    assert told.startswith("1 task to load again. What stands on it was not cleared (CountElsewhere {} has rows in ")
+    assert told.endswith("). Clear that, too, and run: ozelot clear LoadAttic; ozelot run")
+    assert numbers(counted) == 2
+    assert states() == {"LoadAttic {}": "incomplete", "CountAttic {}": "complete on incomplete"}
+
+
+def test_a_single_task_to_load_again_is_told_in_good_grammar(db: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OZELOT_PIPELINE", "tests.cli.attic:LoadAttic")
+    Base.create_all(db)
+    assert build(attic.LoadAttic())
+    before_it_had(db, "attic.name")
+    done = called("db", "upgrade", "--rebuild", "--yes")
+    assert done.out.endswith("\n1 task to load again. Run it again with: ozelot run\n")
+    assert called("run").code == 0
+
+
+def test_without_a_pipeline_a_rebuild_says_what_to_clear(counted: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OZELOT_PIPELINE")
+    monkeypatch.setenv("OZELOT_MODELS", "tests.cli.attic")
+    done = called("db", "upgrade", "--rebuild", "--yes")
+    assert done.out.endswith(
+        "1 task to load again. What stands on it was not cleared (no pipeline is named). Clear that, too, and run: "
+        "ozelot clear LoadAttic; ozelot run\n"
+    )
+    monkeypatch.setenv("OZELOT_PIPELINE", "tests.cli.attic:CountAttic")
+    assert called("clear", "LoadAttic", "--yes").out.endswith("Cleared 2 tasks. Run them again with: ozelot run\n")
+    assert called("run").code == 0
+    assert states() == {"LoadAttic {}": "complete", "CountAttic {}": "complete"}
 
 
 def test_a_file_that_may_only_be_read_is_compared(sqlite_db: Client) -> None:

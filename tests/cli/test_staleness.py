@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -62,6 +63,15 @@ def test_a_refresh_shows_its_plan_and_loads_again_what_is_stale(loaded: Client) 
     assert (done.code, "Ran 2 in " in done.out, rows(loaded, "good")) == (0, True, 2)
     assert called("plan", "--refresh").out.startswith("Nothing is stale\n")
     assert called("run", "--refresh", "--yes").code == 0
+
+
+def test_a_run_that_fails_tells_what_it_left_stale_too(loaded: Client) -> None:
+    assert called("clear", "LoadGoods(year=2020)", "--only", "--yes").code == 0
+    Path("out of stock").touch()
+    ran = called("run")
+    assert ran.code == 1
+    assert ran.out.splitlines()[-2] == "1 task left as it is, being stale."
+    assert ran.out.endswith("Load again what is stale, and what stands on it: ozelot run --refresh\n")
 
 
 def test_a_refresh_of_a_task_leaves_what_is_not_upstream_of_it(loaded: Client) -> None:

@@ -21,7 +21,7 @@ from ozelot.client import Client
 from ozelot.errors import LeftoverRows, NoRun
 from ozelot.etl import tasks
 from ozelot.orm.base import Base
-from ozelot.orm.run import Run, TaskOwned, current_run_id, reason_of, run_edge
+from ozelot.orm.run import Run, TaskOwned, current_run_id, last_runs, reason_of, run_edge, utc_now
 from tests.etl import staff
 from tests.etl.heroes import build
 from tests.etl.test_atomicity import ROOT, start
@@ -439,3 +439,20 @@ def test_rows_of_any_table_are_told_apart_from_what_loads_left_out(db: Client) -
     with db.create_session() as session:
         run = session.scalars(sa.select(Run)).one()
     assert (run.row_counts, run.notes) == ({"notes": 3}, {"notes with NULL (next)": 1})
+
+
+@pytest.mark.parametrize("keys", [None, ["a", "b", "c", "gone"]])
+def test_the_last_run_of_each_task_is_found_and_its_last_one_that_is_done(db: Client, keys: list[str] | None) -> None:
+    create_tables(db)
+    wanted = {"a": "done done cleared failed", "b": "done", "c": "failed aborted", "d": "failed done done"}
+    here = {"params": "{}", "started": utc_now(), "host": "here", "process": 1}
+    with db.engine.begin() as connection:
+        for key, states in wanted.items():
+            for state in states.split():
+                connection.execute(sa.insert(Run).values(key=key, name=key, state=state, rows=None, **here))
+    with db.create_session() as session:
+        found = [(one.key, one.state) for one in session.scalars(last_runs(keys))]
+        ids = [one.id for one in session.scalars(last_runs(None))]
+    expected = [("a", "done"), ("a", "failed"), ("b", "done"), ("c", "aborted"), ("d", "done")]
+    assert found == (expected if keys is None else expected[:-1])
+    assert ids == [2, 4, 5, 7, 10]

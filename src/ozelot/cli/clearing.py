@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -132,12 +131,13 @@ def how_to_run(labels: Sequence[str], root: luigi.Task) -> str:
     done = {entry.label for entry in after if entry.state != State.INCOMPLETE}
     reached = set(to_run(graph, {after[-1].label}, done))
     hidden = [label for label in labels if label in graph.tasks and label not in reached]
+    them, each = ("it", "it") if len(labels) == 1 else ("them", "each")
     if not hidden:
-        return "Run them again with: ozelot run"
+        return f"Run {them} again with: ozelot run"
     task = graph.tasks[hidden[0]]
     return (
-        "A run of the whole pipeline would not reach them, as what stands on them is still complete. Run each by its "
-        f"name: ozelot run {shlex.quote(task_argument(task_name(task), task_params(task)))}"
+        f"A run of the whole pipeline would not reach {them}, as what stands on {them} is still complete. Run {each} "
+        f"by its name: ozelot run {task_argument(task_name(task), task_params(task))}"
     )
 
 

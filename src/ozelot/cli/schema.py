@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlalchemy.exc import DBAPIError
+
 from ozelot.cli.asking import confirm
-from ozelot.cli.clearing import how_to_run
+from ozelot.cli.clearing import how_to_run, show_steps
 from ozelot.cli.database import connected, name_of
 from ozelot.cli.importing import import_models
 from ozelot.cli.naming import pipeline, pipeline_is_named
-from ozelot.cli.output import how_many, listed, prints_to_stderr, say, show_json, show_table
+from ozelot.cli.output import how_many, listed, prints_to_stderr, say, show_json, show_table, visible
 from ozelot.cli.tables import refuse_while_running
-from ozelot.errors import ExitCode
+from ozelot.errors import ClearRefused, ExitCode, NotClearable
+from ozelot.etl.completion import clear_plan
+from ozelot.etl.declared import task_of
+from ozelot.etl.graph import walk
+from ozelot.etl.identity import task_argument
+from ozelot.etl.plan import ClearPlan
 from ozelot.etl.status import status
 from ozelot.schema.comparing import differences
 from ozelot.schema.differences import Difference
@@ -57,17 +64,49 @@ def upgrade(*, rebuild: bool, drop: bool, yes: bool) -> ExitCode:
     say(f"To be changed in {name_of(database)}:")
     _show(planned.applied, _made_stale(planned.applied))
     _show_loss(planned)
+    above, refused = _standing_on([*planned.unmarked.values()])
+    if above is not None and above.steps:
+        say("To be cleared along with that, as it stands on what goes, and to be loaded again:")
+        show_steps(above.steps, above)
     confirm(f"Apply {how_many(len(planned.applied), 'difference')}?", yes=yes)
-    done = apply(database, planned)
+    done = apply(database, planned, above)
     if done.backup is not None:
         say(f"The database as it was before: {done.backup}")
     applied = len(planned.applied) - len([one for one in done.left if one not in planned.left])
     say(f"Applied {how_many(applied, 'difference')}")
     if planned.unmarked:
-        labels = [*planned.unmarked.values()]
-        how = how_to_run(labels, pipeline()) if pipeline_is_named() else "Run them again with: ozelot run"
-        say(f"{how_many(len(labels), 'task')} to load again. {how}")
+        _tell_to_load([*planned.unmarked.values()], above, refused or done.not_cleared)
     return _tell_left(done.left) if done.left else ExitCode.OK
+
+
+def _standing_on(labels: Sequence[str]) -> tuple[ClearPlan | None, str]:
+    """The plan to clear what stands on tasks, without these; None, and why, where it is not known or cannot be."""
+    if not labels:
+        return None, ""
+    if not pipeline_is_named():
+        return None, "no pipeline is named"
+    root = pipeline()
+    there = walk(root).tasks
+    found = [there.get(label) or task_of(*label.split(" ", 1)) for label in labels]
+    tasks = [task for task in found if task is not None]
+    try:
+        return clear_plan([root, *tasks], tasks).without(labels), ""
+    except (ClearRefused, NotClearable) as exc:
+        return None, str(exc)
+    except DBAPIError as exc:  # what it asks for is still to come with the upgrade
+        return None, str(exc.orig).strip().splitlines()[0]
+
+
+def _tell_to_load(labels: Sequence[str], above: ClearPlan | None, refused: str) -> None:
+    if above is not None and not refused:
+        labels = [*labels, *(step.label for step in above.steps)]
+        say(f"{how_many(len(labels), 'task')} to load again. {how_to_run(labels, pipeline())}")
+        return
+    named = " ".join(task_argument(*label.split(" ", 1)) for label in labels)
+    say(
+        f"{how_many(len(labels), 'task')} to load again. What stands on {'it' if len(labels) == 1 else 'them'} was not "
+        f"cleared ({visible(refused)}). Clear that, too, and run: ozelot clear {named}; ozelot run"
+    )
 
 
 def _made_stale(found: Sequence[Difference]) -> dict[Difference, tuple[str, ...]] | None:

@@ -17,7 +17,8 @@ from sqlalchemy.exc import DBAPIError
 from ozelot import sqlite, transaction
 from ozelot.claim import claimed
 from ozelot.client import Client
-from ozelot.errors import UpgradeRefused
+from ozelot.errors import ClearRefused, NotClearable, RowsChanged, UpgradeRefused
+from ozelot.etl.plan import ClearPlan
 from ozelot.orm import target as marker
 from ozelot.orm.base import drop_tables
 from ozelot.orm.history import alive
@@ -40,18 +41,22 @@ class Upgraded:
     Attributes:
         left: differences that are there still.
         backup: the copy of an SQLite database as it was before.
+        not_cleared: why what was to be cleared along with it was not; empty where it was.
     """
 
     left: tuple[Difference, ...]
     backup: Path | None = None
+    not_cleared: str = ""
 
 
-def apply(database: Client, planned: UpgradePlan) -> Upgraded:
+def apply(database: Client, planned: UpgradePlan, clearing: ClearPlan | None = None) -> Upgraded:
     """Do what a plan says; of several upgrades at once, one goes first and the others wait.
 
     Args:
         database: where.
         planned: made by :func:`ozelot.schema.plan.plan`.
+        clearing: what to clear along with it, in the same transaction: what stands on tasks that are to load again.
+            Where that is refused, the upgrade is done all the same.
 
     Raises:
         UpgradeRefused: tasks are running, the database is not what it was when the plan was made, or it does not accept
@@ -70,7 +75,7 @@ def apply(database: Client, planned: UpgradePlan) -> Upgraded:
         ):
             warnings.simplefilter("ignore", sa.exc.SAWarning)  # reflection tells of what it does not know
             transaction.begin(opened.connection)
-            return _apply(database, opened.connection, planned)
+            return _apply(database, opened.connection, planned, clearing)
     except DBAPIError as exc:
         reason = str(exc.orig).strip().splitlines()[0]
         raise UpgradeRefused(f"{_outcome(database)}: the database says: {reason}") from exc
@@ -82,7 +87,7 @@ def _outcome(database: Client) -> str:
     return "Nothing was changed"
 
 
-def _apply(database: Client, connection: sa.Connection, planned: UpgradePlan) -> Upgraded:
+def _apply(database: Client, connection: sa.Connection, planned: UpgradePlan, clearing: ClearPlan | None) -> Upgraded:
     with database.create_session() as session:
         running = [f"{entry.name} {entry.params}" for entry in alive(session)]
     if running:
@@ -104,7 +109,16 @@ def _apply(database: Client, connection: sa.Connection, planned: UpgradePlan) ->
         fresh = _again(connection, planned)
     if on_sqlite:
         copying.refuse_new(connection, before)
-    return Upgraded((*fresh.applied, *fresh.left), copy)
+    not_cleared = ""
+    try:
+        if clearing is not None:
+            with database.transaction():
+                clearing.apply()
+                if on_sqlite:  # which enforces no keys meanwhile
+                    copying.refuse_new(connection, before)
+    except (ClearRefused, NotClearable, RowsChanged, UpgradeRefused) as exc:
+        not_cleared = str(exc)
+    return Upgraded((*fresh.applied, *fresh.left), copy, not_cleared)
 
 
 def _again(connection: sa.Connection, planned: UpgradePlan) -> UpgradePlan:
