@@ -8,7 +8,7 @@
     ├── DatabaseNewer         a later ozelot wrote the database
     ├── TransactionError      sessions of one open transaction got in each other's way
     ├── MarkerNotFound        a marker that was to be removed is not there
-    ├── GraphError            requirements that run in a circle, or two task classes of one name
+    ├── GraphError            requirements in a circle, two task classes of one name, or two tasks that fill one column
     ├── LeftoverRows          a task was about to run on top of rows of an earlier run
     ├── UndeclaredWrite       a task wrote to a table that it does not declare
     ├── LoadError             rows do not fit the model that they were to be loaded into
@@ -90,11 +90,19 @@ class MarkerNotFound(OzelotError, LookupError, RuntimeError):
 
 
 class GraphError(OzelotError, RuntimeError):
-    """The requirements of tasks run in a circle, or two task classes share a name; the message draws or names it."""
+    """Requirements run in a circle, or two tasks share a name or a column that they fill; the message says which."""
 
 
 class LeftoverRows(OzelotError, RuntimeError):
-    """A task was about to run although rows of an earlier run of it are still there."""
+    """A task was about to run although rows of an earlier run of it are still there.
+
+    Attributes:
+        clear: the name of the task whose class is gone, and whose rows they are; empty where they are the task's own.
+    """
+
+    def __init__(self, message: str, clear: str = "") -> None:
+        super().__init__(message)
+        self.clear = clear
 
 
 class UndeclaredWrite(OzelotError, RuntimeError):

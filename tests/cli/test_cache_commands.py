@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ozelot.cache import RequestCache
+from ozelot.errors import FetchError
 from tests.cache.conftest import server, turns_of_their_own
 from tests.cache.server import PAGE, Server, serving
 from tests.cli.calling import called
@@ -37,7 +38,8 @@ def test_info_tells_how_many_of_which_servers(path: Path) -> None:
     told = json.loads(done.out)
     assert (done.code, told["pages"], told["failures"]) == (0, 3, 1)
     assert told["servers"] == {"wiki.example": 2, "other.example": 1}
-    assert "wiki.example       2" in called("cache", "info").out
+    told = called("cache", "info").out
+    assert "wiki.example       2" in told and "3 pages, of which 1 failure; " in told
 
 
 def test_commands_make_no_file(tmp_path: Path) -> None:
@@ -107,6 +109,22 @@ def test_refresh_that_fails_leaves_the_page_and_says_so(path: Path, server: Serv
     assert "HTTP status 404" in done.err
     with RequestCache(path) as cache:
         assert cache.get(server("/gone")) == "kept"
+
+
+def test_a_page_that_is_still_not_there_is_no_failure_of_a_refresh(path: Path, server: Server) -> None:
+    with RequestCache(path) as cache:
+        cache.put(server("/gone"), "gone", status_code=404)
+        with pytest.raises(FetchError):
+            cache.get(server("/page"), xpath="//table", store_on_error=True)
+    done = called("cache", "refresh", f"{server.base}/*", "--rate-limit", "0")
+    assert (done.code, done.out, done.err) == (0, "2 pages still not there\n", "")
+    with RequestCache(path) as cache:
+        cache.put(server("/gone"), "broken", status_code=500)
+    assert called("cache", "refresh", server("/gone"), "--rate-limit", "0").code == 1
+    with RequestCache(path) as cache:
+        cache.put(server("/page"), "gone", status_code=404)
+    done = called("cache", "refresh", server("/page"), "--rate-limit", "0")
+    assert (done.code, done.out) == (0, "1 page changed\n1 page still not there\n")
 
 
 def test_clear_asks_first_and_forgets_what_is_meant(path: Path) -> None:

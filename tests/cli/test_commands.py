@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 import ozelot
+from ozelot import client
 from ozelot.client import Client
 from ozelot.etl import tasks
 from ozelot.etl.status import recorded, status
@@ -332,6 +333,29 @@ def test_a_run_on_top_of_what_is_pending_says_how_to_go_on(loaded: Client) -> No
     assert called("run").code == 0
 
 
+@pytest.mark.parametrize(
+    ("root", "path", "advice"),
+    [
+        ("NeedsFile", "prices.csv", "PriceFile: there is no file prices.csv. Put it there, and run again: ozelot run"),
+        ("NeedsFile(plain=true)", "nowhere", "Plain: there is no file nowhere. Make it again: ozelot run Plain"),
+    ],
+)
+def test_a_file_that_is_gone_is_missed_and_what_was_loaded_from_it_stays(
+    root: str, path: str, advice: str, sqlite_db: Client
+) -> None:
+    Base.create_all(sqlite_db)
+    Path(path).touch()
+    assert called("run", "--pipeline", f"tests.cli.shop:{root}").code == 0
+    Path(path).unlink()
+    found = called("run", "--pipeline", f"tests.cli.shop:{root}")
+    assert found.code == 1 and "clear" not in found.out
+    assert re.search(rf"^NeedsFile .* is not complete: {re.escape(advice)}\n\Z", found.out, re.MULTILINE)
+    planned = called("plan", "--pipeline", f"tests.cli.shop:{root}").out
+    assert f"is complete, though not what it stands on: {advice}\n" in planned and "ozelot clear" not in planned
+    Path(path).touch()
+    assert called("run", "--pipeline", f"tests.cli.shop:{root}").code == 0
+
+
 def test_a_task_that_failed_on_its_own_leftovers_is_to_be_cleared(loaded: Client) -> None:
     shop.LoadShelves.mark_incomplete()
     shop.MeasureShelves.mark_incomplete()
@@ -378,6 +402,17 @@ def test_tables_that_were_never_made_are_named_with_what_to_do(sqlite_db: Client
     found = called("run")
     assert found.code == 1
     assert "Create all that are missing with: ozelot db init\n" in found.out
+
+
+def test_a_database_in_memory_is_told_to_be_gone_with_the_command() -> None:
+    advice = "sqlite:// is in memory, and gone when this command ends: name a file, as in --database sqlite:///NAME.db"
+    made = called("db", "init", "--database", "sqlite://")
+    assert (made.code, made.out, made.err.splitlines()[-1]) == (3, "", f"error: Nothing was created: {advice}")
+    client.set_client(None)
+    ran = called("run", "--database", "sqlite://")
+    assert ran.code == 1 and "db init" not in ran.out
+    assert re.search(rf"^There is no table .*: {re.escape(advice)}$", ran.out, re.MULTILINE)
+    assert "create the tables of all models in this process, with Base.create_all(get_client())" in ran.out
 
 
 def test_init_with_drop_shows_what_goes_and_needs_a_yes(loaded: Client) -> None:

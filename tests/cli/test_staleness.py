@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import pytest
 import sqlalchemy as sa
 
 from ozelot.client import Client
+from ozelot.etl.plan import ClearPlan
 from ozelot.orm import run
 from ozelot.orm.fingerprint import fingerprints
 from tests.cli.calling import SHOP, called
 from tests.cli.test_commands import rows, table_of
+from tests.databases import only
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +66,41 @@ def test_a_refresh_shows_its_plan_and_loads_again_what_is_stale(loaded: Client) 
     assert (done.code, "Ran 2 in " in done.out, rows(loaded, "good")) == (0, True, 2)
     assert called("plan", "--refresh").out.startswith("Nothing is stale\n")
     assert called("run", "--refresh", "--yes").code == 0
+
+
+def another_one_clears_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once: between the plan of the next command and its clearing."""
+    apply = ClearPlan.apply
+
+    def late(plan: ClearPlan) -> None:
+        monkeypatch.setattr(ClearPlan, "apply", apply)
+        with concurrent.futures.ThreadPoolExecutor() as another:
+            another.submit(apply, plan).result()
+        apply(plan)
+
+    monkeypatch.setattr(ClearPlan, "apply", late)
+
+
+def refreshes_all_the_same(loaded: Client, monkeypatch: pytest.MonkeyPatch, *how: str) -> bool:
+    another_one_clears_first(monkeypatch)
+    done = called("run", "--refresh", "--yes", *how)
+    assert done.code == 0 and rows(loaded, "good") == 2
+    return "Ran 2 in " in done.out
+
+
+def test_a_refresh_is_planned_again_where_another_one_cleared_meanwhile(
+    loaded: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert refreshes_all_the_same(loaded, monkeypatch)
+    another_one_clears_first(monkeypatch)
+    forced = called("run", "LoadGoods(year=2021)", "--force", "--yes")
+    assert forced.code == 1
+    assert "plan was made, good changed: LoadGoods {'year': '2021'} has 0 rows there, not 1. Nothing" in forced.err
+
+
+@only("postgresql", "mariadb")
+def test_so_is_one_in_one_transaction(loaded: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert refreshes_all_the_same(loaded, monkeypatch, "--atomic")
 
 
 def test_a_run_that_fails_tells_what_it_left_stale_too(loaded: Client) -> None:

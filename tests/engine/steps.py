@@ -22,6 +22,7 @@ PATIENCE = 30.0  # seconds that a test waits for what has to come
 
 class EStep(TaskOwned, Base):
     name: Mapped[str] = mapped_column(String(100))
+    rating: Mapped[int | None]
 
 
 @dataclass

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import luigi
 import pytest
 
 import ozelot
 from ozelot.client import Client
-from ozelot.engine import Event
+from ozelot.engine import Event, run_again
 from ozelot.errors import GraphError
+from ozelot.etl.completion import clear_plan
+from ozelot.etl.identity import task_label
 from ozelot.etl.tasks import ORMTask, ORMWrapperTask
-from tests.engine.steps import Step, chain, drawn, fail, label, rows
+from tests.engine.steps import EStep, Step, chain, drawn, fail, label, rows
 
 
 class RoWrapper(ORMWrapperTask):
@@ -137,3 +141,37 @@ def test_requirements_that_come_as_dictionaries_generators_and_single_tasks(here
 
     assert ozelot.run(RoShapes()).ok
     assert rows(here) == ["a", "b", "c", "d"]
+
+
+class RoRate(ORMTask):
+    updates = [EStep.rating]
+    part: int = luigi.IntParameter(default=1)
+
+    def run(self) -> Any:
+        if late.get(self.part):
+            yield late[self.part]
+
+
+class RoRateToo(RoRate): ...
+
+
+late: dict[int, Any] = {}
+
+
+@pytest.mark.parametrize("other", [RoRateToo(), RoRate(part=2)], ids=["class", "parameter"])
+def test_two_tasks_that_fill_one_column_are_refused_before_anything_runs_or_is_cleared(
+    other: RoRate, here: Client
+) -> None:
+    told = rf"^RoRate {{'part': '1'}} and {re.escape(task_label(other))} both name estep\.rating in 'updates', so that"
+    with pytest.raises(GraphError, match=told):
+        ozelot.run([RoRate(), Step(name="a"), other])
+    assert ozelot.run([RoRate(), Step(name="a")]).ok
+    with pytest.raises(GraphError, match=told):
+        run_again(clear_plan(RoRate(), [RoRate()]), [RoRate(), other])
+    assert RoRate().complete() and rows(here) == ["a"]
+
+
+def test_so_are_those_that_turn_up_late(here: Client) -> None:
+    late[5] = RoRateToo()
+    result = ozelot.run(RoRate(part=5))
+    assert "GraphError: RoRate {'part': '5'} and RoRateToo {'part': '1'} both name" in str(result.failed)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import luigi
 import pytest
 
+import ozelot
 from ozelot.client import Client
 from ozelot.errors import GraphError
 from ozelot.etl import tasks
@@ -129,3 +130,35 @@ def test_a_complete_that_a_class_overrides_is_asked(sqlite_db: Client) -> None:
 
     Node.edges = {"a": Always()}
     assert tasks.check_completion(node("a"), return_stats=True)[1] == {"Complete tasks": 1, "Incomplete tasks": 1}
+
+
+class Here:
+    class Load(tasks.ORMTask):
+        creates = ()
+
+
+class There:
+    class Load(tasks.ORMTask):
+        creates = ()
+
+
+class Apart:
+    class Load(tasks.ORMTask):
+        task_namespace = "apart"
+        creates = ()
+
+
+def test_two_classes_of_one_name_are_refused_by_both_names(sqlite_db: Client) -> None:
+    Node.edges = {"root": [Here.Load(), node("between")], "between": [There.Load()]}
+    where = r"tests\.etl\.test_graph\."
+    with pytest.raises(GraphError, match=rf"^Load {{}} is two tasks, of {where}Here\.Load and of {where}There\.Load: "):
+        ozelot.run(node("root"))
+    Node.edges = {"root": [Here.Load(), Apart.Load()]}
+    assert ozelot.run(node("root")).ok
+
+
+def test_a_class_whose_module_was_loaded_once_more_is_the_same(sqlite_db: Client) -> None:
+    again = type("Load", (tasks.ORMTask,), {"__module__": __name__, "__qualname__": "Here.Load", "creates": ()})
+    assert again is not Here.Load
+    Node.edges = {"root": [Here.Load(), again()]}
+    assert len(walk(node("root")).tasks) == 2

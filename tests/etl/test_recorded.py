@@ -197,7 +197,7 @@ def test_a_plan_that_has_become_old_is_not_carried_out(db: Client) -> None:
     plan = clear_plan(staff.LoadStaff(), [staff.LoadUnits()])
     with db.transaction() as session:
         session.execute(sa.delete(staff.Employee).where(staff.Employee.name == "employee 0"))
-    with pytest.raises(RowsChanged, match=r"employee changed: LoadEmployees {} has 9 rows or values there, 12 were"):
+    with pytest.raises(RowsChanged, match=r"employee changed: LoadEmployees {} has 9 rows there, not 12"):
         plan.apply()
     assert count(db, staff.Unit, staff.Employee) == [3, 9]
     assert staff.LoadUnits().complete()

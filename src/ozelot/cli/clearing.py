@@ -10,10 +10,10 @@ import luigi
 
 from ozelot.cli.asking import confirm
 from ozelot.cli.database import connected, name_of
-from ozelot.cli.naming import pipeline, task_named, tasks_named
+from ozelot.cli.naming import gone_named, pipeline, task_named, tasks_named
 from ozelot.cli.output import grouped, how_many, listed, prints_to_stderr, say, show_json, show_table, visible
-from ozelot.cli.state import reason
-from ozelot.errors import ClearRefused, ExitCode, NotClearable
+from ozelot.cli.state import how_to_provide, reason
+from ozelot.errors import ClearRefused, ExitCode, NotClearable, TaskNotFound
 from ozelot.etl.completion import clear_plan, to_run
 from ozelot.etl.graph import walk
 from ozelot.etl.identity import task_argument, task_name, task_params
@@ -46,10 +46,12 @@ def show_plan(text: str | None, *, as_json: bool) -> ExitCode:
     elif stuck := [label for label, entry in found.items() if entry.state == State.INCOMPLETE]:
         # A run stops at the first task that is complete, whatever is upstream of it.
         task = found[stuck[0]]
+        nothing = f"A run would run nothing: {visible(task_text([*found][-1]))} is complete, though "
         say(
-            f"A run would run nothing: {visible(task_text([*found][-1]))} is complete, though "
-            f"{visible(task_text(stuck[0]))} upstream is not. Clear that, with what stands on it: ozelot clear "
-            f"{task_argument(task.name, task.params)}"
+            f"{nothing}not what it stands on: {advice}"
+            if (advice := how_to_provide(task)) is not None
+            else f"{nothing}{visible(task_text(stuck[0]))} upstream is not. Clear that, with what stands on it: ozelot "
+            f"clear {task_argument(task.name, task.params)}"
         )
     else:
         say("A run would run nothing: all is complete")
@@ -112,10 +114,12 @@ def clear(texts: Sequence[str], *, only: bool, yes: bool) -> ExitCode:
     """Clear tasks, with everything downstream of them unless ``only`` they are meant; shows the plan, and asks."""
     root = pipeline()
     database = connected()
-    tasks = [task for text in texts for task in tasks_named(root, text)]
-    plan = clear_plan([root, *tasks], tasks, downstream=not only)
+    tasks, gone = _meant(root, texts)
+    plan = clear_plan([root, *tasks], tasks, downstream=not only, gone=gone)
     if not plan.steps:
-        say(f"There is nothing to clear: {listed(plan.left_out)} is no ORM task")
+        nothing = [f"{listed(plan.left_out)} is no ORM task"] if plan.left_out else []
+        nothing += [f"of {listed([text for text in texts if gone_named(text)])} nothing is left"] if gone else []
+        say(f"There is nothing to clear: {', '.join(nothing)}")
         return ExitCode.OK
     say(f"To be cleared in {name_of(database)}:")
     show_steps(plan.steps, plan)
@@ -123,6 +127,24 @@ def clear(texts: Sequence[str], *, only: bool, yes: bool) -> ExitCode:
     plan.apply()
     say(f"Cleared {how_many(len(plan.steps), 'task')}. {how_to_run([step.label for step in plan.steps], root)}")
     return ExitCode.OK
+
+
+def _meant(root: luigi.Task, texts: Sequence[str]) -> tuple[list[luigi.Task], list[tuple[str, str]]]:
+    """The tasks that texts mean, and names and parameters of those that only the database knows any more."""
+    tasks: list[luigi.Task] = []
+    gone: list[tuple[str, str]] = []
+    for text in texts:
+        if exactly := [(name, params) for name, params in gone_named(text) if f"{name} {params}" == text.strip()]:
+            gone += exactly
+            continue
+        try:
+            tasks += tasks_named(root, text)
+        except TaskNotFound:
+            found = gone_named(text)
+            if not found:
+                raise
+            gone += found
+    return tasks, gone
 
 
 def how_to_run(labels: Sequence[str], root: luigi.Task) -> str:

@@ -29,6 +29,14 @@ def connected(*, may_create: bool = False) -> Client:
     return found
 
 
+def why_not_kept(database: Client) -> str | None:
+    """Why tables cannot be made here for other commands, and what to do; None where they can."""
+    if not sqlite.is_in_memory(database.url):
+        return None
+    name = name_of(database)
+    return f"{name} is in memory, and gone when this command ends: name a file, as in --database sqlite:///NAME.db"
+
+
 def is_there(database: Client) -> bool:
     """Whether the database is not just an SQLite file that does not exist."""
     path = sqlite.file_of(database.url)

@@ -24,7 +24,7 @@ from ozelot.cli.output import listed, visible
 from ozelot.errors import ConfigError, TaskNotFound
 from ozelot.etl.declared import task_of
 from ozelot.etl.graph import walk
-from ozelot.etl.identity import task_label, task_name, task_params
+from ozelot.etl.identity import params_of, task_label, task_name, task_params
 from ozelot.etl.status import recorded
 
 _TASK = re.compile(r"\s*([^\s({]+)\s*(?:\((.*)\)|(\{.*\}))?\s*", re.DOTALL)
@@ -192,6 +192,20 @@ def late_tasks(labels: Collection[str]) -> list[luigi.Task]:
         return []
     found = [task_of(entry.name, entry.params) for entry in recorded() if entry.label not in labels]
     return [task for task in found if task is not None]
+
+
+def gone_named(text: str) -> list[tuple[str, str]]:
+    """Names and parameter strings of the tasks that a text means, and that only the database knows any more."""
+    if not is_there(client.get_client()):
+        return []
+    name, params = split_task(text)
+    return [
+        (entry.name, entry.params)
+        for entry in recorded()
+        if name in (entry.name, entry.name.rpartition(".")[2])
+        and params.items() <= (params_of(entry.params) or {}).items()
+        and task_of(entry.name, entry.params) is None
+    ]
 
 
 def task_named(root: luigi.Task, text: str | None) -> luigi.Task:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from ozelot.cache import Request, RequestCache
+from ozelot.cache import ERROR_XPATH_NOT_FOUND, Request, RequestCache
 from ozelot.cache.request import key_of_address
 from ozelot.cache.secrets import HIDDEN, masked
 from ozelot.cache.store import Entry
@@ -29,6 +29,9 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 _HEADINGS = ("fetched (UTC)", "status", "bytes", "method", "url", "xpath")
 
 Place = tuple[str, int]
+
+#: What a server says of a page, or a page of a node, that is not there.
+_NOT_THERE = 404, 410, ERROR_XPATH_NOT_FOUND
 
 
 def show_info(*, as_json: bool) -> ExitCode:
@@ -51,7 +54,8 @@ def show_info(*, as_json: bool) -> ExitCode:
                 | {"first": moment_for_json(first), "last": moment_for_json(last), "servers": dict(servers)}
             )
             return ExitCode.OK
-        say(f"{cache.path}: {how_many(total, 'page')}, of which {failures:,} failures; {on_disk:,} bytes on disk")
+        pages_kept = f"{how_many(total, 'page')}, of which {how_many(failures, 'failure')}"
+        say(f"{cache.path}: {pages_kept}; {on_disk:,} bytes on disk")
         if times:
             say(f"{size:,} bytes unpacked, fetched from {moment(first)} to {moment(last)} (UTC)")
             show_table(("server", "pages"), [(name, f"{n:,}") for name, n in servers.most_common(20)], right=("pages",))
@@ -104,6 +108,9 @@ def refresh(pattern: str, *, rate_limit: float) -> ExitCode:
             try:
                 page = cache.get_page(before.url, xpath=before.xpath, max_age=-1, rate_limit=rate_limit)
             except FetchError as exc:
+                if exc.status == before.status in _NOT_THERE:
+                    counts["still not there"] += 1
+                    continue
                 counts["failed"] += 1
                 typer.echo(f"error: {visible(str(exc))}", err=True)
             else:

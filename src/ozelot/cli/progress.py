@@ -160,6 +160,7 @@ class JsonLines(Display):
         failed = {label: failure.reason for label, failure in result.failed.items()}
         told: dict[str, Any] = {"event": "ended", "ran": list(result.ran), "elsewhere": result.elsewhere}
         told |= {"complete": len(result.complete), "failed": failed, "not_reached": result.not_reached}
+        told |= {"rolled_back": result.rolled_back} if result.rolled_back else {}
         self.say(json.dumps({**told, "seconds": round(result.seconds, 3)}))
 
 
@@ -236,6 +237,9 @@ def show_result(result: RunResult) -> None:
     if len(result.failed) > 1 and waiting:
         (first, number), *_ = waiting.most_common(1)
         say(f"Look at {shown(first)} first: not reached for that: {how_many(number, 'task')}")
+    if result.rolled_back:
+        names = listed([task_text(label) for label in result.rolled_back])
+        say(f"Ran, and rolled back: {len(result.rolled_back):,}: {names}")
     if result.not_reached:
         names = listed([task_text(label) for label in result.not_reached])
         say(f"Not reached: {len(result.not_reached):,}: {names}")

@@ -17,16 +17,17 @@ import luigi
 from ozelot import engine
 from ozelot.cli.asking import confirm
 from ozelot.cli.clearing import refresh_plan, show_steps
-from ozelot.cli.database import connected, name_of
+from ozelot.cli.database import connected, name_of, why_not_kept
 from ozelot.cli.naming import pipeline, task_named, tasks_named
-from ozelot.cli.output import how_many, listed, prints_to_stderr, say
+from ozelot.cli.output import how_many, listed, prints_to_stderr, say, visible
 from ozelot.cli.progress import Display, display, shown
-from ozelot.cli.state import how_to_refresh
+from ozelot.cli.state import how_to_provide, how_to_refresh
 from ozelot.cli.tables import missing_tables
 from ozelot.client import Client
 from ozelot.engine import RunResult
-from ozelot.errors import ConfigError, ExitCode, Interrupted, LeftoverRows, UsageError
+from ozelot.errors import ClearRefused, ConfigError, ExitCode, Interrupted, LeftoverRows, RowsChanged, UsageError
 from ozelot.etl.completion import clear_plan
+from ozelot.etl.former import how_to_clear
 from ozelot.etl.plan import ClearPlan
 from ozelot.etl.status import State, TaskStatus, status
 
@@ -66,8 +67,7 @@ def _shown(text: str | None, shows: Display, options: Options) -> int:
     plan = _plan(whole, tasks, database, options) if options.force or options.refresh else None
     code: int = ExitCode.OK
     try:
-        with shows:
-            result = _run(tasks, plan, shows, options)
+        result = _run_as_planned(whole, tasks, plan, database, shows, options)
     except Interrupted as exc:
         result, code = exc.result, INTERRUPTED
     except KeyboardInterrupt:  # once more: threads that are still at a task would hold up the end of the program
@@ -78,6 +78,31 @@ def _shown(text: str | None, shows: Display, options: Options) -> int:
     if options.json:
         return code or (ExitCode.OK if result.ok else ExitCode.INCOMPLETE)
     return code or _conclude([status(task) for task in tasks], result, database, options)
+
+
+def _run_as_planned(
+    whole: luigi.Task,
+    tasks: list[luigi.Task],
+    plan: ClearPlan | None,
+    database: Client,
+    shows: Display,
+    options: Options,
+) -> RunResult:
+    """Run; where another one cleared meanwhile, a refresh that need not ask makes another plan."""
+    while True:
+        try:
+            with shows:
+                return _run(tasks, plan, shows, options)
+        except (ClearRefused, RowsChanged):
+            if plan is None or not (options.refresh and options.yes):
+                raise
+            old, plan = plan, _plan(whole, tasks, database, options)
+            if _amounts(old) == _amounts(plan):
+                raise  # it is something else that stands in the way
+
+
+def _amounts(plan: ClearPlan) -> dict[str, dict[str, int]]:
+    return {"along": plan.along, **{step.label: step.deletes | step.resets for step in plan.steps}}
 
 
 def _refuse_what_does_not_go_together(text: str | None, options: Options) -> None:
@@ -167,7 +192,9 @@ def _conclude(after: list[list[TaskStatus]], result: RunResult, database: Client
         _tell_stale(after)
         return ExitCode.OK
     if missing := missing_tables(database):
-        say(f"There is no table {listed(missing)}. Create all that are missing with: ozelot db init")
+        none = f"There is no table {listed(missing)}"
+        why = why_not_kept(database)
+        say(f"{none}. Create all that are missing with: ozelot db init" if why is None else f"{none}: {why}")
     for found in pending:
         say(_what_next(found, result))
     _tell_stale(after)
@@ -187,7 +214,12 @@ def _what_next(after: list[TaskStatus], result: RunResult) -> str:
     failure = result.failed.get(open_tasks[0].label) if open_tasks else None
     to_clear = failure is None or isinstance(failure.exception, LeftoverRows)  # else its error is what to look at
     if standing is not None and open_tasks and to_clear:
+        if (advice := how_to_provide(open_tasks[0])) is not None:
+            return f"{root} is not complete: {advice}"
         name = shown(open_tasks[0].label)
+        if failure is not None and (gone := getattr(failure.exception, "clear", "")):
+            how = f"Clear that, and run again: {visible(how_to_clear(gone))}"
+            return f"{root} is not complete: what {visible(gone)} left is in the way of {name}. {how}"
         return (
             f"{root} is not complete: {shown(standing.label)} {standing.why}. Clear it with what stands on it, and run "
             f'again: ozelot clear "{name}"'

@@ -6,13 +6,17 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import luigi
+
 from ozelot.cli.database import connected, name_of
 from ozelot.cli.naming import pipeline, pipeline_is_named, task_named
 from ozelot.cli.output import grouped, how_many, moment_for_json, prints_to_stderr, say, show_json, show_table, visible
 from ozelot.errors import ExitCode
 from ozelot.etl import verify as library
+from ozelot.etl.declared import is_orm_task
 from ozelot.etl.identity import task_argument
 from ozelot.etl.status import State, TaskStatus, recorded, status
+from ozelot.etl.tasks import InputFileTask
 from ozelot.words import amounts, duration, moment, task_text
 
 _HEADINGS = ("task", "state", "rows", "took", "ended (UTC)", "why")
@@ -57,6 +61,19 @@ def how_to_refresh(stale: Sequence[TaskStatus]) -> str:
     """What to do about tasks that are stale."""
     name = task_argument(stale[0].name, stale[0].params)
     return f"See why: ozelot why {name}. Load again what is stale, and what stands on it: ozelot run --refresh"
+
+
+def how_to_provide(entry: TaskStatus) -> str | None:
+    """What to do about a file, or whatever else is no ORM task, that is gone though what stands on it is complete.
+
+    None of an ORM task: clearing that with what stands on it is what to do.
+    """
+    if entry.task is None or is_orm_task(entry.task):
+        return None
+    name = f"{visible(task_text(entry.label))}: {visible(entry.why)}"
+    if type(entry.task).run in (InputFileTask.run, luigi.ExternalTask.run):
+        return f"{name}. Put it there, and run again: ozelot run"
+    return f"{name}. Make it again: ozelot run {task_argument(entry.name, entry.params)}"
 
 
 def _as_data(entry: TaskStatus) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from ozelot.cli.asking import confirm
-from ozelot.cli.database import connected, name_of
+from ozelot.cli.database import connected, name_of, why_not_kept
 from ozelot.cli.importing import import_models
 from ozelot.cli.output import how_many, listed, say, show_table
 from ozelot.client import Client
-from ozelot.errors import ClearRefused, ExitCode
+from ozelot.errors import ClearRefused, ConfigError, ExitCode
 from ozelot.orm.base import Base
 from ozelot.orm.history import alive
 from ozelot.orm.target import OWN_TABLES
@@ -21,6 +21,8 @@ def init(*, drop_first: bool, yes: bool) -> ExitCode:
     """Create all tables that are missing; on request, after dropping those that are there."""
     import_models()
     database = connected(may_create=True)
+    if (why := why_not_kept(database)) is not None:
+        raise ConfigError(f"Nothing was created: {why}")
     if drop_first:
         _drop(database, yes=yes)
     missing = missing_tables(database)

@@ -12,7 +12,7 @@ from ozelot import client
 from ozelot.engine.start import run
 from ozelot.engine.told import Progress, RunResult
 from ozelot.errors import Interrupted
-from ozelot.etl.declared import keys_of, task_classes
+from ozelot.etl.declared import keys_of, refuse_shared_columns, task_classes
 from ozelot.etl.graph import walk
 from ozelot.etl.identity import task_label
 from ozelot.etl.plan import ClearPlan
@@ -51,14 +51,16 @@ def run_again(
         timeout: seconds that a task may take.
 
     Returns:
-        What came of it. Where ``atomic`` and a task failed, nothing ran.
+        What came of it. Where ``atomic`` and a task failed, those that ran before it are told as ``rolled_back``.
 
     Raises:
+        GraphError: as for :func:`ozelot.run`; nothing was changed.
         ConfigError: ``atomic`` with several workers, or an executor; nothing was changed.
         RowsChanged: the rows are not those of the plan any more; nothing was changed.
         ClearRefused: other rows refer to them; nothing was changed.
     """
     roots = {task_label(task): task for task in tasks}
+    refuse_shared_columns(walk([*roots.values()], broken={}).tasks)  # before anything is cleared
     with client.get_client().engine.connect() as connection:
         complete = marker.existing(connection, {key for step in plan.steps for key in keys_of(step.task)})
     for step in reversed(plan.steps):
@@ -82,16 +84,15 @@ def _atomically(plan: ClearPlan, roots: list[luigi.Task], how: dict[str, Any]) -
                 raise _Undone(result)
         return result
     except _Undone as exc:
-        result = _nothing_ran(exc.result)
+        result = _rolled_back(exc.result)
     except Interrupted as exc:
-        raise Interrupted(_nothing_ran(exc.result)) from None
+        raise Interrupted(_rolled_back(exc.result)) from None
     _record_failures(result, roots)
     return result
 
 
-def _nothing_ran(result: RunResult) -> RunResult:
-    cause = next(iter(result.failed), "")
-    result.not_reached = {**dict.fromkeys(result.ran, cause), **result.not_reached}
+def _rolled_back(result: RunResult) -> RunResult:
+    result.rolled_back = list(result.ran)
     result.ran = {}
     return result
 

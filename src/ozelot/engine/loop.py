@@ -18,12 +18,13 @@ from ozelot import client
 from ozelot.engine import executors
 from ozelot.engine.attempts import failed, is_transient
 from ozelot.engine.interruption import Interruption
-from ozelot.engine.jobs import Batch, Became, Job, Note, Outcome, announce, job_of
+from ozelot.engine.jobs import Batch, Became, Note, Outcome, announce, job_of
 from ozelot.engine.order import Order, causes, circle_in, limits_of_luigi
 from ozelot.engine.told import Event, Failure, Kind, Progress, Ran, RunResult
 from ozelot.engine.worker import run_batch, run_elsewhere
 from ozelot.errors import GraphError, OutputMissing, TimedOut, WorkerError
 from ozelot.etl.completion import complete, to_run
+from ozelot.etl.declared import refuse_shared_columns
 from ozelot.etl.graph import Graph, walk
 from ozelot.etl.identity import task_label
 
@@ -82,6 +83,7 @@ class Loop:
         self._tries: Counter[tuple[str, Became]] = Counter()
         broken: dict[str, Exception] = {}
         self._graph = walk(roots, broken)
+        self._filling = refuse_shared_columns(self._graph.tasks)
         done = complete(self._graph, broken)
         wanted = [task_label(root) for root in roots]
         labels = to_run(self._graph, set(wanted), done)
@@ -292,6 +294,7 @@ class Loop:
             found = walk(wanted)
             if label in found.tasks:
                 raise GraphError(f"Requirements run in a circle: {label} -> {task_label(wanted[0])} -> ... -> {label}")
+            self._filling = refuse_shared_columns({**self._filling, **found.tasks})
             new = Graph({name: found.tasks[name] for name in found.tasks if name not in self._order.jobs}, {})
             done = complete(new) | {name for name in found.tasks if name in self._order.jobs and name not in self._open}
             labels = to_run(found, {task_label(task) for task in wanted}, done)
@@ -311,9 +314,7 @@ class Loop:
         self._order.wait_for(label, labels)
 
     def _add(self, graph: Graph, labels: list[str], done: set[str], wanted_by: str | None = None) -> None:
-        jobs: list[Job] = []
         for label in labels:
-            jobs.append(job_of(graph, label, done))
             if not self._shares and (why := executors.stays_here(graph.tasks[label])):
                 self._say_once(f"{why}: it runs in a thread of this process")
                 self._order.here.add(label)
@@ -321,11 +322,10 @@ class Loop:
                 self._order.alone.add(label)
                 if not isinstance(self.executor, executors.Processes):
                     self._say_once("No time limit is kept: a thread cannot be stopped. Use processes (--processes)")
-        self._order.add(jobs, wanted_by)
+        self._order.add([job_of(graph, label, done) for label in labels], wanted_by)
 
     def _say_once(self, text: str) -> None:
-        if not self._tries[text, Became.LEFT]:
-            self._tries[text, Became.LEFT] = 1
+        if self._try(text, Became.LEFT) == 1:
             log.warning("%s", text)
             self._event(Kind.MESSAGE, text=text)
 

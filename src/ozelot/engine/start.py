@@ -42,7 +42,7 @@ def run(
 
     Raises:
         ConfigError: the executor does not go with the database, or with the number of workers.
-        GraphError: requirements run in a circle.
+        GraphError: requirements run in a circle, two task classes share a name, or two tasks fill one column.
         Interrupted: Ctrl-C. The first one lets running tasks end; a second one ends at once.
     """
     tasks = [roots] if isinstance(roots, luigi.Task) else list(roots)

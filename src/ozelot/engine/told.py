@@ -97,6 +97,7 @@ class RunResult:
         failed: the tasks that failed, by label.
         not_reached: labels of tasks that did not run, and what they waited for: the label of a task that failed,
             or the empty text where the run was stopped.
+        rolled_back: labels of tasks that ran well, in one transaction with others that did not, and so were undone.
         seconds: how long all took.
     """
 
@@ -105,9 +106,10 @@ class RunResult:
     elsewhere: list[str] = field(default_factory=list)
     failed: dict[str, Failure] = field(default_factory=dict)
     not_reached: dict[str, str] = field(default_factory=dict)
+    rolled_back: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
     def ok(self) -> bool:
         """Whether all is complete."""
-        return not self.failed and not self.not_reached
+        return not (self.failed or self.not_reached or self.rolled_back)

@@ -35,7 +35,7 @@ from ozelot.etl.declared import (
     updater_names,
     writable,
 )
-from ozelot.etl.former import with_former
+from ozelot.etl.former import how_to_clear, with_former
 from ozelot.orm import history, run, version
 from ozelot.orm import target as marker
 from ozelot.orm.base import table_of
@@ -153,11 +153,18 @@ def _refuse_unknown(connection: sa.Connection, tasks: Collection[Any], keys: set
     for what in sorted({*wholly, *(f"{column.table.name}.{column.name}" for column in columns)}):
         other = history.other_with_rows(connection, what, keys, marked=True)
         if other is not None:
+            also = [label_of(task) for task in tasks if what in _filled(task)]
             raise ClearRefused(
                 f"{other} is complete, and its run left something in {what}, which cannot be told from what is to be "
                 "cleared: import the module that defines it, and clear both together; or, where it is gone for good, "
-                "delete its marker, as 'ozelot verify' says"
+                f"do so by its name: {how_to_clear(other, *also)}"
             )
+
+
+def _filled(task: Any) -> set[str]:
+    rows = rows_of([task])
+    columns = {f"{column.table.name}.{column.name}" for column in rows.columns}
+    return {table.name for table in rows.tables} | columns
 
 
 def _refuse_others(connection: sa.Connection, names: set[str], keys: set[str], has: str, those: str) -> None:

@@ -119,6 +119,7 @@ def clear_plan(
     tasks: Iterable[luigi.Task] | None = None,
     *,
     downstream: bool = True,
+    gone: Collection[tuple[str, str]] = (),
 ) -> ClearPlan:
     """What clearing would do, in order: data to look at; only its ``apply()`` acts.
 
@@ -126,6 +127,8 @@ def clear_plan(
         root: the task (or tasks) whose graph is looked at.
         tasks: tasks in that graph, to be cleared with everything downstream of them; by default all that is pending.
         downstream: False: the tasks only, not what is downstream of them.
+        gone: names and parameter strings of tasks to be cleared with them that only the database knows, as their
+            class is no more.
 
     Raises:
         GraphError: a task is not in the graph.
@@ -134,12 +137,12 @@ def clear_plan(
     """
     graph = walk(root)
     if tasks is None:
-        return make_plan(graph, pending(graph, complete(graph)), downstream=downstream)
+        return make_plan(graph, pending(graph, complete(graph)), downstream=downstream, gone=gone)
     labels = [task_label(task) for task in tasks]
     for label in labels:
         if label not in graph.tasks:
             raise GraphError(f"{label} is not in the graph of {', '.join(graph.roots)}")
-    return make_plan(graph, graph.downstream(labels) if downstream else labels, downstream=downstream)
+    return make_plan(graph, graph.downstream(labels) if downstream else labels, downstream=downstream, gone=gone)
 
 
 @overload

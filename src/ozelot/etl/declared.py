@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute
 
 from ozelot import client, config
-from ozelot.errors import NotClearable
+from ozelot.errors import GraphError, NotClearable
 from ozelot.etl.identity import params_of, task_argument, task_label
 from ozelot.etl.targets import ORMTarget, judged_by_marker
 from ozelot.orm import target as marker
@@ -198,6 +198,32 @@ def creator_names(models: Iterable[Model]) -> set[str]:
 def updater_names(column: sa.Column[Any]) -> set[str]:
     """The names of all tasks that say that they fill this column."""
     return {cls.get_name() for cls in list(task_classes) if column in _named_columns(cls)}
+
+
+def refuse_shared_columns(tasks: Mapping[str, object]) -> dict[str, object]:
+    """Make sure that no two of these tasks fill one column, of which neither could be cleared alone.
+
+    Args:
+        tasks: the tasks, by label.
+
+    Returns:
+        Those that fill columns.
+
+    Raises:
+        GraphError: two fill the same one.
+    """
+    fills: dict[sa.Column[Any], str] = {}
+    for label, task in tasks.items():
+        columns: list[sa.Column[Any]] = []
+        with suppress(NotClearable):  # which is said of the task by itself
+            columns = _named_columns(task) if is_orm_task(task) else []
+        for column in columns:
+            if (other := fills.setdefault(column, label)) != label:
+                raise GraphError(
+                    f"{other} and {label} both name {column.table.name}.{column.name} in 'updates', so that neither "
+                    "could be cleared alone: let one task fill it, or give each a column of its own"
+                )
+    return {label: tasks[label] for label in fills.values()}
 
 
 def rows_of(tasks: Iterable[Any]) -> Rows:

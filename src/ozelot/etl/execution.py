@@ -38,6 +38,7 @@ from ozelot.orm import target as marker
 from ozelot.orm.base import Base
 from ozelot.orm.rows import counts_of_run, is_owned
 from ozelot.orm.run import utc_now
+from ozelot.sqlite import is_in_memory
 from ozelot.underway import UnderWay
 from ozelot.url import without_password
 
@@ -268,9 +269,12 @@ def _explain_missing_tables(task: Any, engine: sa.Engine, reason: str) -> None:
     named = [name for name in Base.metadata.tables if re.search(rf"\b{re.escape(name)}\b", reason)]
     missing = set(named).difference(sa.inspect(engine).get_table_names()) if named else ()
     if missing:
+        how = "once, with 'ozelot db init' or Base.create_all(get_client())"
+        if is_in_memory(engine.url):
+            how = "in this process, with Base.create_all(get_client()), as the database is in memory"
         raise TableMissing(
             f"{task_label(task)} needs the table {', '.join(sorted(missing))}, which is not in the database: create "
-            "the tables of all models once, with 'ozelot db init' or Base.create_all(get_client())"
+            f"the tables of all models {how}"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -128,6 +129,7 @@ class Known:
         takes: defaultdict[str, list[set[str]]] = defaultdict(list)
         for cls in task_classes:
             takes[cls.get_name()].append(parameter_names(cls))
+        recorded = {entry.key for entry in self.runs if entry.state == run.DONE}
         for row in self.markers:
             why = ""
             if row.name not in known:
@@ -138,12 +140,17 @@ class Known:
                     why = f"{row.name} takes other parameters by now: give it back those that it had"
             if why:
                 reason, _, do = why.partition(": ")
+                rest = f"delete its rows, and its marker, the row of {marker.markers.name} with the key {row.key}"
+                if row.key in recorded:
+                    argument = task_argument(row.name, row.params)
+                    if argument == row.name and row.name in known:  # which would mean those of today
+                        argument = shlex.quote(f"{row.name} {row.params}")
+                    rest = f"clear it: ozelot clear {argument}"
                 yield Finding(
                     Kind.UNKNOWN,
                     f"{row.name} {row.params}",
                     f"{row.name} {row.params} is marked complete, but {reason}",
-                    f"{do}; or, where it is gone for good, delete its rows, and its marker, the row of "
-                    f"{marker.markers.name} with the key {row.key}",
+                    f"{do}; or, where it is gone for good, {rest}",
                 )
 
     def _markers_without_run(self) -> Iterator[Finding]:

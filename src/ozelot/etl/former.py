@@ -5,6 +5,7 @@ The class of a task may be gone, or declare less than when it ran. Its rows are 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -21,11 +22,14 @@ from ozelot.etl.declared import (
     updated_columns,
 )
 from ozelot.orm import history
+from ozelot.orm import target as marker
 from ozelot.orm.base import names_there, table_of
 from ozelot.orm.rows import is_owned, tables_of
 
 
-def gone(connection: sa.Connection, key: str, name: str, params: str, keys: Collection[str]) -> GoneTask:
+def gone(
+    connection: sa.Connection, key: str, name: str, params: str, keys: Collection[str], *, named: bool = False
+) -> GoneTask:
     """A task whose class is not known, as its last run recorded it.
 
     Args:
@@ -34,13 +38,47 @@ def gone(connection: sa.Connection, key: str, name: str, params: str, keys: Coll
         name: its name.
         params: its parameter string.
         keys: of the markers of all tasks that are to be cleared with it.
+        named: it is what was asked for, not something that was built on that.
 
     Raises:
         ClearRefused: it cannot be told which its rows are.
     """
     recorded = history.recorded_rows(connection, [key]).get(key, {})
     why = f"{name} {params} was built on what is to be cleared, but its class is not known here"
+    if named:
+        why = f"The class of {name} {params} is not known here"
     return _as_recorded(connection, GoneTask(name, params, recorded), keys, why)
+
+
+def gone_by_name(
+    connection: sa.Connection, identities: Collection[tuple[str, str]], others: Collection[str]
+) -> dict[str, GoneTask]:
+    """Tasks whose class is not known, by label, as their last runs recorded them; of what left nothing, none.
+
+    Args:
+        connection: the database.
+        identities: names and parameter strings.
+        others: the keys of the markers of tasks that are to be cleared with them.
+
+    Raises:
+        ClearRefused: it cannot be told which their rows are.
+    """
+    found = {marker.marker_key(name, params): (name, params) for name, params in identities}
+    recorded = history.recorded_rows(connection, found.keys())
+    marked = marker.existing(connection, found.keys() | {marker.legacy_key(*identity) for identity in identities})
+    together = {*found, *others}
+    together |= history.downstream(connection, together).identities.keys()
+    tasks = {}
+    for key, (name, params) in found.items():
+        if key in recorded:
+            tasks[f"{name} {params}"] = gone(connection, key, name, params, together, named=True)
+        elif not marked.isdisjoint((key, marker.legacy_key(name, params))):
+            raise ClearRefused(
+                f"The class of {name} {params} is not known here, nor is a run of it recorded, so that nobody can tell "
+                "which its rows are: import the module that defines it, as it was; 'ozelot verify' says how to do "
+                "without"
+            )
+    return tasks
 
 
 def with_former(connection: sa.Connection, tasks: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,7 +112,11 @@ def with_former(connection: sa.Connection, tasks: Mapping[str, Any]) -> dict[str
 def _as_recorded(connection: sa.Connection, task: GoneTask, keys: Collection[str], why: str) -> GoneTask:
     """The task, if what it recorded says which rows are its own."""
     for table in task.unknown_tables:
-        raise ClearRefused(f"{why}, nor is a model of its table {table}: import the module that defines it")
+        if table in names_there(connection):
+            raise ClearRefused(
+                f"{why}, nor is a model of its table {table}: import the module that defines it; or, where the table "
+                "is of no use any more, drop it first: ozelot db upgrade --drop"
+            )
     for model in task.creates:
         if not is_owned(model):
             table = (model if isinstance(model, sa.Table) else table_of(model)).name
@@ -82,6 +124,12 @@ def _as_recorded(connection: sa.Connection, task: GoneTask, keys: Collection[str
             if other is not None:
                 raise ClearRefused(
                     f"{why}, and its rows in {table} cannot be told from those of {other}: import the module that "
-                    "defines it, as it was"
+                    f"defines it, as it was, or clear them together: {how_to_clear(task.get_name(), other)}"
                 )
     return task
+
+
+def how_to_clear(*labels: str) -> str:
+    """The command that clears all tasks of the names that labels begin with."""
+    names = dict.fromkeys(label.partition(" ")[0] for label in labels)
+    return f"ozelot clear {' '.join(map(shlex.quote, names))}"

@@ -83,7 +83,7 @@ def walk(roots: luigi.Task | Iterable[luigi.Task], broken: dict[str, Exception] 
         try:
             requirements = {label_of(requirement): requirement for requirement in task.deps()}
         except Exception as exc:
-            if broken is None:
+            if broken is None or isinstance(exc, GraphError):
                 raise
             broken[label], requirements = exc, {}
         entered[label] = task

@@ -14,11 +14,13 @@ from ozelot.etl.declared import (
     created_models,
     creator_names,
     keys_of,
+    task_of,
     updated_columns,
     updater_names,
 )
+from ozelot.etl.former import how_to_clear
 from ozelot.etl.identity import task_label
-from ozelot.orm import run
+from ozelot.orm import history, run
 from ozelot.orm import target as marker
 from ozelot.orm.rows import Rows, exists, is_owned, owners
 
@@ -64,8 +66,22 @@ def clear_leftovers(task: Any, connection: sa.Connection, key: str, *, ran_befor
         run.mark_cleared(connection)
 
 
+def _refuse_those_of_gone(task: Any, what: str, connection: sa.Connection) -> None:
+    """Rows or values that a task left whose class is not known any more, as it was renamed: they go by its name."""
+    other = history.other_with_rows(connection, what, keys_of(task), marked=True)
+    name, _, params = (other or "").partition(" ")
+    if other is not None and task_of(name, params) is None:
+        raise LeftoverRows(
+            f"{task_label(task)} is not complete, but {other} left something in {what}, which both fill, and its class "
+            "is not known here: import the module that defines it (MODELS in project_config.py); or, where it is gone "
+            f"or has another name by now, clear it with '{how_to_clear(name)}'",
+            name,
+        )
+
+
 def _refuse_values(task: Any, column: sa.Column[Any], connection: sa.Connection) -> None:
     if exists(connection, column.table, column.is_not(None)):
+        _refuse_those_of_gone(task, f"{column.table.name}.{column.name}", connection)
         raise LeftoverRows(
             f"{task_label(task)} is not complete, but there are values in {column.table.name}.{column.name}, which it "
             "fills and clearing would reset: the marker of an earlier run was removed, or another task set them. Clear "
@@ -79,6 +95,7 @@ def _refuse_rows(task: Any, models: list[Any], connection: sa.Connection, ran_be
         return
     if not ran_before and marker.names_complete(connection, creator_names(models), limit=1):
         return  # they are another task's
+    _refuse_those_of_gone(task, table.name, connection)
     label = task_label(task)
     if not task.creates:
         log.warning("%s runs on top of rows that are in %s already", label, table.name)

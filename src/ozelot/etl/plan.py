@@ -21,7 +21,8 @@ from ozelot.etl.declared import (
     task_of,
     updated_columns,
 )
-from ozelot.etl.former import gone, with_former
+from ozelot.etl.former import gone as as_recorded
+from ozelot.etl.former import gone_by_name, with_former
 from ozelot.etl.graph import Graph
 from ozelot.orm import history, version
 from ozelot.orm import target as marker
@@ -116,19 +117,24 @@ class ClearPlan:
 
 def _check_same(whose: str, planned: Mapping[str, int], found: Mapping[str, int]) -> None:
     for name in planned.keys() | found.keys():
-        if planned.get(name, 0) != found.get(name, 0):
+        now, before = found.get(name, 0), planned.get(name, 0)
+        if now != before:
+            what = f"{'value' if '.' in name else 'row'}{'' if now == 1 else 's'}"
             raise RowsChanged(
-                f"Since the plan was made, {name} changed: {whose} has {found.get(name, 0)} rows or values there, "
-                f"{planned.get(name, 0)} were planned. Nothing was cleared; look at a new plan"
+                f"Since the plan was made, {name} changed: {whose} has {now} {what} there, not {before}. Nothing was "
+                "cleared; look at a new plan"
             )
 
 
-def make_plan(graph: Graph, labels: Collection[str], *, downstream: bool = True) -> ClearPlan:
+def make_plan(
+    graph: Graph, labels: Collection[str], *, downstream: bool = True, gone: Collection[tuple[str, str]] = ()
+) -> ClearPlan:
     """The plan to clear those tasks of a graph; changes nothing.
 
     Args:
         graph: the graph.
         labels: of the tasks.
+        gone: names and parameter strings of tasks that only the database knows, to be cleared, too.
         downstream: also clear what the records tell to be built on them, in the graph or not.
 
     Raises:
@@ -139,6 +145,9 @@ def make_plan(graph: Graph, labels: Collection[str], *, downstream: bool = True)
         connection = session.connection()
         tasks: dict[str, Any] = {label: graph.tasks[label] for label in graph.tasks if label in labels}
         requires = {label: set(graph.requires[label]) for label in tasks}
+        named = gone_by_name(connection, gone, [keys_of(task)[0] for task in tasks.values() if is_orm_task(task)])
+        tasks |= named
+        requires |= {label: set() for label in named}
         if downstream:
             _add_recorded(connection, graph, tasks, requires)
         ordered = with_former(connection, {label: tasks[label] for label in _downstream_first(tasks, requires)})
@@ -153,19 +162,21 @@ def _add_recorded(
     connection: sa.Connection, graph: Graph, tasks: dict[str, Any], requires: dict[str, set[str]]
 ) -> None:
     """Add the tasks that were built on these, as the recorded runs tell."""
-    label_of_key = {keys_of(task)[0]: label for label, task in graph.tasks.items() if is_orm_task(task)}
+    label_of_key = {
+        keys_of(task)[0]: label for label, task in [*graph.tasks.items(), *tasks.items()] if is_orm_task(task)
+    }
     while True:
         keys = {keys_of(task)[0]: label for label, task in tasks.items() if is_orm_task(task)}
         recorded = history.downstream(connection, keys.keys())
         inside = {label_of_key[key] for key in recorded.identities if key in label_of_key}
-        new = graph.downstream(inside) - tasks.keys()
+        new = graph.downstream(inside & graph.tasks.keys()) - tasks.keys()
         for label in new:
             tasks[label] = graph.tasks[label]
             requires[label] = set(graph.requires[label])
         for key, (name, params) in recorded.identities.items():
             if key not in label_of_key:
                 label = f"{name} {params}"
-                tasks[label] = task_of(name, params) or gone(
+                tasks[label] = task_of(name, params) or as_recorded(
                     connection, key, name, params, {*recorded.identities, *keys}
                 )
                 label_of_key[key] = label

@@ -123,7 +123,9 @@ def _ended_last(known: Known, entries: list[Run]) -> tuple[Run, list[Run]]:
 
 
 def _left_over(known: Known, models: set[Model]) -> Iterator[Finding]:
-    for model in sorted(models, key=_name):
+    gone = [entry for entry in known.done.values() if entry.name not in known.classes]
+    theirs = {table for entry in gone for table, number in entry.row_counts.items() if number}  # that is told already
+    for model in sorted((model for model in models if _name(model) not in theirs), key=_name):
         number = Rows([model]).counts(known.connection)[_name(model)]
         if number:
             names = sorted(name for name, cls in known.classes.items() if model in created_models(cls))

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError
 
 from ozelot.errors import DatabaseNewer
 from ozelot.orm.base import Base
 from ozelot.orm.run import runs
 
+log = logging.getLogger(__name__)
+
 #: What this ozelot reads and writes. Version 0 is that of databases that have no table for it.
 VERSION = 1
+
+_YEARS = 100_000_000  # seconds: the most that MariaDB takes
 
 versions = sa.Table("ozelot_version", Base.metadata, sa.Column("version", sa.Integer, primary_key=True))
 
@@ -45,7 +53,33 @@ def lock(connection: sa.Connection) -> None:
     What one deletes, another has in its plan, too: having waited for rows of the first, its statements would find some
     of what that has loaded anew, and not the rest. SQLite has one writer at a time anyway.
     """
-    connection.execute(sa.select(versions.c.version).with_for_update()).close()
+    query = sa.select(versions.c.version)
+    if _can_skip(connection.dialect):
+        if connection.execute(query.with_for_update(skip_locked=True)).first() is not None:
+            return
+        log.warning("Waiting until another transaction that clears has ended, as of 'ozelot run --refresh --atomic'")
+    with _all_the_time(connection):
+        connection.execute(query.with_for_update()).close()
+
+
+def _can_skip(dialect: sa.Dialect) -> bool:
+    """Whether the database can pass over what another transaction holds; MariaDB learned it late."""
+    return not getattr(dialect, "is_mariadb", False) or (dialect.server_version_info or ()) >= (10, 6)
+
+
+@contextmanager
+def _all_the_time(connection: sa.Connection) -> Iterator[None]:
+    """Have MariaDB wait for a lock as PostgreSQL does: for as long as it takes, not 50 seconds."""
+    if connection.dialect.name not in ("mysql", "mariadb"):
+        yield
+        return
+    seconds = connection.scalar(sa.text("SELECT @@SESSION.innodb_lock_wait_timeout"))
+    connection.execute(sa.text(f"SET SESSION innodb_lock_wait_timeout = {_YEARS}"))
+    try:
+        yield
+    finally:
+        with suppress(DBAPIError):  # the connection may be what broke
+            connection.execute(sa.text(f"SET SESSION innodb_lock_wait_timeout = {int(seconds)}"))
 
 
 def stamp(connection: sa.Connection) -> None:
