@@ -17,11 +17,12 @@ import itertools
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -147,14 +148,21 @@ def shell(folder: Path) -> Iterator[Reader]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     ) as process:
-        guard = threading.Timer(_PATIENCE, process.kill)
+        guard = threading.Timer(_PATIENCE, _end_all, [process])
         guard.start()
         try:
             yield Reader(process, folder)
         finally:
             guard.cancel()
-            process.communicate()
+            _end_all(process)
+
+
+def _end_all(process: subprocess.Popen[str]) -> None:
+    """End a shell, and what a page that stopped half-way left running in it."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _compare(what: str, expected: str, printed: str) -> None:

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
@@ -83,9 +84,23 @@ def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), f"{link}#{anchor}"
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.stem not in ("index", "libraries")], ids=str)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_page_is_without_an_example(page: Path) -> None:
     assert any(block.kind in ("console", "python") for block in blocks(page.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent.name == "howto"], ids=lambda page: page.name)
+def test_a_page_on_how_to_do_something_ends_with_a_command_to_try(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert [*blocks(text)][-1].language == "console"
+    assert text.endswith("\n```\n")
+
+
+def test_every_library_is_on_the_page_on_libraries() -> None:
+    text = (ROOT / "docs" / "libraries.md").read_text(encoding="utf-8").lower().replace(".", "-")
+    for line in requires("ozelot") or []:
+        name = re.split(r"[\s\[<>=;]", line)[0].lower()
+        assert name == "ozelot" or name in text, name
 
 
 def test_every_page_is_in_the_contents() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 import pickle
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -120,3 +121,14 @@ def test_the_password_of_the_database_never_shows(
     done = process(tmp_path, *options, OZELOT_DATABASE_URL=full)
     assert done.code == 1 and "cannot do this with" in done.out
     assert not shows(done.out) and not shows(done.err)
+
+
+def test_a_task_passes_through_a_process_that_cannot_import_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask's scheduler unpacks what it hands on, and packs it again."""
+    job = Job(Link(number=3), ["required"], [], Needs())
+    arrived = pickle.loads(pickle.dumps(job))
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setitem(sys.modules, Link.__module__, None)
+        packed = pickle.dumps(arrived)
+    again = pickle.loads(packed)
+    assert (again.task, again.label, again.requires) == (job.task, job.label, job.requires)

@@ -76,6 +76,10 @@ class _Arrived(Job):
         self.needs = needs
         self.again = again
 
+    def __reduce__(self) -> tuple[Any, ...]:  # by Dask's scheduler, which has no pipeline to make the task of
+        parts = self._values, self.label, self.requires, self.required, self.needs, self.again
+        return _Arrived, (*self._class, *parts)
+
     @functools.cached_property
     def task(self) -> luigi.Task:  # type: ignore[override]
         """The task.
