@@ -116,6 +116,7 @@ LAYERS = [
     "ozelot.schema.differences",
     "ozelot.schema.filling",
     "ozelot.schema.reading",
+    "ozelot.schema.lacking",
     "ozelot.schema.judging",
     "ozelot.schema.comparing",
     "ozelot.schema.plan",

@@ -17,7 +17,7 @@
     ├── NotClearable          a task neither says what it creates nor how to clear it
     ├── ClearRefused          clearing would break rows that are not to be cleared
     ├── RowsChanged           clearing met other rows than it had counted
-    ├── TableMissing          a task uses a table that was not created
+    ├── TableMissing          a task uses a table, or a column, that is not in the database
     ├── TableReferenced       a table cannot be dropped while others refer to it
     ├── UpgradeRefused        the database cannot be brought to what the models say
     ├── OutputMissing         a task ran without an error, but what it is to make is not there
@@ -142,7 +142,7 @@ class RowsChanged(OzelotError, RuntimeError):
 
 
 class TableMissing(OzelotError, RuntimeError):
-    """A task uses the table of a model, but nobody created it."""
+    """A task uses a table or a column of a model that is not in the database, or would once its rows were cleared."""
 
     exit_code = ExitCode.ENVIRONMENT
 
