@@ -96,6 +96,7 @@ LAYERS = [
     "ozelot.fakeweb",
     "ozelot.etl",
     "ozelot.etl.identity",
+    "ozelot.etl.asked",
     "ozelot.etl.graph",
     "ozelot.etl.targets",
     "ozelot.etl.declared",

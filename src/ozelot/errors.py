@@ -8,6 +8,7 @@
     ├── DatabaseNewer         a later ozelot wrote the database
     ├── TransactionError      sessions of one open transaction got in each other's way
     ├── MarkerNotFound        a marker that was to be removed is not there
+    ├── TaskBroken            requires(), complete() or output() of a task failed, or gave what is no task
     ├── GraphError            requirements in a circle, two task classes of one name, or two tasks that fill one column
     ├── LeftoverRows          a task was about to run on top of rows of an earlier run
     ├── UndeclaredWrite       a task wrote to a table that it does not declare
@@ -87,6 +88,12 @@ class TransactionError(OzelotError, RuntimeError):
 
 class MarkerNotFound(OzelotError, LookupError, RuntimeError):
     """A marker that was to be removed is not there."""
+
+
+class TaskBroken(OzelotError, RuntimeError):
+    """A task could not be asked: ``requires()``, ``complete()`` or ``output()`` failed, or gave what is no task."""
+
+    exit_code = ExitCode.ENVIRONMENT
 
 
 class GraphError(OzelotError, RuntimeError):

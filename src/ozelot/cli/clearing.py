@@ -14,7 +14,7 @@ from ozelot.cli.naming import gone_named, pipeline, task_named, tasks_named
 from ozelot.cli.output import grouped, how_many, listed, prints_to_stderr, say, show_json, show_table, visible
 from ozelot.cli.state import how_to_provide, reason
 from ozelot.client import Client
-from ozelot.errors import ClearRefused, ExitCode, NotClearable, TaskNotFound
+from ozelot.errors import ClearRefused, ExitCode, NotClearable, TaskBroken, TaskNotFound
 from ozelot.etl.completion import clear_plan, to_run
 from ozelot.etl.graph import walk
 from ozelot.etl.identity import task_argument, task_label, task_name, task_params
@@ -150,6 +150,7 @@ def clear(texts: Sequence[str], *, only: bool, yes: bool) -> ExitCode:
         nothing += [f"of {listed([text for text in texts if gone_named(text)])} nothing is left"] if gone else []
         say(f"There is nothing to clear: {', '.join(nothing)}")
         return ExitCode.OK
+    plan.refuse_running()
     say(f"To be cleared in {name_of(database)}:")
     show_steps(plan.steps, plan)
     with database.engine.connect() as connection:
@@ -181,13 +182,17 @@ def _meant(root: luigi.Task, texts: Sequence[str]) -> tuple[list[luigi.Task], li
 
 def how_to_run(labels: Sequence[str], root: luigi.Task) -> str:
     """How to run tasks again: a run of the root does not look behind a task that is still complete."""
-    graph, after = walk(root), status(root)
+    them, each = ("it", "it") if len(labels) == 1 else ("them", "each")
+    with_all = f"Run {them} again with: ozelot run"
+    try:
+        graph, after = walk(root), status(root)
+    except TaskBroken:  # of which a run tells more
+        return with_all
     done = {entry.label for entry in after if entry.state != State.INCOMPLETE}
     reached = set(to_run(graph, {after[-1].label}, done))
     hidden = [label for label in labels if label in graph.tasks and label not in reached]
-    them, each = ("it", "it") if len(labels) == 1 else ("them", "each")
     if not hidden:
-        return f"Run {them} again with: ozelot run"
+        return with_all
     task = graph.tasks[hidden[0]]
     return (
         f"A run of the whole pipeline would not reach {them}, as what stands on {them} is still complete. Run {each} "

@@ -28,6 +28,7 @@ from ozelot.engine import RunResult
 from ozelot.errors import ClearRefused, ConfigError, ExitCode, Interrupted, LeftoverRows, RowsChanged, UsageError
 from ozelot.etl.completion import clear_plan
 from ozelot.etl.former import how_to_clear
+from ozelot.etl.graph import walk
 from ozelot.etl.plan import ClearPlan
 from ozelot.etl.status import State, TaskStatus, status
 from ozelot.schema.lacking import command
@@ -65,6 +66,7 @@ def _shown(text: str | None, shows: Display, options: Options) -> int:
     whole = pipeline()
     database = connected()
     tasks = tasks_named(whole, text) if text is not None and options.force else [task_named(whole, text)]
+    walk(tasks)  # what a requires() keeps from being known is told at once, in one line, as what cannot be imported
     plan = _plan(whole, tasks, database, options) if options.force or options.refresh else None
     code: int = ExitCode.OK
     try:
@@ -130,6 +132,8 @@ def _plan(whole: luigi.Task, tasks: list[luigi.Task], database: Client, options:
         plan = clear_plan([whole, *tasks], tasks)
     if not plan.steps:
         return plan
+    if not (options.refresh and options.yes):  # else another runner may be loading it again: see above
+        plan.refuse_running()
     if not (options.quiet and options.yes) and not options.json:
         say(f"To be cleared in {name_of(database)}, and loaded again:")
         show_steps(plan.steps, plan)
