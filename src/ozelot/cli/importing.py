@@ -11,6 +11,10 @@ from ozelot.errors import ConfigError
 from ozelot.etl.asked import place
 
 
+class NoSuchModule(ConfigError):
+    """What names a pipeline names no module that there is."""
+
+
 def import_models() -> None:
     """Import what ``MODELS`` names, and the module of the pipeline, so that all models are known.
 
@@ -47,7 +51,7 @@ def imported(name: str) -> ModuleType:
     except (Exception, SystemExit) as exc:  # whatever a user's module may raise
         missing = getattr(exc, "name", None) if isinstance(exc, ModuleNotFoundError) else None
         if missing and f"{name}.".startswith(f"{missing}."):
-            raise ConfigError(
+            raise NoSuchModule(
                 f"No module '{name}' in this folder or on the path: call ozelot in the folder of the project"
             ) from None
         told = next(iter(str(exc).splitlines()), "")
