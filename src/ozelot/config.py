@@ -27,13 +27,16 @@ but ``driver`` and ``database`` optional. ``'password': None`` asks the keyring,
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.util
 import logging
 import os
+import re
 import sys
 import threading
 import time
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +73,9 @@ _DEFAULTS: dict[str, Any] = {
 
 #: What ozelot itself reads: where things are, and how they run, not what tasks make.
 OWN_SETTINGS = frozenset(_DEFAULTS)
+
+#: How alike a name and a setting are, from 0 to 1, where one is a slip of the other.
+_CLOSE = 0.88
 
 #: Settings that are text, and so can come from the environment.
 _FROM_ENVIRONMENT = frozenset(_DEFAULTS) - {"DEFAULT_DB_PARAMS"}
@@ -136,6 +142,32 @@ def project_file() -> str | None:
     """The path of ``project_config.py``; None where there is none on the Python path."""
     project = _project_config()
     return None if project is None else project.__file__
+
+
+def misspelled() -> dict[str, str]:
+    """Names of ``project_config.py`` that nothing in its folder uses, and the setting that each was probably to be."""
+    project = _project_config()
+    if project is None or project.__file__ is None:
+        return {}
+    found = {}
+    for name in vars(project):
+        if name.isupper() and name not in OWN_SETTINGS:
+            near = difflib.get_close_matches(name, OWN_SETTINGS, n=1, cutoff=_CLOSE)
+            if near and not hasattr(project, near[0]):
+                found[name] = near[0]
+    return {name: near for name, near in found.items() if _uses(Path(project.__file__).parent, name) < 2}
+
+
+def _uses(folder: Path, name: str) -> int:
+    """How often a word is in the Python files of a folder, its definition included."""
+    number = 0
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [inner for inner in folders if not inner.startswith(".") and inner != "site-packages"]
+        for file in files:
+            if file.endswith(".py"):
+                text = Path(parent, file).read_text(encoding="utf-8", errors="replace")
+                number += len(re.findall(rf"\b{name}\b", text))
+    return number
 
 
 def database() -> str | URL | dict[str, Any]:

@@ -8,6 +8,7 @@
     ├── DatabaseNewer         a later ozelot wrote the database
     ├── TransactionError      sessions of one open transaction got in each other's way
     ├── MarkerNotFound        a marker that was to be removed is not there
+    ├── TaskBroken            requires(), complete() or output() of a task failed, or gave what is no task
     ├── GraphError            requirements in a circle, two task classes of one name, or two tasks that fill one column
     ├── LeftoverRows          a task was about to run on top of rows of an earlier run
     ├── UndeclaredWrite       a task wrote to a table that it does not declare
@@ -17,7 +18,7 @@
     ├── NotClearable          a task neither says what it creates nor how to clear it
     ├── ClearRefused          clearing would break rows that are not to be cleared
     ├── RowsChanged           clearing met other rows than it had counted
-    ├── TableMissing          a task uses a table that was not created
+    ├── TableMissing          a task uses a table, or a column, that is not in the database
     ├── TableReferenced       a table cannot be dropped while others refer to it
     ├── UpgradeRefused        the database cannot be brought to what the models say
     ├── OutputMissing         a task ran without an error, but what it is to make is not there
@@ -89,6 +90,12 @@ class MarkerNotFound(OzelotError, LookupError, RuntimeError):
     """A marker that was to be removed is not there."""
 
 
+class TaskBroken(OzelotError, RuntimeError):
+    """A task could not be asked: ``requires()``, ``complete()`` or ``output()`` failed, or gave what is no task."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+
 class GraphError(OzelotError, RuntimeError):
     """Requirements run in a circle, or two tasks share a name or a column that they fill; the message says which."""
 
@@ -142,7 +149,7 @@ class RowsChanged(OzelotError, RuntimeError):
 
 
 class TableMissing(OzelotError, RuntimeError):
-    """A task uses the table of a model, but nobody created it."""
+    """A task uses a table or a column of a model that is not in the database, or would once its rows were cleared."""
 
     exit_code = ExitCode.ENVIRONMENT
 

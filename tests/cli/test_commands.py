@@ -8,6 +8,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from ozelot.etl.status import recorded, status
 from ozelot.orm.base import Base
 from ozelot.words import duration
 from tests.cli import shop
-from tests.cli.calling import SHOP, called
+from tests.cli.calling import SHOP, Called, called
 from tests.etl.heroes import build
 
 
@@ -476,3 +477,25 @@ def test_tables_are_not_dropped_under_a_task_that_runs(sqlite_db: Client) -> Non
     Base.create_all(sqlite_db)
     Dropping().run()
     assert Dropping().complete()
+
+
+def test_a_task_that_runs_is_not_planned_to_be_cleared(db: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Mooring(tasks.ORMTask):
+        creates = ()
+
+        def run(self) -> None:
+            with ThreadPoolExecutor() as another:
+                refused = another.submit(called_at_once).result()
+            for found in refused:
+                assert (found.code, found.out) == (1, "")
+                assert found.err.startswith("error: Mooring {} is running, since ")
+                assert found.err.endswith("): wait until it ends\n")
+
+    def called_at_once() -> list[Called]:
+        return [called("clear", "Mooring", *yes) for yes in ([], ["--yes"])] + [called("run", "Mooring", "--force")]
+
+    monkeypatch.setattr(shop, "Mooring", Mooring, raising=False)
+    monkeypatch.setenv("OZELOT_PIPELINE", "tests.cli.shop:Mooring")
+    Base.create_all(db)
+    Mooring().run()
+    assert Mooring().complete()

@@ -117,6 +117,56 @@ def test_no_pipeline_says_where_to_name_one(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("pipeline", "message"),
+    [
+        ("tests.cli.shop:LoadShp", "No task 'LoadShp' in tests.cli.shop. Did you mean LoadShop?"),
+        (
+            "tests.cli.shop",
+            "PIPELINE is 'tests.cli.shop', but must be module:Class, as in staff.pipeline:LoadEverything.",
+        ),
+        (
+            "nowhere:Load",
+            "No module 'nowhere' in this folder or on the path: call ozelot in the folder of the project.",
+        ),
+    ],
+)
+def test_a_wrong_pipeline_is_told_with_the_place_where_it_was_named(
+    pipeline: str, message: str, tmp_path: Path
+) -> None:
+    named = f"error: {message} The pipeline is named by"
+    assert called("status", "--pipeline", pipeline).err == f"{named} --pipeline\n"
+    told = process(tmp_path, "status", OZELOT_PIPELINE=pipeline)
+    assert (told.err, told.code) == (f"{named} OZELOT_PIPELINE in the environment\n", 2 if "LoadShp" in message else 3)
+    path = tmp_path / "project_config.py"
+    path.write_text(f"PIPELINE = {pipeline!r}\n")
+    assert process(tmp_path, "status", OZELOT_PIPELINE="").err == f"{named} PIPELINE in {path}\n"
+
+
+def test_a_module_of_models_that_is_not_there_is_not_taken_for_the_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OZELOT_MODELS", "nowhere")
+    found = called("status", "--pipeline", SHOP)
+    assert found.err.endswith(
+        "No module 'nowhere' in this folder or on the path: call ozelot in the folder of the project\n"
+    )
+
+
+def test_a_misspelled_setting_is_told_where_nothing_uses_it(tmp_path: Path) -> None:
+    path = tmp_path / "project_config.py"
+    path.write_text(f"PIPELINE = {SHOP!r}\nOFLINE = True\nCOUNTRIES = []\nMODEL_PATH = 'x'\n")
+    told = f"warning: {path} sets OFLINE, which nothing uses. Did you mean OFFLINE?\n"
+    here = {"OZELOT_PIPELINE": "", "OZELOT_DATABASE_URL": f"sqlite:///{tmp_path / 'new.db'}"}
+    made = process(tmp_path, "db", "init", **here)
+    assert (made.code, made.err.count("warning"), told in made.err) == (0, 1, True)
+    (tmp_path / "steps").mkdir()
+    (tmp_path / "steps" / "load.py").write_text("from ozelot import config\nconfig.OFLINE\n")
+    assert "warning" not in process(tmp_path, "db", "status", **here).err
+    (tmp_path / "steps" / "load.py").unlink()
+    with path.open("a") as file:
+        file.write("OFFLINE = False\n")
+    assert "warning" not in process(tmp_path, "db", "status", **here).err
+
+
 def test_a_folder_without_a_project_is_told_so() -> None:
     for arguments in (["status"], ["run"], ["plan"], ["clear", "Load"], ["verify"], ["diagram", "pipeline"]):
         found = called(*arguments)
@@ -173,6 +223,30 @@ def test_the_way_out_to_a_task_of_another_pipeline_can_be_gone() -> None:
     other = shlex.split(told)[-1]
     assert other == "tests.cli.shop:LoadGoods(year=2030)"
     assert called("status", "--pipeline", other).out.splitlines()[-1].endswith("tasks of the pipeline are complete")
+
+
+@pytest.mark.parametrize(
+    ("text", "class_name", "other"),
+    [
+        ("Restock", "Restock", "tests.cli.shop:Restock"),
+        ("Both", "Both", "'tests.cli.shop:Both(left=..., right=...)'"),
+        ("Both(left=1,right=2)", "Both", "'tests.cli.shop:Both(left=1, right=2)'"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "status", "clear"])
+def test_a_class_that_the_root_does_not_require_is_told_with_the_way_to_run_it(
+    command: str, text: str, class_name: str, other: str
+) -> None:
+    found = called(command, text, "--pipeline", SHOP)
+    assert (found.code, found.err) == (
+        2,
+        f"error: {class_name} is defined in tests.cli.shop, but LoadShop does not require it, directly or through "
+        f"others. To run it: --pipeline {other}\n",
+    )
+
+
+def test_a_class_of_the_library_that_is_imported_there_is_no_task() -> None:
+    assert called("status", "Any", "--pipeline", SHOP).err.startswith("error: No task 'Any' in tests.cli.shop.")
 
 
 def test_there_is_no_way_out_where_parameters_do_not_make_a_task() -> None:

@@ -13,12 +13,14 @@ from ozelot.cli.database import connected, name_of
 from ozelot.cli.naming import gone_named, pipeline, task_named, tasks_named
 from ozelot.cli.output import grouped, how_many, listed, prints_to_stderr, say, show_json, show_table, visible
 from ozelot.cli.state import how_to_provide, reason
-from ozelot.errors import ClearRefused, ExitCode, NotClearable, TaskNotFound
+from ozelot.client import Client
+from ozelot.errors import ClearRefused, ExitCode, NotClearable, TaskBroken, TaskNotFound
 from ozelot.etl.completion import clear_plan, to_run
 from ozelot.etl.graph import walk
-from ozelot.etl.identity import task_argument, task_name, task_params
+from ozelot.etl.identity import task_argument, task_label, task_name, task_params
 from ozelot.etl.plan import ClearPlan, ClearStep
 from ozelot.etl.status import State, TaskStatus, status
+from ozelot.schema.lacking import how_to_upgrade, refuse_lacks
 from ozelot.words import amounts, task_text
 
 
@@ -73,7 +75,7 @@ def show_refresh(text: str | None, *, as_json: bool) -> ExitCode:
     with prints_to_stderr():
         whole = pipeline()
         root = task_named(whole, text)
-        connected()
+        database = connected()
         found = {entry.label: entry for entry in status(root)}
         plan = refresh_plan(whole, [root], found.values())
         done = {label for label, entry in found.items() if entry.state != State.INCOMPLETE}
@@ -94,7 +96,10 @@ def show_refresh(text: str | None, *, as_json: bool) -> ExitCode:
         say("A refresh would clear these, and what stands on them:")
         show_steps(plan.steps, plan)
         say()
-        say(f"and then run {how_many(len(planned), 'task')}: ozelot run --refresh")
+        how = f"and then run {how_many(len(planned), 'task')}"
+        with database.engine.connect() as connection:
+            lacking = how_to_upgrade(connection, [entry.task for entry in found.values()])
+        say(f"{how}; but first: {lacking}" if lacking else f"{how}: ozelot run --refresh")
     return ExitCode.INCOMPLETE if plan.steps else ExitCode.OK
 
 
@@ -106,8 +111,32 @@ def refresh_plan(whole: luigi.Task, roots: Sequence[luigi.Task], found: Iterable
         roots: the tasks that are to be refreshed.
         found: the state of these and all upstream.
     """
-    stale = [entry.task for entry in found if entry.state is State.STALE and entry.task is not None]
+    stale = stale_tasks(found)
     return clear_plan([whole, *roots, *stale], stale)
+
+
+def stale_tasks(found: Iterable[TaskStatus]) -> list[luigi.Task]:
+    """Those of the tasks that are stale."""
+    return [entry.task for entry in found if entry.state is State.STALE and entry.task is not None]
+
+
+def refuse_lost(whole: luigi.Task, roots: Sequence[luigi.Task], tasks: Sequence[luigi.Task], database: Client) -> None:
+    """Refuse to clear tasks of which it is known that they, or what stands on them, cannot be loaded again.
+
+    Args:
+        whole: the root of the pipeline.
+        roots: the tasks that are to be run.
+        tasks: those that are to be cleared.
+        database: where.
+
+    Raises:
+        TableMissing: a table or a column is missing of those that a run would need.
+    """
+    if tasks:
+        graph = walk([whole, *roots, *tasks])
+        cleared = graph.downstream([task_label(task) for task in tasks])
+        with database.engine.connect() as connection:
+            refuse_lacks(connection, [*(graph.tasks[label] for label in cleared), *walk(roots).tasks.values()])
 
 
 def clear(texts: Sequence[str], *, only: bool, yes: bool) -> ExitCode:
@@ -121,8 +150,12 @@ def clear(texts: Sequence[str], *, only: bool, yes: bool) -> ExitCode:
         nothing += [f"of {listed([text for text in texts if gone_named(text)])} nothing is left"] if gone else []
         say(f"There is nothing to clear: {', '.join(nothing)}")
         return ExitCode.OK
+    plan.refuse_running()
     say(f"To be cleared in {name_of(database)}:")
     show_steps(plan.steps, plan)
+    with database.engine.connect() as connection:
+        if lacking := how_to_upgrade(connection, [step.task for step in plan.steps]):
+            say(f"A run cannot load it again before this is done: {lacking}")
     confirm(f"Clear {how_many(len(plan.steps), 'task')}?", yes=yes)
     plan.apply()
     say(f"Cleared {how_many(len(plan.steps), 'task')}. {how_to_run([step.label for step in plan.steps], root)}")
@@ -149,13 +182,17 @@ def _meant(root: luigi.Task, texts: Sequence[str]) -> tuple[list[luigi.Task], li
 
 def how_to_run(labels: Sequence[str], root: luigi.Task) -> str:
     """How to run tasks again: a run of the root does not look behind a task that is still complete."""
-    graph, after = walk(root), status(root)
+    them, each = ("it", "it") if len(labels) == 1 else ("them", "each")
+    with_all = f"Run {them} again with: ozelot run"
+    try:
+        graph, after = walk(root), status(root)
+    except TaskBroken:  # of which a run tells more
+        return with_all
     done = {entry.label for entry in after if entry.state != State.INCOMPLETE}
     reached = set(to_run(graph, {after[-1].label}, done))
     hidden = [label for label in labels if label in graph.tasks and label not in reached]
-    them, each = ("it", "it") if len(labels) == 1 else ("them", "each")
     if not hidden:
-        return f"Run {them} again with: ozelot run"
+        return with_all
     task = graph.tasks[hidden[0]]
     return (
         f"A run of the whole pipeline would not reach {them}, as what stands on {them} is still complete. Run {each} "

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from sqlalchemy.exc import DBAPIError
 
 from ozelot import client, sqlite, url
 from ozelot.client import Client
-from ozelot.errors import DatabaseUnavailable, OzelotError
+from ozelot.errors import DatabaseUnavailable, OzelotError, TableMissing
+from ozelot.schema import lacking
 
 
 def connected(*, may_create: bool = False) -> Client:
@@ -54,4 +57,8 @@ def error_from(exc: Exception) -> OzelotError | None:
         return None
     found = client.get_client()
     said = str(exc.orig).strip().splitlines() or [type(exc).__name__]
-    return DatabaseUnavailable(f"The database {name_of(found)} says: {url.without_password(found.url, said[0])}")
+    told = f"The database {name_of(found)} says: {url.without_password(found.url, said[0])}"
+    with contextlib.suppress(DBAPIError), found.engine.connect() as connection:
+        if not exc.connection_invalidated and (lacks := lacking.behind(connection, exc)):
+            return TableMissing(f"{told}: {lacking.told(connection, lacks)}")
+    return DatabaseUnavailable(told)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib
 import re
-import sys
-import sysconfig
-import traceback
 from types import ModuleType
 
 from ozelot import config
 from ozelot.errors import ConfigError
+from ozelot.etl.asked import place
+
+
+class NoSuchModule(ConfigError):
+    """What names a pipeline names no module that there is."""
 
 
 def import_models() -> None:
@@ -49,21 +51,13 @@ def imported(name: str) -> ModuleType:
     except (Exception, SystemExit) as exc:  # whatever a user's module may raise
         missing = getattr(exc, "name", None) if isinstance(exc, ModuleNotFoundError) else None
         if missing and f"{name}.".startswith(f"{missing}."):
-            raise ConfigError(
+            raise NoSuchModule(
                 f"No module '{name}' in this folder or on the path: call ozelot in the folder of the project"
             ) from None
         told = next(iter(str(exc).splitlines()), "")
         if isinstance(exc, SyntaxError):
             where, told = f"{exc.filename}, line {exc.lineno}", exc.msg
         else:
-            where = _user_line(exc)
+            file, line = place(exc)
+            where = f"{file}, line {line}"
         raise ConfigError(f"Cannot import {name}: {where}: {type(exc).__name__}: {told}") from exc
-
-
-def _user_line(exc: BaseException) -> str:
-    """The innermost line that is not of a library."""
-    frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if "<frozen" not in frame.filename]
-    libraries = (sys.prefix, *(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")))
-    own = [frame for frame in frames[1:] if not frame.filename.startswith(libraries)]
-    chosen = (own or frames)[-1]
-    return f"{chosen.filename}, line {chosen.lineno}"

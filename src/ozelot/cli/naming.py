@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import ast
 import difflib
+import os
 import re
 import shlex
 import sys
 from collections.abc import Collection, Iterable
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
 import luigi
 
 from ozelot import client, config
 from ozelot.cli.database import is_there
-from ozelot.cli.importing import import_models, imported, unnamed
+from ozelot.cli.importing import NoSuchModule, import_models, imported, unnamed
 from ozelot.cli.output import listed, visible
-from ozelot.errors import ConfigError, TaskNotFound
+from ozelot.errors import TaskNotFound
+from ozelot.etl.asked import is_of_library
 from ozelot.etl.declared import task_of
 from ozelot.etl.graph import walk
 from ozelot.etl.identity import params_of, task_label, task_name, task_params
@@ -99,11 +101,29 @@ def pipeline() -> luigi.Task:
     text = config.PIPELINE
     if not text:
         raise unnamed("No pipeline is named", "PIPELINE = 'module:Class'")
-    module_name, colon, rest = str(text).partition(":")
-    if not colon or not module_name.strip() or not rest.strip():
-        raise ConfigError(f"PIPELINE is '{text}', but must be module:Class, as in staff.pipeline:LoadEverything")
-    module = imported(module_name.strip())
+    try:
+        root = _pipeline(str(text))
+    except (NoSuchModule, TaskNotFound) as exc:
+        end = "" if str(exc).endswith((".", "?")) else "."
+        raise type(exc)(f"{exc}{end} {_where_named()}") from exc
     import_models()
+    return root
+
+
+def _where_named() -> str:
+    """A sentence on where the pipeline was named."""
+    if "PIPELINE" in vars(config):
+        return "The pipeline is named by --pipeline"
+    if os.environ.get("OZELOT_PIPELINE"):
+        return "The pipeline is named by OZELOT_PIPELINE in the environment"
+    return f"The pipeline is named by PIPELINE in {config.project_file()}"
+
+
+def _pipeline(text: str) -> luigi.Task:
+    module_name, colon, rest = text.partition(":")
+    if not colon or not module_name.strip() or not rest.strip():
+        raise NoSuchModule(f"PIPELINE is '{text}', but must be module:Class, as in staff.pipeline:LoadEverything")
+    module = imported(module_name.strip())
     name, params = split_task(rest)
     cls = getattr(module, name, None)
     if not (isinstance(cls, type) and issubclass(cls, luigi.Task)):
@@ -158,6 +178,7 @@ def tasks_named(root: luigi.Task, text: str) -> list[luigi.Task]:
     name, params = split_task(text)
     of_class = [task for task in [*tasks, *late_tasks(labels)] if name in (task_name(task), type(task).__name__)]
     if not of_class:
+        _refuse_not_required(root, name, params)
         known = {task_name(task) for task in tasks}
         raise TaskNotFound(f"No task '{name}' in {type(root).__module__}.{nearest(name, known, LIST_THEM)}")
     values = {key: _parsed(type(of_class[0]), key, value) for key, value in params.items()}
@@ -169,17 +190,52 @@ def tasks_named(root: luigi.Task, text: str) -> list[luigi.Task]:
     return found
 
 
-def _of_another_pipeline(cls: type[luigi.Task], values: dict[str, Any]) -> str:
+def _refuse_not_required(root: luigi.Task, name: str, params: dict[str, str]) -> None:
+    """Say of a class that is where the pipeline is, and not in its graph, how to run it.
+
+    Raises:
+        TaskNotFound: there is such a class.
+    """
+    for module in filter(None, (sys.modules.get(_home()), sys.modules.get(type(root).__module__))):
+        cls = next((c for c in vars(module).values() if _is_named(c, name) and not is_of_library(_file_of(c))), None)
+        if cls is None:
+            continue
+        values = {key: _parsed(cls, key, value) for key, value in params.items()}
+        how = _of_another_pipeline(cls, values, "run it")
+        if not how:
+            unset = ", ".join(f"{key}=..." for key, _ in cls.get_params() if key not in values)
+            how = f". To run it: --pipeline {shlex.quote(f'{module.__name__}:{cls.__name__}({unset})')}"
+        raise TaskNotFound(
+            f"{name} is defined in {module.__name__}, but {type(root).__name__} does not require it, directly or "
+            f"through others{how}"
+        )
+
+
+def _is_named(found: object, name: str) -> TypeGuard[type[luigi.Task]]:
+    return isinstance(found, type) and issubclass(found, luigi.Task) and name in (found.__name__, task_name(found))
+
+
+def _file_of(cls: type) -> str:
+    return getattr(sys.modules.get(cls.__module__), "__file__", None) or ""
+
+
+def _home() -> str:
+    """The name of the module of the pipeline."""
+    return str(config.PIPELINE).partition(":")[0].strip()
+
+
+def _of_another_pipeline(cls: type[luigi.Task], values: dict[str, Any], what: str = "run another one") -> str:
     """A sentence on how to run a task that is not in the graph; empty where its class cannot be named, or not so."""
-    home = str(config.PIPELINE).partition(":")[0].strip()
-    named = [name for name in (home, cls.__module__) if getattr(sys.modules.get(name), cls.__name__, None) is cls]
+    named = [name for name in (_home(), cls.__module__) if getattr(sys.modules.get(name), cls.__name__, None) is cls]
     try:
         task = cls(**values)
     except Exception:  # noqa: BLE001 - a parameter is missing, or its class raises what it likes
         return ""
     if not named:
         return ""
-    return f". To run another one: --pipeline {shlex.quote(visible(f'{named[0]}:{_typed(cls.__name__, task)}'))}"
+    return (
+        f". To {what}: --pipeline {shlex.quote(visible(f'{named[0]}:{_typed(cls.__name__, task)}').removesuffix('()'))}"
+    )
 
 
 def late_tasks(labels: Collection[str]) -> list[luigi.Task]:

@@ -16,7 +16,7 @@ import luigi
 
 from ozelot import engine
 from ozelot.cli.asking import confirm
-from ozelot.cli.clearing import refresh_plan, show_steps
+from ozelot.cli.clearing import refresh_plan, refuse_lost, show_steps, stale_tasks
 from ozelot.cli.database import connected, name_of, why_not_kept
 from ozelot.cli.naming import pipeline, task_named, tasks_named
 from ozelot.cli.output import how_many, listed, prints_to_stderr, say, visible
@@ -28,8 +28,10 @@ from ozelot.engine import RunResult
 from ozelot.errors import ClearRefused, ConfigError, ExitCode, Interrupted, LeftoverRows, RowsChanged, UsageError
 from ozelot.etl.completion import clear_plan
 from ozelot.etl.former import how_to_clear
+from ozelot.etl.graph import walk
 from ozelot.etl.plan import ClearPlan
 from ozelot.etl.status import State, TaskStatus, status
+from ozelot.schema.lacking import command
 
 #: What shells report of a program that Ctrl-C ended.
 INTERRUPTED = 130
@@ -64,6 +66,7 @@ def _shown(text: str | None, shows: Display, options: Options) -> int:
     whole = pipeline()
     database = connected()
     tasks = tasks_named(whole, text) if text is not None and options.force else [task_named(whole, text)]
+    walk(tasks)  # what a requires() keeps from being known is told at once, in one line, as what cannot be imported
     plan = _plan(whole, tasks, database, options) if options.force or options.refresh else None
     code: int = ExitCode.OK
     try:
@@ -121,11 +124,16 @@ def _refuse_what_does_not_go_together(text: str | None, options: Options) -> Non
 def _plan(whole: luigi.Task, tasks: list[luigi.Task], database: Client, options: Options) -> ClearPlan:
     """What --force or --refresh clears first, after showing it."""
     if options.refresh:
-        plan = refresh_plan(whole, tasks, [entry for task in tasks for entry in status(task)])
+        found = [entry for task in tasks for entry in status(task)]
+        refuse_lost(whole, tasks, stale_tasks(found), database)
+        plan = refresh_plan(whole, tasks, found)
     else:
+        refuse_lost(whole, tasks, tasks, database)
         plan = clear_plan([whole, *tasks], tasks)
     if not plan.steps:
         return plan
+    if not (options.refresh and options.yes):  # else another runner may be loading it again: see above
+        plan.refuse_running()
     if not (options.quiet and options.yes) and not options.json:
         say(f"To be cleared in {name_of(database)}, and loaded again:")
         show_steps(plan.steps, plan)
@@ -189,22 +197,24 @@ def _conclude(after: list[list[TaskStatus]], result: RunResult, database: Client
     if not pending:
         if not options.quiet:
             say(f"{shown(after[0][-1].label)} is complete" if len(after) == 1 else f"All {len(after):,} are complete")
-        _tell_stale(after)
+        _tell_stale(after, database)
         return ExitCode.OK
     if missing := missing_tables(database):
         none = f"There is no table {listed(missing)}"
         why = why_not_kept(database)
-        say(f"{none}. Create all that are missing with: ozelot db init" if why is None else f"{none}: {why}")
+        with database.engine.connect() as connection:
+            create = f"{none}. Create all that are missing with: {command(connection)}"
+        say(create if why is None else f"{none}: {why}")
     for found in pending:
         say(_what_next(found, result))
-    _tell_stale(after)
+    _tell_stale(after, database)
     return ExitCode.INCOMPLETE
 
 
-def _tell_stale(after: list[list[TaskStatus]]) -> None:
+def _tell_stale(after: list[list[TaskStatus]], database: Client) -> None:
     if stale := list({e.label: e for found in after for e in found if e.state is State.STALE}.values()):
         say(f"{how_many(len(stale), 'task')} left as {'it is' if len(stale) == 1 else 'they are'}, being stale.")
-        say(how_to_refresh(stale))
+        say(how_to_refresh(stale, [entry for found in after for entry in found], database))
 
 
 def _what_next(after: list[TaskStatus], result: RunResult) -> str:

@@ -11,12 +11,14 @@ import luigi
 from ozelot.cli.database import connected, name_of
 from ozelot.cli.naming import pipeline, pipeline_is_named, task_named
 from ozelot.cli.output import grouped, how_many, moment_for_json, prints_to_stderr, say, show_json, show_table, visible
+from ozelot.client import Client
 from ozelot.errors import ExitCode
 from ozelot.etl import verify as library
 from ozelot.etl.declared import is_orm_task
 from ozelot.etl.identity import task_argument
 from ozelot.etl.status import State, TaskStatus, recorded, status
 from ozelot.etl.tasks import InputFileTask
+from ozelot.schema.lacking import how_to_upgrade
 from ozelot.words import amounts, duration, moment, task_text
 
 _HEADINGS = ("task", "state", "rows", "took", "ended (UTC)", "why")
@@ -37,7 +39,7 @@ def show_status(text: str | None, *, as_json: bool, each: bool, without_pipeline
             found, of_what = recorded(), f"recorded in {name_of(database)}"
         else:
             root = task_named(pipeline(), text)
-            connected()
+            database = connected()
             found = status(root)
             of_what = "of the pipeline" if text is None else f"of {visible(task_text(found[-1].label))} and upstream"
     complete = sum(entry.is_complete for entry in found)
@@ -53,13 +55,23 @@ def show_status(text: str | None, *, as_json: bool, each: bool, without_pipeline
         but = f", {len(stale):,} of them stale" if stale else ""
         say(f"{complete:,} of {how_many(len(found), 'task')} {of_what} {verb} complete{but}")
         if stale:
-            say(how_to_refresh(stale))
+            say(how_to_refresh(stale, found, database))
     return ExitCode.OK if found and complete == len(found) else ExitCode.INCOMPLETE
 
 
-def how_to_refresh(stale: Sequence[TaskStatus]) -> str:
-    """What to do about tasks that are stale."""
+def how_to_refresh(stale: Sequence[TaskStatus], found: Sequence[TaskStatus], database: Client) -> str:
+    """What to do about tasks that are stale.
+
+    Args:
+        stale: these.
+        found: all that a refresh may run, or read from.
+        database: where what they fill has to be there in full first.
+    """
     name = task_argument(stale[0].name, stale[0].params)
+    with database.engine.connect() as connection:
+        lacking = how_to_upgrade(connection, [entry.task for entry in found])
+    if lacking:
+        return f"See why: ozelot why {name}. First of all: {lacking}"
     return f"See why: ozelot why {name}. Load again what is stale, and what stands on it: ozelot run --refresh"
 
 

@@ -30,6 +30,9 @@ def begin(ctx: typer.Context, *, tells_little: bool = True) -> None:
         os.environ["OZELOT_OFFLINE"] = "1"  # for the processes of a run as well
     with prints_to_stderr():
         is_default = config.LOG_LEVEL == logging.INFO
+        misspelled = config.misspelled()
+    for name, near in misspelled.items():
+        typer.echo(f"warning: {config.project_file()} sets {name}, which nothing uses. Did you mean {near}?", err=True)
     if tells_little and not verbose and is_default:
         logging.getLogger("ozelot").setLevel(logging.WARNING)
     if database is not None:

@@ -18,6 +18,7 @@ from ozelot.etl.identity import task_label
 from ozelot.etl.plan import ClearPlan
 from ozelot.orm import run as runs
 from ozelot.orm import target as marker
+from ozelot.schema.lacking import refuse_lacks
 
 
 class _Undone(Exception):
@@ -58,10 +59,14 @@ def run_again(
         ConfigError: ``atomic`` with several workers, or an executor; nothing was changed.
         RowsChanged: the rows are not those of the plan any more; nothing was changed.
         ClearRefused: other rows refer to them; nothing was changed.
+        TableMissing: the database has not the tables and columns that it takes to load it again; nothing was changed.
     """
     roots = {task_label(task): task for task in tasks}
-    refuse_shared_columns(walk([*roots.values()], broken={}).tasks)  # before anything is cleared
+    graph = walk([*roots.values()], broken={})
+    refuse_shared_columns(graph.tasks)  # before anything is cleared
     with client.get_client().engine.connect() as connection:
+        if plan.steps:
+            refuse_lacks(connection, [*(step.task for step in plan.steps), *graph.tasks.values()])
         complete = marker.existing(connection, {key for step in plan.steps for key in keys_of(step.task)})
     for step in reversed(plan.steps):
         if isinstance(step.task, luigi.Task) and not complete.isdisjoint(keys_of(step.task)):

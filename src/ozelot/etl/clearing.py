@@ -86,7 +86,7 @@ def clear_all(tasks: Collection[ClearableTask]) -> None:
     with database.transaction() as session:
         connection = session.connection()
         keys = _check_shared(connection, tasks)
-        _check_not_running(connection, keys)
+        refuse_running(connection, keys)
         remove_markers(tasks)
         run.mark_clearing(connection, keys, owners(model for task in tasks for model in created_models(task)))
         declared: list[ClearableTask] = []
@@ -177,7 +177,12 @@ def _refuse_others(connection: sa.Connection, names: set[str], keys: set[str], h
         )
 
 
-def _check_not_running(connection: sa.Connection, keys: set[str]) -> None:
+def refuse_running(connection: sa.Connection, keys: Collection[str]) -> None:
+    """Make sure that no task with one of these keys is under way.
+
+    Raises:
+        ClearRefused: one is.
+    """
     query = sa.select(run.runs).where(run.runs.c.state == run.RUNNING)
     for entry in connection.execute(query).all():
         if entry.key in keys and is_held(connection, entry.key):

@@ -11,6 +11,7 @@ import luigi
 
 from ozelot import client, config
 from ozelot.errors import ClearRefused, GraphError
+from ozelot.etl import asked
 from ozelot.etl.clearing import remove_markers
 from ozelot.etl.declared import is_orm_task, keys_of, rows_of
 from ozelot.etl.graph import Graph, walk
@@ -33,6 +34,9 @@ def complete(graph: Graph, broken: dict[str, Exception] | None = None) -> set[st
     Args:
         graph: the graph.
         broken: where it is given, an error of ``complete()`` is put there by label, and the others are looked at.
+
+    Raises:
+        TaskBroken: a ``complete()`` failed.
     """
     keys: dict[str, tuple[str, str]] = {}
     found = set()
@@ -41,11 +45,11 @@ def complete(graph: Graph, broken: dict[str, Exception] | None = None) -> set[st
             keys[label] = ORMTarget.from_task(task).keys
             continue
         try:
-            is_complete = task.complete()
+            is_complete = asked.is_complete(task)
         except Exception as exc:
             if broken is None:
                 raise
-            broken[label], is_complete = exc, False
+            broken[label], is_complete = asked.cause(exc), False
         if is_complete:
             found.add(label)
     if keys:
@@ -81,7 +85,7 @@ def all_complete(wrapper: luigi.Task) -> bool:
     seen: dict[str, luigi.Task] = {}
     inner = [wrapper]
     while inner:
-        for requirement in inner.pop().deps():
+        for requirement in asked.requirements(inner.pop()):
             label = task_label(requirement)
             if label not in seen:
                 seen[label] = requirement

@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from ozelot import client, transaction, writes
 from ozelot.checks import checked
 from ozelot.claim import claimed
-from ozelot.errors import NoRun, TableMissing
+from ozelot.errors import NoRun, OzelotError
 from ozelot.etl.declared import created_models, keys_of, task_classes, updated_columns, writable
 from ozelot.etl.fingerprints import fingerprint_of
 from ozelot.etl.identity import task_label
@@ -35,10 +35,9 @@ from ozelot.etl.targets import ORMTarget
 from ozelot.joined import OF_A_RUNNER
 from ozelot.orm import files, fingerprint, pages, run
 from ozelot.orm import target as marker
-from ozelot.orm.base import Base
 from ozelot.orm.rows import counts_of_run, is_owned
 from ozelot.orm.run import utc_now
-from ozelot.sqlite import is_in_memory
+from ozelot.schema import lacking
 from ozelot.underway import UnderWay
 from ozelot.url import without_password
 
@@ -243,15 +242,15 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
         # SQLAlchemy closes the connection that Ctrl-C struck, but SQLite keeps it for as long as this traceback holds
         # a cursor, with its lock: to wait for that would be to wait for oneself.
         struck = connection.invalidated and connection.dialect.name == "sqlite"
+        explained = _explained(task, exc, connection.engine)
         with suppress(SQLAlchemyError):  # the connection may be what broke
             if not struck:
-                told = "".join(traceback.format_exception(exc))
+                told = "".join(traceback.format_exception(explained))
                 run.fail(connection, run_id, without_password(connection.engine.url, told))
                 if outer is None:
                     connection.commit()
-        if isinstance(exc, DBAPIError):
-            _explain_missing_tables(task, connection.engine, str(exc.orig))
-        _explain_missing_run(task, exc)
+        if explained is not exc:
+            raise explained  # noqa: B904 - it has its cause
         raise
     finally:
         task.close_session(commit=False)
@@ -265,27 +264,30 @@ def _built_on(begun: Begun, others: Collection[Any], connection: sa.Connection) 
     return {*(begun.required or ()), *(run.latest(connection, required).values() if required else ())}
 
 
-def _explain_missing_tables(task: Any, engine: sa.Engine, reason: str) -> None:
-    named = [name for name in Base.metadata.tables if re.search(rf"\b{re.escape(name)}\b", reason)]
-    missing = set(named).difference(sa.inspect(engine).get_table_names()) if named else ()
-    if missing:
-        how = "once, with 'ozelot db init' or Base.create_all(get_client())"
-        if is_in_memory(engine.url):
-            how = "in this process, with Base.create_all(get_client()), as the database is in memory"
-        raise TableMissing(
-            f"{task_label(task)} needs the table {', '.join(sorted(missing))}, which is not in the database: create "
-            f"the tables of all models {how}"
-        )
+def _explained(task: Any, exc: BaseException, engine: sa.Engine) -> BaseException:
+    """The error itself, or another one that says what to do about it."""
+    found: OzelotError | None = None
+    with suppress(SQLAlchemyError):  # the connection may be what broke
+        if isinstance(exc, DBAPIError) and not exc.connection_invalidated:
+            found = lacking.explained(task_label(task), exc, engine)
+    found = found or _explained_by_run(task, exc)
+    if found is None:
+        return exc
+    try:
+        raise found from exc  # so that it has a traceback to be recorded
+    except OzelotError as raised:
+        return raised
 
 
-def _explain_missing_run(task: Any, exc: BaseException) -> None:
+def _explained_by_run(task: Any, exc: BaseException) -> NoRun | None:
     said = str(exc.orig if isinstance(exc, DBAPIError) else exc)
     owned = [model.__name__ for model in created_models(task) if is_owned(model)]
     if owned and "run_id" in said and re.search(r"not[ -]null|cannot be null|default value", said, re.I):
-        raise NoRun(
+        return NoRun(
             f"{task_label(task)} added rows of {', '.join(owned)} without their run. In raw SQL and to_sql, set column "
             "'run_id' to current_run_id(), from ozelot.orm.run: frame.assign(run_id=current_run_id()).to_sql(...)"
-        ) from exc
+        )
+    return None
 
 
 def _is_there(targets: list[ORMTarget], connection: sa.Connection) -> bool:

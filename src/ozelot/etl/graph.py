@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import luigi
 
 from ozelot.errors import GraphError
+from ozelot.etl import asked
 from ozelot.etl.identity import task_label
 
 
@@ -62,6 +63,7 @@ def walk(roots: luigi.Task | Iterable[luigi.Task], broken: dict[str, Exception] 
 
     Raises:
         GraphError: requirements run in a circle, or two classes share a name.
+        TaskBroken: a ``requires()`` failed, or gives what is no task.
     """
     graph = Graph()
     labels: dict[int, str] = {}
@@ -81,11 +83,11 @@ def walk(roots: luigi.Task | Iterable[luigi.Task], broken: dict[str, Exception] 
 
     def enter(task: luigi.Task, label: str) -> None:
         try:
-            requirements = {label_of(requirement): requirement for requirement in task.deps()}
+            requirements = {label_of(requirement): requirement for requirement in asked.requirements(task)}
         except Exception as exc:
             if broken is None or isinstance(exc, GraphError):
                 raise
-            broken[label], requirements = exc, {}
+            broken[label], requirements = asked.cause(exc), {}
         entered[label] = task
         graph.requires[label] = list(requirements)
         path[label] = iter(requirements.values())

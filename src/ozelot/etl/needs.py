@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import luigi
 
+from ozelot.etl import asked
 from ozelot.etl.columns import columns_of, pairs, updated_by
 from ozelot.etl.declared import declaration, task_classes
 from ozelot.etl.identity import task_label
@@ -48,9 +49,9 @@ def needs_of(requirements: Iterable[luigi.Task]) -> Needs:
             columns |= columns_of(task)
             updated |= updated_by(task)
             continue
-        outputs = luigi.task.flatten(task.output())
+        outputs = asked.outputs(task)
         bundles = isinstance(task, luigi.WrapperTask) or not outputs
-        waiting += task.deps() if bundles else ()
+        waiting += asked.requirements(task) if bundles else ()
         for target in () if bundles else outputs:
             if isinstance(target, luigi.LocalTarget):
                 inputs.append(Input(task_label(task), str(target.path)))

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from ozelot import client, notebook
 from ozelot.errors import RowsChanged
-from ozelot.etl.clearing import clear_all
+from ozelot.etl.clearing import clear_all, refuse_running
 from ozelot.etl.declared import (
     check_clearable,
     clears_itself,
@@ -80,6 +80,16 @@ class ClearPlan:
         with client.get_client().create_session() as session:
             steps, along = _counted(session.connection(), tasks)
         return ClearPlan(steps, along, self.left_out)
+
+    def refuse_running(self) -> None:
+        """Make sure, before somebody is asked, that none of the tasks is running; :meth:`apply` does so, too.
+
+        Raises:
+            ClearRefused: one is.
+        """
+        with client.get_client().engine.connect() as connection:
+            if version.has_runs(connection):
+                refuse_running(connection, {key for step in self.steps for key in keys_of(step.task)})
 
     def _repr_html_(self) -> str:
         rows = [

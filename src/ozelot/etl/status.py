@@ -11,6 +11,7 @@ from pathlib import Path
 import luigi
 
 from ozelot import client, notebook
+from ozelot.etl import asked
 from ozelot.etl.compared import Verdict
 from ozelot.etl.completion import complete, pending
 from ozelot.etl.declared import is_orm_task, keys_of, task_of
@@ -209,7 +210,7 @@ def _to_be_told(found: Iterable[Run], complete_keys: Collection[str]) -> dict[st
 
 def why_not_there(task: luigi.Task) -> str:
     """What is missing of a task that is no ORM task: the first file, where it is files that it is known by."""
-    files = [target.path for target in luigi.task.flatten(task.output()) if isinstance(target, luigi.LocalTarget)]
+    files = [target.path for target in asked.outputs(task) if isinstance(target, luigi.LocalTarget)]
     missing = [path for path in files if not Path(path).exists()]
     return f"there is no file {missing[0]}" if missing else "its output is not there"
 
