@@ -120,7 +120,7 @@ def at_terminal(
             if not chunk:
                 break
             seen += chunk
-            if b"Ctrl-C once more" in seen and not told:
+            if b"Press Ctrl-C again" in seen and not told:
                 told = True
                 (when_stopping or (lambda: started.send_signal(signal.SIGINT)))()
             if left and seen.rstrip().endswith(b"[y/N]"):
