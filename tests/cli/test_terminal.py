@@ -234,7 +234,7 @@ def test_what_a_database_says_is_one_line(shop: Path) -> None:
 def test_columns_in_a_pipe_are_one_below_the_other_however_long_a_cell_is(full: Path) -> None:
     checks = [{"name": f"a name of {n}", "ok": False, "expected": "", "found": "long " * 20} for n in range(9)]
     with contextlib.closing(sqlite3.connect(full / "ozelot.db")) as connection, connection:
-        odd = json.dumps({"shelf": 2, "": {f"shelf put aside ({n})": 1 for n in range(20)}, "?": checks})
+        odd = json.dumps({"shelf": 2, "": {f"shelf skipped ({n})": 1 for n in range(20)}, "?": checks})
         connection.execute("update ozelot_run set rows = ? where name = 'LoadShelves'", [odd])
     heading, *runs = process(full, "history").out.splitlines()
     assert len(runs) == 5
@@ -242,7 +242,7 @@ def test_columns_in_a_pipe_are_one_below_the_other_however_long_a_cell_is(full: 
         for line in runs:
             assert re.match(rf"  {cell}", line[heading.index(name) - 2 :]), (name, line)
     (long,) = [line for line in runs if "LoadShelves" in line]
-    assert "shelf put aside (19)" in long and long.count("long long") == 9 * 10
+    assert "shelf skipped (19)" in long and long.count("long long") == 9 * 10
 
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
