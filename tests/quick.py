@@ -16,6 +16,7 @@ import os
 import pkgutil
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -103,8 +104,11 @@ def _become(asking: socket.socket) -> tuple[str, list[str]] | None:
     if command:
         for file in files:
             os.close(file)
+        if asking.fileno() in select.select([os.pidfd_open(command), asking.fileno()], [], [])[0]:
+            os.kill(command, signal.SIGTERM)  # whoever called it was killed
         code = os.waitstatus_to_exitcode(os.waitpid(command, 0)[1])
-        asking.send(str(code if code >= 0 else 128 - code).encode())
+        with suppress(BrokenPipeError):
+            asking.send(str(code if code >= 0 else 128 - code).encode())
         os._exit(0)
     asking.close()
     for number, file in enumerate(files):

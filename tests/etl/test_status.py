@@ -48,6 +48,7 @@ def test_complete_tasks_have_rows_and_times(db: Client) -> None:
     assert found["LoadStaff {}"].rows == {}
     assert all(entry.when is not None and entry.seconds is not None for entry in found.values())
     assert (found["LoadUnits {}"].name, found["LoadUnits {}"].params) == ("LoadUnits", "{}")
+    assert {entry.last for entry in found.values()} == {"done"}
 
 
 def test_what_stands_on_something_incomplete_says_on_what(db: Client) -> None:
@@ -67,6 +68,7 @@ def test_a_failure_is_told_in_its_own_words(db: Client) -> None:
     create_tables(db, staff.Unit)
     assert not build(Failing())
     assert told(Failing()) == {"Failing {}": (State.INCOMPLETE, "failed: ValueError: no more")}
+    assert status(Failing())[0].last == "failed"
 
 
 def test_a_run_whose_runner_died_is_told_from_one_that_lives(db: Client) -> None:

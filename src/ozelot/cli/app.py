@@ -15,8 +15,9 @@ import ozelot
 from ozelot.cli.cache import cache
 from ozelot.cli.db import db
 from ozelot.cli.diagram import diagram
-from ozelot.cli.groups import OptionsAnywhere, ShowsByDefault
+from ozelot.cli.groups import OptionsAnywhere
 from ozelot.cli.output import visible
+from ozelot.cli.runs import history
 from ozelot.cli.typed import EPILOG as _EPILOG
 from ozelot.cli.typed import LOOK as _LOOK
 from ozelot.cli.typed import Json, Yes
@@ -27,7 +28,6 @@ _INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
 _BROKEN_PIPE = 141  # likewise, of one whose output nobody wants any more
 
 app = typer.Typer(cls=OptionsAnywhere, no_args_is_help=True, **{**_LOOK, "add_completion": True})
-history = typer.Typer(cls=ShowsByDefault, help="Show the runs of the past, or forget old ones.", **_LOOK)
 app.add_typer(db, name="db")
 app.add_typer(cache, name="cache")
 app.add_typer(diagram, name="diagram")
@@ -253,36 +253,21 @@ def verify(ctx: typer.Context, task: Task = None, json: Json = False) -> None:
     raise typer.Exit(state.show_findings(task, as_json=json))
 
 
-@history.command(epilog=_EPILOG)
-def show(
+@app.command(epilog=_EPILOG)
+def ui(
     ctx: typer.Context,
-    task: Annotated[
-        str | None, typer.Argument(metavar="TASK", help="Class, Class(name=value), or a task as it is printed.")
-    ] = None,
-    last: Annotated[int | None, typer.Option(min=1, help="So many runs at most.")] = None,
-    traceback: Annotated[
-        bool, typer.Option("--traceback", help="Also where in the code each failure came from.")
-    ] = False,
-    json: Json = False,
+    host: Annotated[str, typer.Option(help="Where to listen; beyond this machine only with --token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0: any that is free.")] = 8421,
+    token: Annotated[str | None, typer.Option(help="What has to be known to be answered; new: make one.")] = None,
 ) -> None:
-    """Show the runs of the past, newest first; 'show' need not be typed."""
+    """Serve a page that shows the pipeline, its runs and its data; it changes nothing.
+
+    Without a pipeline: what the database alone can tell.
+    """
     _begin(ctx)
-    from ozelot.cli import history
+    from ozelot.cli import ui
 
-    raise typer.Exit(history.show_runs(task, last=last, tracebacks=traceback, as_json=json))
-
-
-@history.command(epilog=_EPILOG)
-def prune(
-    ctx: typer.Context,
-    keep: Annotated[int, typer.Option(min=0, help="How many runs of each task to keep.")],
-    yes: Yes = False,
-) -> None:
-    """Delete the records of old runs; says how many, and asks. What they loaded stays."""
-    _begin(ctx)
-    from ozelot.cli import history
-
-    raise typer.Exit(history.prune(keep, yes=yes))
+    raise typer.Exit(ui.serve(host, port, token))
 
 
 app.add_typer(history, name="history")

@@ -48,6 +48,7 @@ class TaskStatus:
         seconds: how long that run took.
         rows: how many rows of each table it made, and ``table.column``: how many values it set.
         verdict: what is known of what it was made of, where it is complete.
+        last: how its last run ended, or ``running``; empty where no run is recorded.
     """
 
     name: str
@@ -59,6 +60,7 @@ class TaskStatus:
     seconds: float | None = None
     rows: dict[str, int] = field(default_factory=dict)
     verdict: Verdict | None = None
+    last: str = ""
 
     @property
     def is_complete(self) -> bool:
@@ -97,7 +99,11 @@ def status(root: luigi.Task) -> Statuses:
     Requirements that turned up while a task ran are there, too, as its run recorded them.
     The number of queries does not depend on the size of the graph, but for one for each task that is running.
     """
-    graph = _with_late(root)
+    return of_graph(with_late(root))
+
+
+def of_graph(graph: Graph) -> Statuses:
+    """The state of every task of a graph, in its order; changes nothing."""
     done = complete(graph)
     open_tasks = pending(graph, done)
     last = _last_runs(graph, done)
@@ -162,10 +168,10 @@ def _told(
         return TaskStatus(name, params, state, why, task, verdict=verdict)
     took = (entry.finished - entry.started).total_seconds() if entry.finished else None
     rows = {} if state is State.INCOMPLETE else entry.row_counts
-    return TaskStatus(name, params, state, why, task, entry.finished, took, rows, verdict)
+    return TaskStatus(name, params, state, why, task, entry.finished, took, rows, verdict, entry.state)
 
 
-def _with_late(root: luigi.Task) -> Graph:
+def with_late(root: luigi.Task) -> Graph:
     """The graph of a task, with what turned up while its tasks ran."""
     late: dict[str, luigi.Task] = {}
     graph = walk(root)

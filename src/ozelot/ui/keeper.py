@@ -1,0 +1,178 @@
+"""Keeps what was read of the pipeline, and looks what is new: often, at a small price; all of it, seldom.
+
+While a run goes on, the page must not cost it anything to speak of. So once a second, and only while somebody looks,
+one query asks for the runs that began or ended since; all else (what is stale, who stands on what) is read anew when
+that has been quiet, or takes a small part of the time.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import luigi
+import sqlalchemy as sa
+
+from ozelot.claim import is_held
+from ozelot.client import Client
+from ozelot.orm import run
+from ozelot.orm.run import reason_of, runs
+from ozelot.orm.target import marker_key, markers
+from ozelot.orm.version import has_runs
+from ozelot.ui.pipeline import Look, Pipeline, read
+
+log = logging.getLogger(__name__)
+
+_SECOND = 0.95  # between two looks
+_SHARE, _SHARE_IN_PEACE = 50, 5  # a whole reading takes at most one part in so many of the time, while a run goes on
+_MOST = 2_000  # runs that are looked at one by one
+_CHANGES = 100  # that are remembered
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is new since another one.
+
+    Attributes:
+        version: of what is known.
+        looks: the state, and the reason, of each task whose state is another one, by key.
+        all_new: there are other tasks, too.
+    """
+
+    version: int
+    looks: dict[str, tuple[Look, str]] = field(default_factory=dict)
+    all_new: bool = False
+
+
+class Keeper:
+    """The pipeline as it is known now.
+
+    Args:
+        database: a client that only reads.
+        root: the root of the pipeline, where its code is at hand.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, database: Client, root: luigi.Task | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.database = database
+        self.root = root
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._changes: list[Change] = []
+        self._running: dict[int, str] = {}
+        self._looked = self._next_reading = -math.inf
+        self._reader: threading.Thread | None = None
+        self._wanted = False
+        self._seen, self._markers = self._newest()
+        self._pipeline = read(root, database)
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """All tasks, with what was new at the last look."""
+        self._look()
+        return self._pipeline
+
+    @property
+    def version(self) -> int:
+        """Counts up with every change."""
+        return self._changes[-1].version if self._changes else 0
+
+    def since(self, version: int) -> Change:
+        """All that is new since a version, after a look."""
+        self._look()
+        with self._lock:
+            new = [change for change in self._changes if change.version > version]
+            is_forgotten = bool(new) and new[0].version > version + 1
+            if is_forgotten or version > self.version:  # the latter is of a server that is gone
+                return Change(self.version, all_new=True)
+            looks: dict[str, tuple[Look, str]] = {}
+            for change in new:
+                looks |= change.looks
+            return Change(self.version, looks, any(change.all_new for change in new))
+
+    def _look(self) -> None:
+        with self._lock:
+            if self._clock() - self._looked < _SECOND:
+                return
+            self._looked = self._clock()
+            self._look_at_runs()
+            due = self._wanted and self._clock() >= self._next_reading
+            if due and (self._reader is None or not self._reader.is_alive()):
+                self._wanted = False
+                self._reader = threading.Thread(target=self._read, daemon=True)
+                self._reader.start()
+
+    def _newest(self) -> tuple[int, int]:
+        """The id of the newest run, and how many markers there are."""
+        with self.database.engine.connect() as connection:
+            number = 0
+            if sa.inspect(connection).has_table(markers.name):
+                number = connection.scalar(sa.select(sa.func.count()).select_from(markers)) or 0
+            newest = connection.scalar(sa.select(sa.func.max(runs.c.id))) if has_runs(connection) else 0
+            return newest or 0, number
+
+    def _look_at_runs(self) -> None:
+        newest, number = self._newest()
+        self._wanted |= number != self._markers
+        self._markers = number
+        if not newest:
+            return
+        new = (runs.c.id > self._seen) | (runs.c.state == run.RUNNING)
+        if self._running:
+            new |= runs.c.id.in_(list(self._running)[:_MOST])
+        query = sa.select(runs.c.id, runs.c.name, runs.c.params, runs.c.key, runs.c.state, runs.c.error)
+        looks, running = {}, {}
+        with self.database.engine.connect() as connection:
+            found = connection.execute(query.where(new).order_by(runs.c.id.desc()).limit(_MOST)).all()
+            for one in reversed(found):
+                is_alive = one.state == run.RUNNING and is_held(connection, one.key)
+                looks[marker_key(one.name, one.params)] = _told(one.state, one.error, is_alive)
+                if is_alive:
+                    running[one.id] = one.key
+        self._running = running
+        self._seen = max(newest, self._seen)
+        self._wanted |= self._tell(self._pipeline.with_looks(looks))
+
+    def _read(self) -> None:
+        """Read all of it; what was read last stays where that fails, as it does while tables are changed."""
+        start = self._clock()
+        try:
+            seen, number = self._newest()
+            found = read(self.root, self.database)
+        except Exception as exc:  # noqa: BLE001 - the project's own requires() may raise anything
+            log.warning("The pipeline could not be read: %s", exc)
+            return
+        took = self._clock() - start
+        with self._lock:
+            self._next_reading = self._clock() + max(1, took * (_SHARE if self._running else _SHARE_IN_PEACE))
+            self._seen, self._markers = seen, number  # what began or ended meanwhile is looked at again
+            self._tell(found)
+
+    def _tell(self, found: Pipeline) -> bool:
+        """Keep what was found, note in what it differs, and say whether it does."""
+        before = self._pipeline.nodes
+        changed = {
+            key: (node.look, node.why)
+            for key, node in found.nodes.items()
+            if key in before and (before[key].look, before[key].why) != (node.look, node.why)
+        }
+        all_new = found.nodes.keys() != before.keys()
+        self._pipeline = found
+        if changed or all_new:
+            self._changes = [*self._changes[1 - _CHANGES :], Change(self.version + 1, changed, all_new)]
+        return bool(changed)
+
+
+def _told(state: str, error: str | None, is_alive: bool) -> tuple[Look, str]:
+    """The state of a task by that of its last run."""
+    if state == run.DONE:
+        return Look.COMPLETE, ""
+    if state == run.FAILED:
+        return Look.FAILED, f"failed: {reason_of(error or '') or 'no reason is known'}"
+    if is_alive:
+        return Look.RUNNING, "running now"
+    return Look.INCOMPLETE, "it was cleared" if state in (run.CLEARED, run.CLEARING) else "its runner died"

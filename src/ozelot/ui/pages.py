@@ -1,0 +1,293 @@
+"""The pages: what each shows, as HTML or as data."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+import jinja2
+from sqlalchemy.exc import DBAPIError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+import ozelot
+from ozelot import url
+from ozelot.errors import ClearRefused, NotClearable
+from ozelot.etl.completion import clear_plan
+from ozelot.etl.identity import task_argument
+from ozelot.orm.target import marker_key
+from ozelot.ui import past, shown, tables
+from ozelot.ui.drawing import drawing, told
+from ozelot.ui.keeper import Keeper
+from ozelot.ui.pipeline import Look
+from ozelot.words import amounts, duration, moment, task_text
+
+_PAGE = 100  # tasks on a page
+_STATES = ("running", "done", "failed", "aborted", "cleared")
+
+
+class Pages:
+    """Answers requests.
+
+    Args:
+        keeper: what is known of the pipeline.
+    """
+
+    def __init__(self, keeper: Keeper) -> None:
+        self.keeper = keeper
+        self.database = keeper.database
+        loader = jinja2.FileSystemLoader(str(resources.files("ozelot.ui") / "templates"))
+        self._templates = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+        self._templates.undefined = jinja2.StrictUndefined
+        self._templates.filters |= {
+            "ago": shown.ago,
+            "amounts": amounts,
+            "duration": duration,
+            "moment": moment,
+            "named": shown.named,
+            "seconds": past.seconds,
+            "task": task_text,
+        }
+        self._templates.globals |= {
+            "database": url.hide_password(self.database.url),
+            "label_of_run": past.label,
+            "key_of_run": past.key,
+            "version": ozelot.__version__,
+            "Look": Look,
+            "told": told,
+        }
+
+    def _show(self, template: str, request: Request, **values: Any) -> Response:
+        page = self._templates.get_template(template)
+        return HTMLResponse(page.render(path=request.url.path, has_code=self.keeper.root is not None, **values))
+
+    def pipeline(self, request: Request) -> Response:
+        """The graph, and what is to be looked at first."""
+        known = self.keeper.pipeline
+        asked = request.query_params
+        states = _looks(asked)
+        around = asked.get("around", "")
+        return self._show(
+            "pipeline.html",
+            request,
+            known=known,
+            counts=known.counts(),
+            version_of_state=self.keeper.version,
+            states=states,
+            around=known.nodes.get(around),
+            by=asked.get("by", ""),
+            urgent=[n for n in known.nodes.values() if n.look in (Look.FAILED, Look.RUNNING)][:20],
+            query=str(asked),
+        )
+
+    def graph(self, request: Request) -> Response:
+        """The graph as data."""
+        asked = request.query_params
+        known = self.keeper.pipeline
+        around = asked.get("around", "")
+        return JSONResponse(
+            drawing(
+                known,
+                by=asked.get("by", ""),
+                around=around if around in known.nodes else "",
+                states=_looks(asked),
+            )
+        )
+
+    def tasks(self, request: Request) -> Response:
+        """A list of tasks."""
+        known = self.keeper.pipeline
+        asked = request.query_params
+        states, name, text = _looks(asked), asked.get("name", ""), asked.get("q", "").strip()
+        found = [
+            node
+            for node in known.nodes.values()
+            if (not states or node.look in states)
+            and (not name or node.name == name)
+            and (not text or text.casefold() in node.label.casefold())
+        ]
+        of = [node.key for node in known.nodes.values() if not name or node.name == name]
+        number = number_in(asked.get("page"), 1)
+        shown_ones = found[(number - 1) * _PAGE : number * _PAGE]
+        return self._show(
+            "tasks.html",
+            request,
+            known=known,
+            found=found,
+            nodes=shown_ones,
+            states=states,
+            name=name,
+            text=text,
+            number=number,
+            pages=max(1, -(-len(found) // _PAGE)),
+            counts=known.counts(of),
+        )
+
+    def task(self, request: Request) -> Response:
+        """All about a task."""
+        known = self.keeper.pipeline
+        key = request.path_params["key"]
+        node = known.nodes.get(key)
+        there = tables.all_tables(self.database)
+        with self.database.create_session() as session:
+            found = past.find(session, task=key, before=number_in(request.query_params.get("before")))
+            if node is None and not found.runs:
+                raise HTTPException(404, "There is no such task: it never ran, and is not in the pipeline")
+            last = found.runs[0] if found.runs else None
+            made = next((entry for entry in found.runs if entry.state == "done"), None)
+            sources, number = past.sources(session, made.id) if made else ([], 0)
+        name = node.name if node else found.runs[0].name
+        params = node.params if node else found.runs[0].params
+        filled = {}
+        for table, count in (node.rows if node else {}).items():
+            base = table.partition(".")[0]
+            if base in there:
+                filled[table] = (
+                    count,
+                    base,
+                    tables.sample(self.database, there[base], run_id=made.id if made else None, few=True),
+                )
+        return self._show(
+            "task.html",
+            request,
+            node=node,
+            key=key,
+            name=name,
+            params=params,
+            label=task_text(f"{name} {params}"),
+            argument=task_argument(name, params),
+            requires=[known.nodes[one] for one in node.requires if one in known.nodes] if node else [],
+            required_by=[known.nodes[one] for one in known.required_by(key)],
+            last=last,
+            past=found,
+            made=made,
+            sources=sources,
+            number_of_sources=number,
+            filled=filled,
+        )
+
+    def clearing(self, request: Request) -> Response:
+        """What clearing a task would delete."""
+        known = self.keeper.pipeline
+        node = known.nodes.get(request.path_params["key"])
+        if node is None:
+            raise HTTPException(404, "There is no such task in the pipeline")
+        plan, refused = None, ""
+        task = node.status.task if node.status else None
+        if self.keeper.root is None or task is None:
+            refused = "The code of the pipeline is not at hand here: call 'ozelot ui' in the folder of the project"
+        else:
+            try:
+                plan = clear_plan([self.keeper.root, task], [task])
+            except (ClearRefused, NotClearable) as exc:
+                refused = str(exc)
+        steps = [(marker_key(*_identity(step.label)), step) for step in plan.steps] if plan else []
+        return self._show(
+            "clearing.html",
+            request,
+            node=node,
+            plan=plan,
+            steps=steps,
+            refused=refused,
+            argument=task_argument(node.name, node.params),
+        )
+
+    def data(self, request: Request) -> Response:
+        """All tables."""
+        there = tables.all_tables(self.database)
+        numbers = tables.counts(self.database, there)
+        known = self.keeper.pipeline
+        return self._show(
+            "data.html",
+            request,
+            tables=there,
+            numbers=numbers,
+            filled=tables.filled_by(known),
+        )
+
+    def schema(self, request: Request) -> Response:
+        """The data model as data."""
+        there = tables.all_tables(self.database)
+        return JSONResponse(tables.schema(there, tables.counts(self.database, there)))
+
+    def table(self, request: Request) -> Response:
+        """A table."""
+        name = request.path_params["name"]
+        there = tables.all_tables(self.database)
+        if name not in there:
+            raise HTTPException(404, f"There is no table {name}")
+        profile = number = None
+        if "profile" in request.query_params:
+            number, profile = tables.profile(self.database, there[name])
+        else:
+            number = tables.counts(self.database, {name: there[name]})[name]
+        return self._show(
+            "table.html",
+            request,
+            name=name,
+            table=there[name],
+            number=number,
+            profile={column.name: column for column in profile} if profile is not None else None,
+            sample=tables.sample(self.database, there[name]),
+            filled=tables.filled_by(self.keeper.pipeline).get(name, {}),
+            hidden=shown.is_hidden,
+        )
+
+    def runs(self, request: Request) -> Response:
+        """Runs, newest first."""
+        asked = request.query_params
+        state, name = asked.get("state", ""), asked.get("name", "").strip()
+        with self.database.create_session() as session:
+            found = past.find(
+                session,
+                name=name,
+                state=state if state in _STATES else "",
+                before=number_in(asked.get("before")),
+            )
+        return self._show(
+            "runs.html",
+            request,
+            past=found,
+            state=state,
+            name=name,
+            states=_STATES,
+            names=list(self.keeper.pipeline.classes())[:500],
+            is_first="before" not in asked,
+        )
+
+    def run(self, request: Request) -> Response:
+        """A run."""
+        number = number_in(request.path_params["number"])
+        with self.database.create_session() as session:
+            found = past.one(session, number) if number is not None else None
+            if found is None:
+                raise HTTPException(404, "There is no such run")
+            sources, many = past.sources(session, found.id)
+            built_on = past.built_on(session, found.id)
+        return self._show("run.html", request, run=found, sources=sources, number_of_sources=many, built_on=built_on)
+
+    def wrong(self, request: Request, exc: Exception) -> Response:
+        """What went wrong, in one line."""
+        code = exc.status_code if isinstance(exc, HTTPException) else 503
+        text = exc.detail if isinstance(exc, HTTPException) else str(exc)
+        if isinstance(exc, DBAPIError):
+            text = url.without_password(self.database.url, (str(exc.orig).strip().splitlines() or ["no reason"])[0])
+            text = f"The database says: {text}"
+        page = self._templates.get_template("wrong.html")
+        return HTMLResponse(page.render(path="", has_code=self.keeper.root is not None, text=text, code=code), code)
+
+
+def _looks(asked: Any) -> list[Look]:
+    css = {look.css: look for look in Look}
+    return [css[state] for state in asked.getlist("state") if state in css]
+
+
+def number_in(text: str | None, default: int | None = None) -> Any:
+    """The number that was typed, or the default where it is none."""
+    return int(text) if text is not None and text.isdecimal() and text.isascii() and len(text) < 16 else default
+
+
+def _identity(label: str) -> tuple[str, str]:
+    name, _, params = label.partition(" ")
+    return name, params
