@@ -21,6 +21,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,9 +48,9 @@ def commands() -> Path:
     address = str(folder / "socket")
     for name in ("ozelot", SESSION):
         _executable(folder / name, _CLIENT.format(python=sys.executable, address=address, name=name))
-    _executable(folder / "python", f'#!/bin/sh\nexec "{sys.executable}" -W ignore "$@"\n')
+    _executable(folder / "python", f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     server = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "tests.quick", address],
+        [sys.executable, "-m", "tests.quick", address],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -71,6 +72,12 @@ def _executable(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
+def _fork() -> int:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*is multi-threaded, use of fork", DeprecationWarning)  # those of NumPy
+        return os.fork()
+
+
 def _serve(address: str) -> tuple[str, list[str]] | None:
     """Fork for each request: gives what was asked for in the fork, and nothing when nobody will ask any more."""
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -80,7 +87,7 @@ def _serve(address: str) -> tuple[str, list[str]] | None:
     sys.stdout.flush()
     while listening in select.select([listening, sys.stdin], [], [])[0]:
         asking, _ = listening.accept()
-        if not os.fork():
+        if not _fork():
             listening.close()
             return _become(asking)
         asking.close()
@@ -93,7 +100,7 @@ def _serve(address: str) -> tuple[str, list[str]] | None:
 def _become(asking: socket.socket) -> tuple[str, list[str]] | None:
     """In a fork: what was asked for, in yet another fork; this one tells its exit code."""
     request, files, _, _ = socket.recv_fds(asking, _LARGEST, 3)
-    command = os.fork()
+    command = _fork()
     if command:
         for file in files:
             os.close(file)

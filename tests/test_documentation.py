@@ -15,7 +15,7 @@ import pytest
 
 import ozelot
 from tests import databases
-from tests.pages import blocks, check_page
+from tests.pages import blocks, check_page, shell
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(page for page in (ROOT / "docs").rglob("*.md") if page.parent.name != "site")
@@ -39,6 +39,13 @@ def test_a_page_can_be_typed_and_prints_what_it_shows(page: Path, tmp_path: Path
     for name in re.findall(r"CREATE DATABASE (\w+)", page.read_text(encoding="utf-8")):
         databases.drop(databases.is_wanted(servers["postgresql"]), name)  # left by a run that ended half-way
     check_page(page, tmp_path)
+
+
+def test_whoever_types_a_page_sees_the_warnings_that_a_reader_would_see(tmp_path: Path) -> None:
+    (tmp_path / "project_config.py").write_text("import warnings\nwarnings.warn('of the project')\n")
+    with shell(tmp_path) as reader:
+        assert "UserWarning: of the project" in reader.type("python -c 'import project_config'")
+        assert "UserWarning: of the project" in reader.type("ozelot status")
 
 
 @pytest.mark.parametrize("name", ["employees", "superheroes", pytest.param("flights", marks=NIGHTLY)])

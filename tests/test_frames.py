@@ -469,7 +469,13 @@ def test_a_statement_that_is_wrong_is_an_error_of_sqlalchemy(samples: Client) ->
 
 @pytest.mark.parametrize(
     ("missing", "backend", "extra"),
-    [("pyarrow", "arrow", "arrow"), ("polars", "polars", "polars"), ("pandas", "pandas", "pandas")],
+    [
+        ("pyarrow", "arrow", "arrow"),
+        ("pyarrow", "polars", "polars"),
+        ("pyarrow", "pandas", "pandas,arrow"),
+        ("polars", "polars", "polars"),
+        ("pandas", "pandas", "pandas,arrow"),
+    ],
 )
 def test_a_missing_package_is_told_with_what_to_install(
     sqlite_db: Client, monkeypatch: pytest.MonkeyPatch, missing: str, backend: str, extra: str

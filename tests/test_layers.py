@@ -155,6 +155,7 @@ LAYERS = [
     "ozelot",
     "ozelot.starting",
     "ozelot.cli",
+    "ozelot.cli.terminal",
     "ozelot.cli.output",
     "ozelot.cli.asking",
     "ozelot.cli.database",

@@ -199,7 +199,7 @@ class Client:
             ConfigError: what the backend needs is not installed; the message says how to.
             FrameError: there is no result, or a value does not fit the type of its column.
         """
-        return _frames().frame(self.engine, self._statement(query), backend)
+        return _frames(backend).frame(self.engine, self._statement(query), backend)
 
     @overload
     def frames(
@@ -216,7 +216,7 @@ class Client:
             An iterator of frames, at least one; for ``arrow`` a :class:`pyarrow.RecordBatchReader`. It holds a
             connection until it is read to its end, or closed.
         """
-        return _frames().frames(self.engine, self._statement(query), rows, backend)
+        return _frames(backend).frames(self.engine, self._statement(query), rows, backend)
 
     def _statement(self, query: Query) -> Any:
         if isinstance(query, str):
@@ -239,13 +239,14 @@ class Client:
         return url.hide_password(full) if hide_password else full.render_as_string(hide_password=False)
 
 
-def _frames() -> Any:
+def _frames(backend: str) -> Any:
     try:
         from ozelot import frames
     except ModuleNotFoundError as exc:
         if exc.name not in ("pyarrow", "numpy"):
             raise
-        raise ConfigError(f"A frame needs {exc.name}: pip install 'ozelot[arrow]'") from None
+        extras = {"pandas": "pandas,arrow", "polars": "polars"}.get(backend, "arrow")
+        raise ConfigError(f"A frame needs {exc.name}: pip install 'ozelot[{extras}]'") from None
     return frames
 
 

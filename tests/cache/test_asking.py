@@ -218,11 +218,16 @@ def test_offline_a_miss_is_an_error_that_names_the_url(tmp_path: Path, monkeypat
         cache.get(URL)
         monkeypatch.setenv("OZELOT_OFFLINE", "1")
         assert cache.get(URL) == "page"
-        with pytest.raises(NotInCache, match=f"No page from {URL}/2: it is not in the request cache"):
+        with pytest.raises(
+            NotInCache, match=rf"No page from {URL}/2: it is not in the request cache \S*cache\.db, and"
+        ):
             cache.get(f"{URL}/2", store_on_error=True)
         with pytest.raises(NotInCache, match="OFFLINE"):
             cache.get(URL, refresh=True)
         assert not cache.has(f"{URL}/2")
+    none = r"there is no request cache \S*page\.db \(REQUEST_CACHE_PATH says where\)"
+    with web.cache(tmp_path / "page.db") as cache, pytest.raises(NotInCache, match=none):
+        cache.get(URL)
     assert len(web.asked) == 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import select
 import signal
@@ -34,6 +35,8 @@ class Called:
 def called(*arguments: str) -> Called:
     """Call a command within this process; there is no terminal."""
     luigi.task_register.Register.clear_instance_cache()
+    log = logging.getLogger("ozelot")
+    level = log.level
     out, err = io.StringIO(), io.StringIO()
     code: object = None
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -41,6 +44,8 @@ def called(*arguments: str) -> Called:
             main(arguments)
         except SystemExit as exc:
             code = exc.code
+        finally:
+            log.setLevel(level)  # of which a command means the rest of its process
     assert isinstance(code, int), code
     return Called(int(code), out.getvalue(), err.getvalue())
 
@@ -120,7 +125,7 @@ def at_terminal(
             if not chunk:
                 break
             seen += chunk
-            if b"Ctrl-C once more" in seen and not told:
+            if b"Press Ctrl-C again" in seen and not told:
                 told = True
                 (when_stopping or (lambda: started.send_signal(signal.SIGINT)))()
             if left and seen.rstrip().endswith(b"[y/N]"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 import sqlite3
 from pathlib import Path
 
@@ -45,7 +46,9 @@ def test_info_tells_how_many_of_which_servers(path: Path) -> None:
 def test_commands_make_no_file(tmp_path: Path) -> None:
     for command in (["info"], ["list"], ["verify"], ["clear", "--yes"], ["refresh", "*"]):
         assert called("cache", *command).code == 0
-    assert called("cache", "show", THOR).code == 1
+    shown = called("cache", "show", THOR)
+    assert shown.code == 1
+    assert re.fullmatch(rf"error: {THOR} is not in the request cache \S+\.db\n", shown.err)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -81,7 +84,19 @@ def test_offline_a_page_that_is_not_kept_is_an_error(path: Path) -> None:
     with serving() as server:
         done = called("cache", "get", server("/page"), "--offline")
         assert (done.code, server.paths) == (1, [])
-    assert done.err.startswith(f"error: No page from {server('/page')}: it is not in the request cache, and OFFLINE")
+    assert done.err.startswith(
+        f"error: No page from {server('/page')}: it is not in the request cache {path}, and OFFLINE"
+    )
+
+
+@pytest.mark.parametrize("command", ["get", "show"])
+def test_a_title_is_no_address(path: Path, command: str) -> None:
+    done = called("cache", command, "Anthony_Stark")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("error: Anthony_Stark is no address of a page: write all of it, as in https://")
+    with RequestCache(path) as cache:
+        cache.put("Anthony_Stark", "kept under a name of one's own")
+    assert called("cache", "show", "Anthony_Stark").code == 0
 
 
 def test_get_fetches_what_is_not_kept_and_refresh_asks_what_has_changed(path: Path, server: Server) -> None:

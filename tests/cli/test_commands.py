@@ -70,6 +70,7 @@ def test_from_an_empty_database_to_a_full_one_and_back(db: Client) -> None:
     assert called("verify").code == 0
     again = called("run")
     assert again.code == 0 and "Complete already: 5\n" in again.out
+    assert called("plan").out == "A run would run nothing: all is complete\n"
 
     refused = called("clear", "LoadGoods")
     assert refused.code == 1 and rows(db, "good") == 2

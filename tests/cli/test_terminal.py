@@ -106,7 +106,7 @@ def test_a_long_reason_is_told_in_full_only_once(shop: Path) -> None:
 def test_a_question_is_answered_at_a_terminal(full: Path) -> None:
     for answer in ("n", "", "nonsense"):
         kept = at_terminal(full, "clear", "LoadGoods", answers=[answer])
-        assert (kept.code, kept.out.splitlines()[-1]) == (1, "error: Nothing was changed")
+        assert (kept.code, kept.out.splitlines()[-1]) == (1, "Nothing was changed")
     cleared = at_terminal(full, "clear", "LoadGoods", answers=["y"])
     assert (cleared.code, "Clear 3 tasks? [y/N] " in cleared.out) == (0, True)
     assert called("status").code == 1
@@ -131,7 +131,9 @@ def test_ctrl_c_twice_ends_a_run_at_once_with_one_line_and_nothing_half_done(sho
     assert "Traceback" not in ended.out
     assert ended.out.endswith("Ended at once; the rest is rolled back\n")
     found = json.loads(called("status", "--json", "--pipeline", "tests.cli.shop:Stuck").out)
-    assert [(entry["state"], entry["why"]) for entry in found] == [("incomplete", "its runner died")]
+    assert [(entry["state"], entry["why"]) for entry in found] == [
+        ("incomplete", "it was interrupted, or its runner died")
+    ]
 
 
 def test_ctrl_c_once_lets_what_runs_come_to_its_end(shop: Path) -> None:
@@ -232,7 +234,7 @@ def test_what_a_database_says_is_one_line(shop: Path) -> None:
 def test_columns_in_a_pipe_are_one_below_the_other_however_long_a_cell_is(full: Path) -> None:
     checks = [{"name": f"a name of {n}", "ok": False, "expected": "", "found": "long " * 20} for n in range(9)]
     with contextlib.closing(sqlite3.connect(full / "ozelot.db")) as connection, connection:
-        odd = json.dumps({"shelf": 2, "": {f"shelf put aside ({n})": 1 for n in range(20)}, "?": checks})
+        odd = json.dumps({"shelf": 2, "": {f"shelf skipped ({n})": 1 for n in range(20)}, "?": checks})
         connection.execute("update ozelot_run set rows = ? where name = 'LoadShelves'", [odd])
     heading, *runs = process(full, "history").out.splitlines()
     assert len(runs) == 5
@@ -240,4 +242,46 @@ def test_columns_in_a_pipe_are_one_below_the_other_however_long_a_cell_is(full: 
         for line in runs:
             assert re.match(rf"  {cell}", line[heading.index(name) - 2 :]), (name, line)
     (long,) = [line for line in runs if "LoadShelves" in line]
-    assert "shelf put aside (19)" in long and long.count("long long") == 9 * 10
+    assert "shelf skipped (19)" in long and long.count("long long") == 9 * 10
+
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def test_at_80_columns_only_long_texts_are_broken_and_those_between_words(full: Path) -> None:
+    (full / "out of stock").touch()
+    why = "RuntimeError: " + "something that takes many words to tell " * 6
+    with contextlib.closing(sqlite3.connect(full / "ozelot.db")) as connection, connection:
+        connection.execute("update ozelot_run set host = 'build-7.example' where name = 'LoadShelves'")
+        connection.execute("update ozelot_run set state = 'failed', error = ? where params like '%2020%'", [why])
+        connection.execute("delete from ormtargetmarker where params like '%2020%'")
+    for name in ("status", "history", "plan"):
+        lines = _COLOUR.sub("", at_terminal(full, name).out).splitlines()
+        assert max(map(len, lines)) <= 80, lines
+        text = " ".join(" ".join(lines).split())
+        if name != "plan":
+            moments = re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "\n".join(lines))
+            assert len(moments) == 5, lines
+        if name == "status":
+            assert sum("complete on incomplete" in line for line in lines) == 1, lines
+        if name == "history":
+            (told,) = [line for line in lines if "RuntimeError" in line]
+            assert told.endswith("...") and len(told) == 80
+            assert all(re.search(r"(done|failed) .* m?s\b", line) for line in lines if re.search(r"\d\d:\d\d", line))
+            assert "build-7.example" in text
+        else:
+            assert f"failed: {' '.join(why.split())}" in text
+    assert why.strip() in process(full, "history").out
+    assert " ".join(at_terminal(full, "history", "--traceback").out.split()).count("to tell something") >= 5
+
+
+def test_what_is_stale_is_yellow(full: Path) -> None:
+    with contextlib.closing(sqlite3.connect(full / "ozelot.db")) as connection, connection:
+        made = "from ozelot_run join ozelot_fingerprint on digest = fingerprint where name = 'LoadShelves'"
+        parts = json.loads(connection.execute(f"select parts {made}").fetchone()[0])
+        parts["code"]["pieces"]["tests.cli.shop.LoadShelves"][0]["run"] = "another one"
+        connection.execute("insert into ozelot_fingerprint (digest, parts) values ('other', ?)", [json.dumps(parts)])
+        connection.execute("update ozelot_run set fingerprint = 'other' where name = 'LoadShelves'")
+    shown = at_terminal(full, "status").out
+    for state in ("stale", "complete on stale"):
+        assert re.search(rf"{ESCAPE}\[33m{state} *{ESCAPE}\[0m", shown), shown

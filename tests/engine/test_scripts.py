@@ -133,7 +133,7 @@ def test_the_first_ctrl_c_lets_processes_end_their_tasks(sqlite_db: Client, tmp_
     child, worker = started(tmp_path, database_url)
     with child:
         ctrl_c(child)
-        assert child.stdout is not None and "Ctrl-C once more" in child.stdout.readline()
+        assert child.stdout is not None and "Press Ctrl-C again" in child.stdout.readline()
         assert alive(worker)
         Path("wish LoadReviews").unlink()
         out, err = child.communicate(timeout=60)
@@ -150,7 +150,7 @@ def test_the_second_ctrl_c_ends_them(db: Client, database_url: str, tmp_path: Pa
     child, worker = started(tmp_path, database_url)
     with child:
         ctrl_c(child)
-        assert child.stdout is not None and "Ctrl-C once more" in child.stdout.readline()
+        assert child.stdout is not None and "Press Ctrl-C again" in child.stdout.readline()
         ctrl_c(child)
         _, err = child.communicate(timeout=60)
     assert child.returncode == 130, err

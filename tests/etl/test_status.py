@@ -75,7 +75,10 @@ def test_a_run_whose_runner_died_is_told_from_one_that_lives(db: Client) -> None
     create_tables(db, staff.Unit)
     process: subprocess.Popen[str] = start(db, "LoadUnitsAndDie", edge="row")
     process.communicate(timeout=60)
-    assert told(staff.LoadUnitsAndDie(edge="none"))["LoadUnitsAndDie {}"] == (State.INCOMPLETE, "its runner died")
+    assert told(staff.LoadUnitsAndDie(edge="none"))["LoadUnitsAndDie {}"] == (
+        State.INCOMPLETE,
+        "it was interrupted, or its runner died",
+    )
 
     class Asking(tasks.ORMTask):
         creates = ()

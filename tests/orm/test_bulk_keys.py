@@ -1,4 +1,4 @@
-"""Natural keys of the input become foreign keys; what is not found is an error, NULL, or a row that is put aside."""
+"""Natural keys of the input become foreign keys; what is not found is an error, NULL, or a row that is skipped."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_keys_of_several_models_are_filled_in_the_order_of_the_input(db: Client)
     )
     refs = {"carrier": Carrier.code, "start": Airfield.faa, ("start", "time_hour"): (WeatherHour.field, WeatherHour.at)}
     assert loaded(db, frame, refs=refs) == [(1, "AA", "EWR", NOON), (2, "BB", None, None), (3, "AA", "JFK", None)]
-    assert LoadLegs.report.put_aside == {}
+    assert LoadLegs.report.skipped == {}
     assert LoadLegs.report.set_to_null == {}
     with db.create_session() as session:
         assert list(session.scalars(sa.select(FlightLeg.carrier).order_by(FlightLeg.number))) == ["AA", "BB", "AA"]
@@ -118,7 +118,7 @@ def test_keys_that_are_not_found_are_an_error_that_names_the_rows(db: Client) ->
         loaded(db, rows, refs={"carrier": Carrier.code})
 
 
-def test_rows_whose_key_is_not_found_are_put_aside_and_counted(db: Client) -> None:
+def test_rows_whose_key_is_not_found_are_skipped_and_counted(db: Client) -> None:
     rows = [
         {"number": 0, "carrier": "AA", "start": "LGA", "note": "unknown field"},
         {"number": 1, "carrier": "XX", "start": "EWR", "note": "unknown carrier"},
@@ -131,24 +131,24 @@ def test_rows_whose_key_is_not_found_are_put_aside_and_counted(db: Client) -> No
     assert found == [(0, "AA", None, None), (2, "BB", None, None)]
     report = LoadLegs.report
     assert (report.rows, report.written) == (4, 2)
-    assert (report.put_aside, report.set_to_null) == ({"carrier": 2}, {"start": 2})
+    assert (report.skipped, report.set_to_null) == ({"carrier": 2}, {"start": 2})
     assert report.not_found == {"carrier": ("XX", "YY"), "start": ("LGA",)}
     assert str(report).startswith(
-        "2 of 4 rows into flightleg, 2 put aside (carrier not found, such as 'XX', 'YY'), "
+        "2 of 4 rows into flightleg, 2 skipped (carrier not found, such as 'XX', 'YY'), "
         "2 with NULL (start not found, such as 'LGA'), "
     )
     with db.create_session() as session:
         run = session.scalars(sa.select(Run).where(Run.name == "LoadLegs")).one()
         assert run.row_counts == {"weatherhour": 2, "flightleg": 2}
-        assert run.notes == {"flightleg put aside (carrier)": 2, "flightleg with NULL (start)": 2}
+        assert run.notes == {"flightleg skipped (carrier)": 2, "flightleg with NULL (start)": 2}
     (told,) = json.loads(called("history", "LoadLegs", "--json").out)
     assert (told["rows"], told["notes"]) == (run.row_counts, run.notes)
-    assert "2 flightleg put aside (carrier)" in " ".join(called("history", "LoadLegs").out.split())
+    assert "2 flightleg skipped (carrier)" in " ".join(called("history", "LoadLegs").out.split())
 
 
-def test_rows_that_are_all_put_aside_leave_nothing(db: Client) -> None:
+def test_rows_that_are_all_skipped_leave_nothing(db: Client) -> None:
     assert loaded(db, [{"number": 1, "carrier": "XX"}], refs={"carrier": Carrier.code}, missing="skip") == []
-    assert LoadLegs.report.put_aside == {"carrier": 1}
+    assert LoadLegs.report.skipped == {"carrier": 1}
 
 
 @pytest.mark.parametrize(

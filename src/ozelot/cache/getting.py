@@ -83,7 +83,10 @@ class Getter:
 
     def _asked(self, job: Job, key: bytes) -> Page:
         if config.flag("OFFLINE") if self._offline is None else self._offline:
-            return self._failed(job, ERROR_OFFLINE, "it is not in the request cache, and OFFLINE is set")
+            path = self._store.path
+            there = f"it is not in the request cache {path}"
+            none = f"there is no request cache {path} (REQUEST_CACHE_PATH says where)"
+            return self._failed(job, ERROR_OFFLINE, f"{there if path.exists() else none}, and OFFLINE is set")
         began = self._now()
         with self._hosts.alone(f"{self._store.path.absolute()} {key.hex()}") as waited:
             page = self.kept(job._replace(refresh=False)) if waited or not job.refresh else None

@@ -215,9 +215,9 @@ def accept(
         list[str], typer.Argument(metavar="TASK", help="Tasks: Class (all of that class) or Class(name=value).")
     ],
 ) -> None:
-    """Have today's code count as the code that made what tasks loaded.
+    """Mark tasks as up to date with today's code and tables, without loading them again.
 
-    For changes that change no result. Changed inputs, and requirements that ran again, stay what they are.
+    For changes that change no result. What is stale by a changed input, or a requirement that ran again, stays stale.
     """
     _begin(ctx)
     from ozelot.cli import staleness

@@ -44,7 +44,8 @@ def show_plan(text: str | None, *, as_json: bool) -> ExitCode:
     if planned:
         say(f"A run would run {how_many(len(planned), 'task')}:")
         groups = grouped(planned, str)
-        show_table(("task", "why"), [(name, reason([found[label].why for label in group])) for name, group in groups])
+        whys = [(name, reason([found[label].why for label in group])) for name, group in groups]
+        show_table(("task", "why"), whys, long="why")
     elif stuck := [label for label, entry in found.items() if entry.state == State.INCOMPLETE]:
         # A run stops at the first task that is complete, whatever is upstream of it.
         task = found[stuck[0]]
@@ -57,6 +58,8 @@ def show_plan(text: str | None, *, as_json: bool) -> ExitCode:
         )
     else:
         say("A run would run nothing: all is complete")
+    if all(entry.is_complete for entry in found.values()):
+        return ExitCode.OK
     say()
     if plan is None:
         say(f"What is pending cannot be cleared: {visible(refused)}")
@@ -91,7 +94,8 @@ def show_refresh(text: str | None, *, as_json: bool) -> ExitCode:
         stale_ones = [entry for entry in found.values() if entry.state is State.STALE]
         groups = grouped(stale_ones, lambda entry: entry.label)
         say(f"{how_many(len(stale_ones), 'task')} {'is' if len(stale_ones) == 1 else 'are'} stale:")
-        show_table(("task", "why"), [(name, reason([entry.why for entry in group])) for name, group in groups])
+        whys = [(name, reason([entry.why for entry in group])) for name, group in groups]
+        show_table(("task", "why"), whys, long="why")
         say()
         say("A refresh would clear these, and what stands on them:")
         show_steps(plan.steps, plan)

@@ -29,7 +29,7 @@ def show_runs(text: str | None, *, last: int | None, tracebacks: bool, as_json: 
     if as_json:
         show_json([_as_data(run) for run in found])
     elif found:
-        show_table(_HEADINGS, [_row(run) for run in found])
+        show_table(_HEADINGS, [_row(run) for run in found], long="error", cut=True)
         for run in found if tracebacks else ():
             if run.error:
                 say(f"\n{task_text(f'{run.name} {run.params}')}, started {moment(run.started)}:")

@@ -11,7 +11,7 @@ import datetime
 import json
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import typer
 
@@ -19,9 +19,6 @@ from ozelot.words import task_text
 
 _T = TypeVar("_T")
 
-_STYLES = {"complete": "green", "incomplete": "red", "complete on incomplete": "yellow"}
-_STYLES |= {"done": "green", "failed": "red", "aborted": "red", "running": "cyan"}
-_LONGEST_CELL = 300  # characters that a terminal is given of one value
 _MANY = 20  # tasks of one class that are still shown one by one
 
 
@@ -64,19 +61,30 @@ def grouped(entries: Sequence[_T], label: Callable[[_T], str], *, each: bool = F
     return found
 
 
-def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[str] = ()) -> None:
+def show_table(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Collection[str] = (),
+    long: str = "",
+    cut: bool = False,
+) -> None:
     """Print a table; columns of nothing but empty cells are left out.
 
     Args:
         headings: of the columns.
         rows: their cells.
         right: headings of the columns that are numbers.
+        long: heading of the last column, where it holds long texts: at a narrow terminal they go below the rows.
+        cut: at a terminal, show one line of such a text.
     """
     kept = [number for number in range(len(headings)) if any(row[number] for row in rows)]
     headings = [headings[number] for number in kept]
     rows = [[visible(row[number]) for number in kept] for row in rows]
     if sys.stdout.isatty():
-        _show_on_terminal(headings, rows, right)
+        from ozelot.cli import terminal
+
+        terminal.show(headings, rows, right=right, long=long, cut=cut)
         return
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     for row in [headings, *rows]:
@@ -85,26 +93,6 @@ def show_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right:
             for heading, cell, width in zip(headings, row, widths, strict=True)
         ]
         say("  ".join(cells).rstrip())
-
-
-#: Names up to this length are not broken, however narrow a terminal is.
-_LONGEST_NAME = 30
-
-
-def _show_on_terminal(headings: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    whole = all(len(row[0]) <= _LONGEST_NAME for row in rows)
-    for place, heading in enumerate(headings):
-        justify: Literal["left", "right"] = "right" if heading in right else "left"
-        table.add_column(heading, justify=justify, overflow="fold", no_wrap=whole and not place)
-    for row in rows:
-        cells = [cell if len(cell) <= _LONGEST_CELL else f"{cell[:_LONGEST_CELL]}..." for cell in row]
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in cells))
-    Console(markup=False, emoji=False, highlight=False).print(table)
 
 
 def show_json(value: Any) -> None:

@@ -80,7 +80,9 @@ def show_page(url: str) -> ExitCode:
     with RequestCache() as cache:
         found = [entry for _, entry in _matching(cache, url, None, exactly=True)]
     if not found:
-        raise NotInCache(f"{masked(url)} is not in the request cache", url=masked(url), status=0)
+        _refuse_what_is_no_address(url)
+        told = f"{masked(url)} is not in the request cache {cache.path}"
+        raise NotInCache(told, url=masked(url), status=0)
     show_json([_as_data(entry) for entry in found])
     return ExitCode.OK
 
@@ -88,12 +90,20 @@ def show_page(url: str) -> ExitCode:
 def print_page(url: str, *, xpath: str | None, refresh: bool) -> ExitCode:
     """Print a page as it came, or the node at an xpath."""
     with RequestCache() as cache:
+        if not cache.has(url, xpath):
+            _refuse_what_is_no_address(url)
         page = cache.get_page(url, xpath=xpath, refresh=refresh)
     if sys.stdout.isatty() or xpath is not None:
         say(page.text)
     else:
         typer.get_binary_stream("stdout").write(page.content)
     return ExitCode.OK
+
+
+def _refuse_what_is_no_address(url: str) -> None:
+    """Say so of what nobody could be asked for, such as the title of a page."""
+    if not re.match(r"https?://", url, re.IGNORECASE):
+        raise UsageError(f"{masked(url)} is no address of a page: write all of it, as in https://wiki.example/Thor")
 
 
 def refresh(pattern: str, *, rate_limit: float) -> ExitCode:

@@ -113,7 +113,7 @@ def line_of(event: Event) -> str:
     if event.kind is Kind.WAITING:
         return f"waiting  {shown(event.label)}  another runner is at it"
     if event.kind is Kind.STOPPING:
-        return "Stopping: what runs may end. Ctrl-C once more to end at once"
+        return "Stopping: waiting for running tasks to finish. Press Ctrl-C again to end them now"
     return visible(event.text) if event.kind is Kind.MESSAGE else ""
 
 

@@ -102,7 +102,7 @@ def _show_lines(title: str, lines: Sequence[str]) -> None:
 
 
 def accept(texts: Sequence[str]) -> ExitCode:
-    """Have today's code and tables count as those that made what tasks loaded."""
+    """Mark tasks as up to date with today's code and tables."""
     root = pipeline()
     connected()
     tasks = {task: None for text in texts for task in tasks_named(root, text) if is_orm_task(task)}

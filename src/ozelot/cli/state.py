@@ -49,7 +49,7 @@ def show_status(text: str | None, *, as_json: bool, each: bool, without_pipeline
         say(f"No tasks are {of_what}")
     else:
         groups = grouped(found, lambda entry: entry.label, each=each)
-        show_table(_HEADINGS, [_row(name, group) for name, group in groups])
+        show_table(_HEADINGS, [_row(name, group) for name, group in groups], long="why")
         verb = "is" if len(found) == 1 else "are"
         stale = [entry for entry in found if entry.state is State.STALE]
         but = f", {len(stale):,} of them stale" if stale else ""

@@ -224,6 +224,6 @@ def _why_incomplete(recorded: Run | None) -> str:
         return f"failed: {recorded.reason or 'no reason is known'}"
     return {
         run.RUNNING: f"running since {recorded.started:%Y-%m-%d %H:%M:%S} UTC on {recorded.host}",
-        run.ABORTED: "its runner died",
+        run.ABORTED: "it was interrupted, or its runner died",
         run.CLEARED: "it was cleared",
     }.get(recorded.state, "its marker was removed, what it loaded is still there")

@@ -26,7 +26,8 @@ def builder(backend: str) -> Build:
         try:
             __import__(backend)
         except ImportError:
-            raise ConfigError(f"A frame of {backend} needs it: pip install 'ozelot[{backend}]'") from None
+            extras = "pandas,arrow" if backend == "pandas" else backend
+            raise ConfigError(f"A frame of {backend} needs it: pip install 'ozelot[{extras}]'") from None
     return _BUILDERS[backend]
 
 

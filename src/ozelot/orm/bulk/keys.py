@@ -68,7 +68,7 @@ class Reference:
             known[known_as] = target if known.setdefault(known_as, target) == target else _SEVERAL
 
     def fill(self, chunk: Chunk) -> Chunk:
-        """Put the foreign keys into a chunk, without the rows that are to be put aside.
+        """Put the foreign keys into a chunk, without the rows that are to be skipped.
 
         Raises:
             LoadError: a key is not found, and that is to be an error; or it is that of several rows.

@@ -90,7 +90,7 @@ class _Load:
         # Functions of the user may use the database, too.
         self._shares_connection = len(tables) > 1 or self._fields.calls_back
         self._rows = self._written = 0
-        self._put_aside: dict[str, int] = {}
+        self._skipped: dict[str, int] = {}
         self._highest: dict[sa.Column[Any], int] = {}
 
     def run(self) -> None:
@@ -117,7 +117,7 @@ class _Load:
             table=self._fields.tables[-1].name,
             rows=self._rows,
             written=self._written,
-            put_aside=self._put_aside,
+            skipped=self._skipped,
             set_to_null=by_null,
             not_found={r.label: tuple(r.not_found) for r in self._references if r.not_found},
             seconds=seconds,
@@ -129,7 +129,7 @@ class _Load:
             chunk = reference.fill(chunk)
             if before > len(chunk):
                 label = reference.label
-                self._put_aside[label] = self._put_aside.get(label, 0) + before - len(chunk)
+                self._skipped[label] = self._skipped.get(label, 0) + before - len(chunk)
         if not len(chunk):
             return
         also = {name for reference in self._references for name in reference.names}
