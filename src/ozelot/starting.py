@@ -53,6 +53,8 @@ def _make(folder: Path, example: str | None) -> None:
         shutil.copytree(_shipped(example or _TEMPLATE), made, ignore=_LEFT_OUT)
         if package is not None:
             _rename(made, package)
+        else:  # in the repository, the settings of all tests hold for those of examples
+            shutil.copy(_shipped(_TEMPLATE) / "pytest.ini", made)
         made.replace(folder)
 
 

@@ -58,7 +58,7 @@ def test_an_example_is_copied_whole_but_for_what_it_made(example: str, tmp_path:
         ["git", "ls-files", example], cwd=SHIPPED, capture_output=True, text=True, check=True
     ).stdout.splitlines()
     assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()) == sorted(
-        str(Path(path).relative_to(example)) for path in wanted
+        [*(str(Path(path).relative_to(example)) for path in wanted), "pytest.ini"]
     )
 
 

@@ -175,4 +175,5 @@ def _told(state: str, error: str | None, is_alive: bool) -> tuple[Look, str]:
         return Look.FAILED, f"failed: {reason_of(error or '') or 'no reason is known'}"
     if is_alive:
         return Look.RUNNING, "running now"
-    return Look.INCOMPLETE, "it was cleared" if state in (run.CLEARED, run.CLEARING) else "its runner died"
+    is_cleared = state in (run.CLEARED, run.CLEARING)
+    return Look.INCOMPLETE, "it was cleared" if is_cleared else "it was interrupted, or its runner died"
