@@ -7,8 +7,11 @@ import socket
 import sys
 from contextlib import suppress
 from typing import Any
+from urllib.parse import quote
 
+from ozelot import config
 from ozelot.cli.database import connected
+from ozelot.cli.importing import import_models
 from ozelot.cli.naming import pipeline, pipeline_is_named
 from ozelot.cli.output import prints_to_stderr, say
 from ozelot.errors import ConfigError, ExitCode, UsageError
@@ -46,20 +49,32 @@ def serve(host: str, port: int, token: str | None) -> ExitCode:
         raise UsageError(f"Others could reach {host}: add --token SECRET, or --token new, which makes one")
     if token is not None and len(token) < 16:
         raise UsageError("A token that short can be guessed: take 16 characters or more, or --token new")
+    if token is not None and not (token.isascii() and token.isprintable()):
+        raise UsageError("A token is sent in headers: take ASCII characters that can be printed, or --token new")
     with prints_to_stderr():
         root = pipeline() if pipeline_is_named() else None
+        if root is None and config.MODELS:
+            import_models()  # which say what is to be hidden
         database = connected()
         make_read_only(database, _SECONDS)
         keeper = Keeper(database, root)
     listening = _listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{listening.getsockname()[1]}/"
-    say(f"Open {address}{f'?token={token}' if token else ''}")
+    say(f"Open {address}{f'?token={quote(token)}' if token else ''}")
     say("It shows what is there, and changes nothing. Stop it with Ctrl-C")
     sys.stdout.flush()
     app: Any = make_app(keeper, host=host, token=token, is_stopping=lambda: server.should_exit)
     server = uvicorn.Server(
-        uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=5)
+        uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            ws="none",
+            timeout_graceful_shutdown=5,
+        )
     )
     with suppress(KeyboardInterrupt):
         server.run(sockets=[listening])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 import socket
 from urllib.parse import urlencode
 
@@ -18,6 +19,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _COOKIE = "ozelot_token"
+_HOST = re.compile(r"(\[[0-9a-f:.%]+\]|[^\[\]:@/]+)(?::[0-9]{1,5})?")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -78,6 +80,8 @@ class Guard:
             return _said(400, "This server is not asked for by that name: open the address that 'ozelot ui' printed")
         if request.method not in ("GET", "HEAD"):
             return PlainTextResponse("This page only shows: nothing can be changed here\n", 405, {"Allow": "GET, HEAD"})
+        if _is_of_another_site(request.headers):
+            return _said(403, "Another site asks for this: open it in a tab of its own")
         if self._token is None:
             return None
         if (typed := request.query_params.get("token")) is not None:
@@ -91,8 +95,10 @@ class Guard:
         asked = headers.getlist("host")
         if len(asked) != 1:
             return False
-        name = asked[0].lower()
-        name = name[1 : name.find("]")] if name.startswith("[") else name.partition(":")[0]
+        found = _HOST.fullmatch(asked[0].lower())
+        if found is None:
+            return False
+        name = found[1].strip("[]")
         if name in _LOOPBACK or name == self._host.lower():
             return True
         if is_loopback(self._host):
@@ -117,6 +123,11 @@ class Guard:
     @staticmethod
     def _unknown() -> Response:
         return _said(401, "The token is missing, or another one: open the address with ?token=... that was printed")
+
+
+def _is_of_another_site(headers: Headers) -> bool:
+    """Whether a page of another site asks: it could read nothing, but have the database work. Links may lead here."""
+    return headers.get("sec-fetch-site") in ("cross-site", "same-site") and headers.get("sec-fetch-dest") != "document"
 
 
 def _said(code: int, text: str) -> Response:
