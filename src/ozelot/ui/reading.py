@@ -6,15 +6,26 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 
+from ozelot import sqlite
 from ozelot.client import Client
 from ozelot.errors import OzelotError
 
 _STEPS = 10_000  # of SQLite's machine, from one look at the clock to the next
+#: What databases say where a statement took too long, or waited too long for another one.
+_SIGNS = (
+    "interrupted",
+    "statement timeout",
+    "max_statement_time",
+    "maximum statement execution time",
+    "is locked",
+    "lock wait",
+)
 
 
 class TakesTooLong(OzelotError):
@@ -35,6 +46,7 @@ def make_read_only(database: Client, seconds: float) -> None:
     def _configure(connection: Any, _record: object) -> None:
         if dialect == "sqlite":
             connection.execute("PRAGMA query_only = ON")
+            connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
             return
         cursor = connection.cursor()
         if dialect == "postgresql":
@@ -43,10 +55,14 @@ def make_read_only(database: Client, seconds: float) -> None:
             connection.commit()
         else:
             cursor.execute("SET SESSION TRANSACTION READ ONLY")
-            cursor.execute(f"SET SESSION max_statement_time = {seconds}")
+            is_mariadb = getattr(database.engine.dialect, "is_mariadb", False)
+            limit = f"max_statement_time = {seconds}" if is_mariadb else f"max_execution_time = {int(seconds * 1000)}"
+            cursor.execute(f"SET SESSION {limit}")
+            cursor.execute(f"SET SESSION lock_wait_timeout = {max(1, int(seconds))}")  # MySQL's limit leaves that out
         cursor.close()
 
     if dialect == "sqlite":
+        _follow_the_file(database)
 
         @sa.event.listens_for(database.engine, "before_cursor_execute")
         def _limit(_connection: object, cursor: sqlite3.Cursor, *_: object) -> None:
@@ -65,6 +81,42 @@ def within_the_limit() -> Iterator[None]:
         yield
     except DBAPIError as exc:
         said = str(exc.orig)
-        if any(sign in said for sign in ("interrupted", "statement timeout", "max_statement_time")):
+        if any(sign in said.casefold() for sign in _SIGNS):
             raise TakesTooLong("The database takes too long to answer this for a page that is looked at") from None
         raise
+
+
+def _follow_the_file(database: Client) -> None:
+    """Never make the file where it is gone, and connect anew where another one has taken its place."""
+    path = sqlite.file_of(database.url)
+    if path is None:
+        return
+
+    @sa.event.listens_for(database.engine, "do_connect")
+    def _make_none(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> None:
+        if not path.exists():
+            raise sqlite3.OperationalError("the file is gone")
+        if "uri" not in database.url.query:
+            arguments[0] = f"{path.absolute().as_uri()}?mode=rw"
+            options["uri"] = True
+
+    @sa.event.listens_for(database.engine, "connect")
+    def _note(_connection: object, record: Any) -> None:
+        record.info["file"] = _identity(path)
+
+    @sa.event.listens_for(database.engine, "checkout")
+    def _compare(_connection: object, record: Any, _proxy: object) -> None:
+        if record.info.get("file") != _identity(path):
+            raise DisconnectionError("another file has taken the place of the database")
+
+
+def _identity(path: Path) -> tuple[object, ...] | None:
+    """What is another one where the file is; also after each change, where SQLite was promised that there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    same: tuple[object, ...] = (found.st_dev, found.st_ino)
+    if not sqlite.is_read_only(path):
+        return same
+    return *same, found.st_mtime_ns, found.st_size, Path(f"{path}-wal").exists()
