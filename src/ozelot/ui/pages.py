@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 from sqlalchemy.exc import DBAPIError
@@ -13,7 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 import ozelot
 from ozelot import url
-from ozelot.errors import ClearRefused, NotClearable
+from ozelot.errors import ClearRefused, NotClearable, OzelotError
 from ozelot.etl.completion import clear_plan
 from ozelot.etl.identity import task_argument
 from ozelot.orm.target import marker_key
@@ -24,6 +25,7 @@ from ozelot.ui.pipeline import Look
 from ozelot.words import amounts, duration, moment, task_text
 
 _PAGE = 100  # tasks on a page
+_LARGEST = 2**31 - 1
 _STATES = ("running", "done", "failed", "aborted", "cleared")
 
 
@@ -42,11 +44,14 @@ class Pages:
         self._templates.undefined = jinja2.StrictUndefined
         self._templates.filters |= {
             "ago": shown.ago,
+            "discreet": shown.discreet,
+            "quoted": lambda name: quote(name, safe=""),
             "amounts": amounts,
             "duration": duration,
             "moment": moment,
             "named": shown.named,
             "seconds": past.seconds,
+            "type_name": shown.type_name,
             "task": task_text,
         }
         self._templates.globals |= {
@@ -108,7 +113,8 @@ class Pages:
             and (not text or text.casefold() in node.label.casefold())
         ]
         of = [node.key for node in known.nodes.values() if not name or node.name == name]
-        number = number_in(asked.get("page"), 1)
+        pages = max(1, -(-len(found) // _PAGE))
+        number = min(max(1, number_in(asked.get("page"), 1)), pages)
         shown_ones = found[(number - 1) * _PAGE : number * _PAGE]
         return self._show(
             "tasks.html",
@@ -120,7 +126,7 @@ class Pages:
             name=name,
             text=text,
             number=number,
-            pages=max(1, -(-len(found) // _PAGE)),
+            pages=pages,
             counts=known.counts(of),
         )
 
@@ -129,18 +135,21 @@ class Pages:
         known = self.keeper.pipeline
         key = request.path_params["key"]
         node = known.nodes.get(key)
-        there = tables.all_tables(self.database)
+        before = number_in(request.query_params.get("before"))
         with self.database.create_session() as session:
-            found = past.find(session, task=key, before=number_in(request.query_params.get("before")))
-            if node is None and not found.runs:
+            newest = past.find(session, task=key)
+            if node is None and not newest.runs:
                 raise HTTPException(404, "There is no such task: it never ran, and is not in the pipeline")
-            last = found.runs[0] if found.runs else None
-            made = next((entry for entry in found.runs if entry.state == "done"), None)
+            found = newest if before is None else past.find(session, task=key, before=before)
+            last = newest.runs[0] if newest.runs else None
+            made = next((entry for entry in newest.runs if entry.state == "done"), None)
             sources, number = past.sources(session, made.id) if made else ([], 0)
-        name = node.name if node else found.runs[0].name
-        params = node.params if node else found.runs[0].params
+        name = node.name if node else newest.runs[0].name
+        params = node.params if node else newest.runs[0].params
         filled = {}
-        for table, count in (node.rows if node else {}).items():
+        rows = node.rows if node else {}
+        there = tables.described(self.database, {table.partition(".")[0] for table in rows}) if rows else {}
+        for table, count in rows.items():
             base = table.partition(".")[0]
             if base in there:
                 filled[table] = (
@@ -195,7 +204,7 @@ class Pages:
 
     def data(self, request: Request) -> Response:
         """All tables."""
-        there = tables.all_tables(self.database)
+        there = tables.names(self.database)
         numbers = tables.counts(self.database, there)
         known = self.keeper.pipeline
         return self._show(
@@ -208,20 +217,20 @@ class Pages:
 
     def schema(self, request: Request) -> Response:
         """The data model as data."""
-        there = tables.all_tables(self.database)
+        there = tables.described(self.database)
         return JSONResponse(tables.schema(there, tables.counts(self.database, there)))
 
     def table(self, request: Request) -> Response:
         """A table."""
         name = request.path_params["name"]
-        there = tables.all_tables(self.database)
+        there = tables.described(self.database, [name])
         if name not in there:
             raise HTTPException(404, f"There is no table {name}")
         profile = number = None
         if "profile" in request.query_params:
             number, profile = tables.profile(self.database, there[name])
         else:
-            number = tables.counts(self.database, {name: there[name]})[name]
+            number = tables.counts(self.database, [name]).get(name)
         return self._show(
             "table.html",
             request,
@@ -269,23 +278,26 @@ class Pages:
 
     def wrong(self, request: Request, exc: Exception) -> Response:
         """What went wrong, in one line."""
-        code = exc.status_code if isinstance(exc, HTTPException) else 503
-        text = exc.detail if isinstance(exc, HTTPException) else str(exc)
+        code = 503 if isinstance(exc, OzelotError | DBAPIError) else 500
+        text = str(exc) if isinstance(exc, OzelotError) else f"{type(exc).__name__}: where 'ozelot ui' runs, it is told"
+        if isinstance(exc, HTTPException):
+            code, text = exc.status_code, exc.detail
         if isinstance(exc, DBAPIError):
             text = url.without_password(self.database.url, (str(exc.orig).strip().splitlines() or ["no reason"])[0])
-            text = f"The database says: {text}"
+            text = f"The database says: {shown.discreet(text)}"
         page = self._templates.get_template("wrong.html")
         return HTMLResponse(page.render(path="", has_code=self.keeper.root is not None, text=text, code=code), code)
 
 
 def _looks(asked: Any) -> list[Look]:
     css = {look.css: look for look in Look}
-    return [css[state] for state in asked.getlist("state") if state in css]
+    return [css[state] for state in dict.fromkeys(asked.getlist("state")) if state in css]
 
 
 def number_in(text: str | None, default: int | None = None) -> Any:
-    """The number that was typed, or the default where it is none."""
-    return int(text) if text is not None and text.isdecimal() and text.isascii() and len(text) < 16 else default
+    """The number that was typed, or the default where it is none that a database could take for an id."""
+    number = int(text) if text is not None and text.isdecimal() and text.isascii() and len(text) < 16 else default
+    return default if number is not None and number > _LARGEST else number
 
 
 def _identity(label: str) -> tuple[str, str]:

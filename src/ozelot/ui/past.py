@@ -61,18 +61,21 @@ def find(session: orm.Session, *, task: str = "", name: str = "", state: str = "
     if not has_runs(session.connection()):
         return Past([], None)
     query = sa.select(Run).order_by(Run.id.desc()).limit(PAGE + 1)
+    if "\0" in task + name:  # which PostgreSQL does not take
+        return Past([], None)
     if task:
         query = query.where(Run.key == task)
     if name:
         query = query.where(Run.name == name)
-    if state:
-        query = query.where(Run.state == (run.RUNNING if state == run.ABORTED else state))
+    if state == run.ABORTED:
+        query = query.where(Run.state.in_((run.ABORTED, run.RUNNING)))
+    elif state:
+        query = query.where(Run.state == state)
     if before is not None:
         query = query.where(Run.id < before)
     found = history.told(session, session.scalars(query).all())
-    if state in (run.RUNNING, run.ABORTED):
-        found = [entry for entry in found if entry.state == state]
-    return Past(found[:PAGE], found[PAGE - 1].id if len(found) > PAGE else None)
+    shown = [entry for entry in found[:PAGE] if entry.state == state or state not in (run.RUNNING, run.ABORTED)]
+    return Past(shown, found[PAGE - 1].id if len(found) > PAGE else None)
 
 
 def one(session: orm.Session, number: int) -> Run | None:

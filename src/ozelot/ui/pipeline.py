@@ -18,6 +18,7 @@ from ozelot.orm import run
 from ozelot.orm.run import run_edge, runs
 from ozelot.orm.target import marker_key
 from ozelot.orm.version import has_runs
+from ozelot.ui.shown import discreet
 from ozelot.words import task_text
 
 
@@ -175,7 +176,7 @@ def _node(key: str, entry: TaskStatus, requires: list[str]) -> Node:
         name=entry.name,
         params=entry.params,
         look=_look(entry),
-        why=entry.why,
+        why=discreet(entry.why),
         rows=entry.rows,
         ended=entry.when,
         seconds=entry.seconds,

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import datetime
+import re
 from typing import Any
 
 import sqlalchemy as sa
 
+from ozelot.orm.base import Base
 from ozelot.orm.run import utc_now
 from ozelot.orm.shown import is_secret
 
-_LONGEST = 200  # characters of a value
+LONGEST = 200  # characters of a value
 HIDDEN = "[hidden]"
+
+#: Where errors of a database, and SQLAlchemy, quote the row that they are about.
+_QUOTED = re.compile(
+    r"(?P<before>\[parameters: )[^\n]*(?P<after>\])"
+    r"|(?P<detail>DETAIL: +)(?:Key \(|Failing row)(?:(?!\n\s*(?:\[SQL: |HINT: |CONTEXT: ))[\s\S])*"
+    r"|(?P<entry>Duplicate entry ')[\s\S]*?(?P<key>' for key )"
+    r"|(?P<of>Key \([^\n]*?\)=\()[^\n]*(?P<exists>\) (?:already exists|is not present|is still referenced|conflicts))"
+    r"|(?P<already>has this key already: )[^\n]*(?P<by>, by )"
+)
+#: Where those of a load quote values of one column, by its name.
+_OF_ROWS = re.compile(r"""(\brow \d+ \()(?:'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|[^()\n]*)(\))""")
 
 
 def is_hidden(column: sa.Column[Any]) -> bool:
@@ -19,15 +32,46 @@ def is_hidden(column: sa.Column[Any]) -> bool:
     return bool(column.info.get("hidden")) or is_secret(column.name)
 
 
+def discreet(error: str | None) -> str:
+    """An error without the row that it quotes, of which columns may be hidden.
+
+    >>> discreet("IntegrityError: NOT NULL\\n[SQL: INSERT]\\n[parameters: ('Ada', 7)]")
+    'IntegrityError: NOT NULL\\n[SQL: INSERT]\\n[parameters: [hidden]]'
+    """
+    text = _QUOTED.sub(_without_values, error or "")
+    if any(f"{c.table.name}." in text and c.name in text for c in _hidden_by_models()):
+        text = _OF_ROWS.sub(rf"\1{HIDDEN}\2", text)
+    return text
+
+
+def _without_values(found: re.Match[str]) -> str:
+    before, *after = [part for part in found.groups() if part]
+    return "".join([before, HIDDEN, *after])
+
+
+def _hidden_by_models() -> list[sa.Column[Any]]:
+    return [c for table in Base.metadata.tables.values() for c in table.columns if c.info.get("hidden")]
+
+
 def value(found: Any) -> str:
     """A value in a cell: of a long one the beginning, of bytes how many."""
     if isinstance(found, bytes | bytearray | memoryview):
         return f"{len(found):,} bytes"
     text = str(found)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
-def named(text: str, longest: int = _LONGEST) -> str:
+def type_name(kind: sa.types.TypeEngine[Any]) -> str:
+    """The type of a column as its database knows it."""
+    if isinstance(kind, sa.types.NullType):
+        return "?"
+    try:
+        return named(str(kind))
+    except Exception:  # noqa: BLE001 - types of projects may only know their own database
+        return type(kind).__name__
+
+
+def named(text: str, longest: int = LONGEST) -> str:
     """A name or a reason in a line: of a long one the beginning, and one that nobody would see in quotes."""
     cut = text if len(text) <= longest else f"{text[:longest]}…"
     return cut if cut.strip() or not cut else f'"{cut}"'
