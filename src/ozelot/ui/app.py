@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -24,8 +25,13 @@ from ozelot.ui.keeper import Change, Keeper
 from ozelot.ui.pages import Pages, number_in
 from ozelot.ui.reading import within_the_limit
 
+log = logging.getLogger(__name__)
+
+_EVENTS = "text/event-stream"
+_TROUBLE = f"data: {json.dumps({'trouble': True})}\n\n"
 _BEAT = 1.0  # seconds between two looks for what is new
 _MOST_LOOKS = 500  # changes that are sent one by one
+_MOST_STREAMS = 500  # clients that are told what is new at the same time
 
 
 class News:
@@ -39,25 +45,44 @@ class News:
     def __init__(self, keeper: Keeper, is_stopping: Callable[[], bool]) -> None:
         self.keeper = keeper
         self._is_stopping = is_stopping
+        self._streams = 0
 
     async def events(self, request: Request) -> Response:
         """What is new, as it comes."""
-        version = number_in(request.query_params.get("version"), 0) or 0
+        if self._streams >= _MOST_STREAMS:
+            raise HTTPException(503, "Too many pages are open: close some")
+        if request.method == "HEAD":
+            return Response(media_type=_EVENTS)
         return StreamingResponse(
-            self._stream(request, version), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+            self._stream(request, number_in(request.query_params.get("version"), 0)), media_type=_EVENTS
         )
 
     async def _stream(self, request: Request, version: int) -> AsyncIterator[str]:
-        yield "retry: 2000\n\n"
-        while not (self._is_stopping() or await request.is_disconnected()):
-            change = await run_in_threadpool(self.keeper.since, version)
-            if change.version != version:
-                version = change.version
-                yield f"id: {version}\ndata: {json.dumps(self._news(change))}\n\n"
-            await asyncio.sleep(_BEAT)
+        self._streams += 1
+        try:
+            yield "retry: 2000\n\n"
+            trouble = False
+            while not (self._is_stopping() or await request.is_disconnected()):
+                version, told = await run_in_threadpool(self._told_since, version)
+                if told or trouble:
+                    yield told or f"id: {version}\ndata: {json.dumps({'trouble': False})}\n\n"
+                trouble = told == _TROUBLE
+                await asyncio.sleep(_BEAT)
+        finally:
+            self._streams -= 1
+
+    def _told_since(self, version: int) -> tuple[int, str]:
+        """The version that is known now, and what to tell those who know another one; empty where that is nothing."""
+        try:
+            change = self.keeper.since(version)
+        except (OzelotError, DBAPIError):  # the page that asks anew says which
+            return version, _TROUBLE
+        if change.version == version:
+            return version, ""
+        return change.version, f"id: {change.version}\ndata: {json.dumps(self._news(change))}\n\n"
 
     def _news(self, change: Change) -> dict[str, Any]:
-        known = self.keeper.pipeline
+        known = self.keeper.known
         classes = known.classes()
         touched = {known.nodes[key].name for key in change.looks if key in known.nodes}
         return {
@@ -77,10 +102,16 @@ class News:
         }
 
 
-def _limited(answer: Callable[[Request], Response]) -> Callable[[Request], Response]:
+def _limited(pages: Pages, answer: Callable[[Request], Response]) -> Callable[[Request], Response]:
     def within(request: Request) -> Response:
-        with within_the_limit():
-            return answer(request)
+        try:
+            with within_the_limit():
+                return answer(request)
+        except (HTTPException, OzelotError, DBAPIError):
+            raise
+        except Exception as exc:  # the project's own code is called, and may raise anything
+            log.warning("%s could not be shown", request.url.path, exc_info=exc)
+            return pages.wrong(request, exc)
 
     return within
 
@@ -98,7 +129,7 @@ def make_app(
     """
     pages = Pages(keeper)
     routes: list[Route | Mount] = [
-        Route(path, _limited(answer))
+        Route(path, _limited(pages, answer))
         for path, answer in {
             "/": pages.pipeline,
             "/graph.json": pages.graph,

@@ -16,19 +16,25 @@ from dataclasses import dataclass, field
 
 import luigi
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from ozelot.claim import is_held
 from ozelot.client import Client
+from ozelot.errors import OzelotError
 from ozelot.orm import run
 from ozelot.orm.run import reason_of, runs
 from ozelot.orm.target import marker_key, markers
 from ozelot.orm.version import has_runs
 from ozelot.ui.pipeline import Look, Pipeline, read
+from ozelot.ui.reading import within_the_limit
+from ozelot.ui.shown import discreet
+from ozelot.url import without_password
 
 log = logging.getLogger(__name__)
 
 _SECOND = 0.95  # between two looks
 _SHARE, _SHARE_IN_PEACE = 50, 5  # a whole reading takes at most one part in so many of the time, while a run goes on
+_AGAIN = 10  # seconds after a reading that failed
 _MOST = 2_000  # runs that are looked at one by one
 _CHANGES = 100  # that are remembered
 
@@ -61,12 +67,14 @@ class Keeper:
         self.database = database
         self.root = root
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of what is known; held for an instant
+        self._looking = threading.Lock()  # of the one who asks the database
         self._changes: list[Change] = []
         self._running: dict[int, str] = {}
         self._looked = self._next_reading = -math.inf
         self._reader: threading.Thread | None = None
         self._wanted = False
+        self._trouble: Exception | None = None  # of the last look
         self._seen, self._markers = self._newest()
         self._pipeline = read(root, database)
 
@@ -74,6 +82,11 @@ class Keeper:
     def pipeline(self) -> Pipeline:
         """All tasks, with what was new at the last look."""
         self._look()
+        return self._pipeline
+
+    @property
+    def known(self) -> Pipeline:
+        """All tasks, as they were at the last look."""
         return self._pipeline
 
     @property
@@ -95,16 +108,26 @@ class Keeper:
             return Change(self.version, looks, any(change.all_new for change in new))
 
     def _look(self) -> None:
-        with self._lock:
-            if self._clock() - self._looked < _SECOND:
-                return
-            self._looked = self._clock()
-            self._look_at_runs()
+        """Look what is new, unless somebody else does: a database that is slow keeps one waiting, not all."""
+        if self._clock() - self._looked < _SECOND or not self._looking.acquire(blocking=False):
+            if self._trouble is not None:
+                raise self._trouble.with_traceback(None)
+            return
+        try:
+            with within_the_limit():
+                self._look_at_runs()
+            self._trouble = None
             due = self._wanted and self._clock() >= self._next_reading
             if due and (self._reader is None or not self._reader.is_alive()):
                 self._wanted = False
                 self._reader = threading.Thread(target=self._read, daemon=True)
                 self._reader.start()
+        except (OzelotError, DBAPIError) as exc:
+            self._trouble = exc
+            raise
+        finally:
+            self._looked = self._clock()
+            self._looking.release()
 
     def _newest(self) -> tuple[int, int]:
         """The id of the newest run, and how many markers there are."""
@@ -117,11 +140,14 @@ class Keeper:
 
     def _look_at_runs(self) -> None:
         newest, number = self._newest()
-        self._wanted |= number != self._markers
-        self._markers = number
+        with self._lock:
+            # Runs that are gone: they were forgotten, or this is another database.
+            self._wanted |= number != self._markers or newest < self._seen
+            self._markers, self._seen = number, min(newest, self._seen)
+            seen = self._seen
         if not newest:
             return
-        new = (runs.c.id > self._seen) | (runs.c.state == run.RUNNING)
+        new = (runs.c.id > seen) | (runs.c.state == run.RUNNING)
         if self._running:
             new |= runs.c.id.in_(list(self._running)[:_MOST])
         query = sa.select(runs.c.id, runs.c.name, runs.c.params, runs.c.key, runs.c.state, runs.c.error)
@@ -133,9 +159,10 @@ class Keeper:
                 looks[marker_key(one.name, one.params)] = _told(one.state, one.error, is_alive)
                 if is_alive:
                     running[one.id] = one.key
-        self._running = running
-        self._seen = max(newest, self._seen)
-        self._wanted |= self._tell(self._pipeline.with_looks(looks))
+        with self._lock:
+            self._running = running
+            self._seen = max(newest, self._seen)
+            self._wanted |= self._tell(self._pipeline.with_looks(looks))
 
     def _read(self) -> None:
         """Read all of it; what was read last stays where that fails, as it does while tables are changed."""
@@ -144,7 +171,9 @@ class Keeper:
             seen, number = self._newest()
             found = read(self.root, self.database)
         except Exception as exc:  # noqa: BLE001 - the project's own requires() may raise anything
-            log.warning("The pipeline could not be read: %s", exc)
+            log.warning("The pipeline could not be read: %s", discreet(without_password(self.database.url, str(exc))))
+            with self._lock:
+                self._next_reading, self._wanted = self._clock() + _AGAIN, True
             return
         took = self._clock() - start
         with self._lock:
@@ -172,7 +201,7 @@ def _told(state: str, error: str | None, is_alive: bool) -> tuple[Look, str]:
     if state == run.DONE:
         return Look.COMPLETE, ""
     if state == run.FAILED:
-        return Look.FAILED, f"failed: {reason_of(error or '') or 'no reason is known'}"
+        return Look.FAILED, f"failed: {discreet(reason_of(error or '')) or 'no reason is known'}"
     if is_alive:
         return Look.RUNNING, "running now"
     is_cleared = state in (run.CLEARED, run.CLEARING)

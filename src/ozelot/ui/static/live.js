@@ -30,6 +30,15 @@
   function follow(section, drawn) {
     let source = null, version = section.dataset.version, isLost = false;
     function tell(news) {
+      if (news.trouble) {
+        if (said) said.textContent = "What is shown is as it was: the database does not answer.";
+        return;
+      }
+      if (news.trouble === false) {
+        if (said) said.textContent = "";
+        refresh();
+        return;
+      }
       if (news.reload) { location.reload(); return; }
       for (const [key, [state, words]] of Object.entries(news.tasks)) {
         const one = drawn.groups.get(key);
