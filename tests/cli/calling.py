@@ -17,6 +17,7 @@ from pathlib import Path
 import luigi
 
 from ozelot.cli.app import main
+from tests import quick
 
 ROOT = Path(__file__).parents[2]
 SHOP = "tests.cli.shop:LoadShop"
@@ -64,7 +65,7 @@ def command(*arguments: str) -> list[str]:
 def process(folder: Path, *arguments: str, **more: str) -> Called:
     """Call a command as a process of its own, without a terminal."""
     done = subprocess.run(
-        command(*arguments),
+        [quick.commands() / "ozelot", *arguments],
         cwd=folder,
         env=environment(**more),
         stdin=subprocess.DEVNULL,

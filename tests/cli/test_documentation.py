@@ -14,6 +14,7 @@ import pytest
 import typer.main
 
 from ozelot.cli.app import app
+from tests import quick
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "cli.md").read_text(encoding="utf-8")
@@ -57,7 +58,7 @@ def test_options_of_ozelot_itself_are_told() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_of_every_command_says_what_it_does_and_what_else_can_be_typed(name: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", *name.split(), "--help"], capture_output=True, text=True, check=True, timeout=60
+        [quick.commands() / "ozelot", *name.split()[1:], "--help"], capture_output=True, text=True, check=True
     )
     assert done.stdout.startswith(f"Usage: {name} ")
     assert ("--database" in done.stdout) == (name not in ("ozelot new", "ozelot demo"))
