@@ -30,7 +30,7 @@ demo: setup
 
 # Each process works through files that follow each other, so that what a file sets up once is not set up twice.
 test: setup
-	@$(BIN)/python -m pytest -q -n 3 --dist worksteal
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 matrix:
 	@.ci/matrix

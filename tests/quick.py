@@ -2,7 +2,7 @@
 
 To import Python, Luigi and SQLAlchemy takes half a second, and the documentation has hundreds of commands. A fork is
 a process of its own, with the terminal, the folder and the environment of whoever called it; what it shares with a
-fresh one are the modules that ozelot itself imports.
+fresh one are the modules that ozelot itself imports (and the settings of Luigi, which reads them when it is imported).
 """
 
 from __future__ import annotations

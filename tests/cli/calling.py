@@ -17,7 +17,6 @@ from pathlib import Path
 import luigi
 
 from ozelot.cli.app import main
-from tests import quick
 
 ROOT = Path(__file__).parents[2]
 SHOP = "tests.cli.shop:LoadShop"
@@ -65,7 +64,7 @@ def command(*arguments: str) -> list[str]:
 def process(folder: Path, *arguments: str, **more: str) -> Called:
     """Call a command as a process of its own, without a terminal."""
     done = subprocess.run(
-        [quick.commands() / "ozelot", *arguments],
+        command(*arguments),
         cwd=folder,
         env=environment(**more),
         stdin=subprocess.DEVNULL,
