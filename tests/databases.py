@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TypeAlias
 
 import pytest
@@ -49,6 +51,19 @@ def is_wanted(found: tuple[sa.Engine | None, str]) -> sa.Engine:
             pytest.fail(reason)
         pytest.skip(reason)
     return engine
+
+
+def make_as_0_2(path: Path, *statements: str) -> None:
+    """Make an SQLite file as ozelot 0.2 left it, with the marker of one task, and what other statements add."""
+    with sqlite3.connect(path) as connection:
+        connection.execute(
+            "CREATE TABLE ormtargetmarker "
+            "(id INTEGER PRIMARY KEY, name VARCHAR(100), params VARCHAR(10000), created DATETIME)"
+        )
+        connection.execute("INSERT INTO ormtargetmarker VALUES (1, 'LoadOld', '{}', '2018-05-28 11:18:11.257000')")
+        for statement in statements:
+            connection.execute(statement)
+    connection.close()
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from ozelot.etl import tasks
 from ozelot.etl.status import recorded, status
 from ozelot.orm.base import Base
 from ozelot.words import duration
+from tests import databases
 from tests.cli import shop
 from tests.cli.calling import SHOP, Called, called
 from tests.etl.heroes import build
@@ -165,13 +166,7 @@ def test_status_of_a_file_of_0_2_needs_no_pipeline_and_changes_nothing(
 ) -> None:
     monkeypatch.delenv("OZELOT_PIPELINE")
     path = tmp_path / "old.db"
-    with sqlite3.connect(path) as connection:
-        connection.execute(
-            "CREATE TABLE ormtargetmarker "
-            "(id INTEGER PRIMARY KEY, name VARCHAR(100), params VARCHAR(10000), created DATETIME)"
-        )
-        connection.execute("INSERT INTO ormtargetmarker VALUES (1, 'LoadOld', '{}', '2018-05-28 11:18:11.257000')")
-    connection.close()
+    databases.make_as_0_2(path)
     path.chmod(0o444)
     before = path.read_bytes()
     found = called("status", "--database", f"sqlite:///{path}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import re
-import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -263,15 +262,8 @@ def test_without_code_the_page_says_what_it_does_not_know(db: Client, database_u
 
 def test_a_database_of_0_2_is_shown_and_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "old.db"
-    with sqlite3.connect(path) as connection:
-        connection.execute(
-            "CREATE TABLE ormtargetmarker "
-            "(id INTEGER PRIMARY KEY, name VARCHAR(100), params VARCHAR(10000), created DATETIME)"
-        )
-        connection.execute("INSERT INTO ormtargetmarker VALUES (1, 'LoadOld', '{}', '2018-05-28 11:18:11.257000')")
-        connection.execute("CREATE TABLE movie (id INTEGER PRIMARY KEY, name VARCHAR(100))")
-        connection.execute("INSERT INTO movie VALUES (1, 'Iron Man')")
-    connection.close()
+    movie = "CREATE TABLE movie (id INTEGER PRIMARY KEY, name VARCHAR(100))"
+    databases.make_as_0_2(path, movie, "INSERT INTO movie VALUES (1, 'Iron Man')")
     before = path.read_bytes()
     url = f"sqlite:///{path}"
     client.set_client(Client(connection_string=url))
