@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import sqlalchemy as sa
@@ -35,6 +36,11 @@ Backend: TypeAlias = Literal["pandas", "polars", "arrow"]
 _client: Client | None = None
 _making = threading.RLock()
 
+#: The client of the work that a worker process does in this context (:func:`connected_to`).
+_in_context: ContextVar[Client | None] = ContextVar("ozelot_client", default=None)
+_clients: dict[sa.URL, Client] = {}
+_connected = 0  # how many threads are inside connected_to()
+
 #: What to install for a missing driver.
 _PACKAGES = {
     "psycopg": "ozelot[postgres]",
@@ -48,8 +54,9 @@ _CONNECT_TIMEOUT = 10  # seconds, unless the URL says otherwise
 
 
 def _after_fork() -> None:
-    global _making
+    global _making, _connected
     _making = threading.RLock()  # another thread of the parent may have held it
+    _connected = 0
 
 
 if hasattr(os, "register_at_fork"):
@@ -63,6 +70,8 @@ def get_client() -> Client:
         ConfigError: the database is not configured as it should be.
     """
     global _client
+    if (found_in_context := _in_context.get()) is not None:
+        return found_in_context
     if _client is None:
         with _making:  # two threads must not get one each: transactions are joined per client
             if _client is None:
@@ -73,13 +82,38 @@ def get_client() -> Client:
 
 def current_client() -> Client | None:
     """What :func:`get_client` would return, or None where it would make a new client."""
-    return _client
+    return _in_context.get() or _client
 
 
 def set_client(client: Client | None) -> None:
     """Make ``client`` the one that :func:`get_client` returns; None: make it anew from the settings."""
     global _client
     _client = client
+    _in_context.set(None)
+
+
+@contextmanager
+def connected_to(database: sa.URL) -> Iterator[Client]:
+    """Within the block, :func:`get_client` returns the client of that database, in this thread.
+
+    For a worker process, whose threads may work on several databases at the same time. All threads share one client
+    per database, since connections join an open transaction per client.
+    """
+    global _client, _connected
+    with _making:
+        client = _client if _client is not None and _client.url == database else _clients.get(database)
+        if client is None:
+            client = _clients[database] = Client(connection_string=database)
+        if not _connected:
+            _client = client  # also for threads that a task starts, which have a context of their own
+        _connected += 1
+    token = _in_context.set(client)
+    try:
+        yield client
+    finally:
+        _in_context.reset(token)
+        with _making:
+            _connected -= 1
 
 
 class Client:

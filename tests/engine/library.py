@@ -164,6 +164,18 @@ class Impatient(Forever):
     worker_timeout = 1
 
 
+class CommitThenFail(tasks.ORMTask):
+    """Commits rows of its own, and fails: nothing of it may stay."""
+
+    creates = [Author]
+    number: int = luigi.IntParameter()
+
+    def run(self) -> None:
+        self.session.add(Author(name=f"author {self.number}"))
+        self.session.commit()
+        raise RuntimeError("nothing of it may stay")
+
+
 class Small(tasks.ORMTask):
     """One of many."""
 

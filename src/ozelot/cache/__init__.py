@@ -37,20 +37,24 @@ __all__ = [
     "set_request_cache",
 ]
 
-_request_cache: RequestCache | None = None
+_shared: dict[str, RequestCache] = {}  # one entry at most; a dictionary, as setdefault() is atomic
+_CACHE = "cache"
 
 
 def get_request_cache() -> RequestCache:
     """The one cache that the whole program shares, made from the settings at first use."""
-    global _request_cache
-    if _request_cache is None:
-        _request_cache = RequestCache()
-    return _request_cache
+    found = _shared.get(_CACHE)
+    if found is None:
+        made = RequestCache()
+        found = _shared.setdefault(_CACHE, made)
+        if found is not made:  # another thread was faster
+            made.close()
+    return found
 
 
 def current_request_cache() -> RequestCache | None:
     """What :func:`get_request_cache` would return, or None where it would make a new one."""
-    return _request_cache
+    return _shared.get(_CACHE)
 
 
 def set_request_cache(cache: RequestCache | None) -> None:
@@ -58,13 +62,13 @@ def set_request_cache(cache: RequestCache | None) -> None:
 
     The one before is left as it is, not closed.
     """
-    global _request_cache
-    _request_cache = cache
+    _shared.pop(_CACHE, None)
+    if cache is not None:
+        _shared[_CACHE] = cache
 
 
 def reset_request_cache() -> None:
     """Close the shared cache; the next use makes it anew from the settings. Its file stays."""
-    global _request_cache
-    if _request_cache is not None:
-        _request_cache.close()
-        _request_cache = None
+    cache = _shared.pop(_CACHE, None)
+    if cache is not None:
+        cache.close()

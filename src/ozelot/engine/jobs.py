@@ -17,7 +17,6 @@ from typing import Any
 import luigi
 import sqlalchemy as sa
 
-from ozelot import client
 from ozelot.errors import WorkerError
 from ozelot.etl.declared import keys_of, task_classes
 from ozelot.etl.graph import Graph
@@ -154,12 +153,6 @@ class Batch:
     jobs: list[Job]
     url: sa.URL = field(repr=False)
     keep_going: bool = True
-
-    def connect(self) -> None:
-        """Make the database that of this process."""
-        current = client.current_client()
-        if current is None or current.url != self.url:
-            client.set_client(client.Client(connection_string=self.url))
 
 
 @dataclass(frozen=True)

@@ -77,9 +77,9 @@ def _until_one_fails(report: Report, stopped: Callable[[], bool]) -> tuple[Repor
 
 def run_elsewhere(batch: Batch) -> list[Outcome]:
     """Run jobs in a process that shares nothing with the one that handed them out."""
-    batch.connect()
     told: list[Outcome | Note | str] = []
-    run_batch(batch, told.append, lambda: False)
+    with client.connected_to(batch.url):
+        run_batch(batch, told.append, lambda: False)
     return [outcome for outcome in told if isinstance(outcome, Outcome)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,11 +13,27 @@ from ozelot.etl.declared import created_models, task_classes, updated_columns
 from ozelot.orm.base import Base
 from ozelot.orm.rows import Model, tables_of
 
-_told: dict[str, str] = {}  # what each name stands for; of as many models, tables and tasks as it was made from
-_updated: set[str] = set()  # the columns that some task updates
-_pairs: dict[frozenset[str], frozenset[tuple[str, str]]] = {}
-_made_from = (-1, -1, -1)
 _mappers = 0
+
+
+@dataclass(frozen=True)
+class _Signatures:
+    """What was found in the models and tasks that were imported so far.
+
+    Attributes:
+        made_from: the counts of :func:`known` at that time.
+        words: what each name stands for.
+        updated: the columns that some task updates.
+        pairs: name and words of sets of names, as they were asked for.
+    """
+
+    made_from: tuple[int, int, int]
+    words: dict[str, str]
+    updated: frozenset[str]
+    pairs: dict[frozenset[str], frozenset[tuple[str, str]]] = field(default_factory=dict)
+
+
+_current = _Signatures((-1, -1, -1), {}, frozenset())
 
 
 @event.listens_for(orm.Mapper, "after_mapper_constructed")
@@ -34,9 +51,8 @@ def columns_of(task: Any) -> frozenset[str]:
     models: list[Model] = created_models(task)
     if not models:
         return updated_by(task)
-    _look()
     tables = {table.fullname for table in tables_of(models)}
-    return updated_by(task) | {name for name in _told if _table_of(name) in tables}
+    return updated_by(task) | {name for name in _look().words if _table_of(name) in tables}
 
 
 def updated_by(task: Any) -> frozenset[str]:
@@ -46,22 +62,21 @@ def updated_by(task: Any) -> frozenset[str]:
 
 def updated_by_any() -> frozenset[str]:
     """The names of the columns that some task says to update: they are that one's, not of who creates the rows."""
-    _look()
-    return frozenset(_updated)
+    return _look().updated
 
 
 def told(names: Iterable[str]) -> dict[str, str]:
     """What each of these names stands for now, where it is still there: ``VARCHAR(50) NOT NULL``."""
-    _look()
-    return {name: _told[name] for name in sorted(names) if name in _told}
+    words = _look().words
+    return {name: words[name] for name in sorted(names) if name in words}
 
 
 def pairs(names: frozenset[str]) -> frozenset[tuple[str, str]]:
     """The same as :func:`told`, as pairs."""
-    _look()
-    if names not in _pairs:
-        _pairs[names] = frozenset(told(names).items())
-    return _pairs[names]
+    found = _look()
+    if names not in found.pairs:
+        found.pairs[names] = frozenset((name, found.words[name]) for name in names if name in found.words)
+    return found.pairs[names]
 
 
 def known() -> tuple[int, int, int]:
@@ -69,22 +84,22 @@ def known() -> tuple[int, int, int]:
     return len(Base.metadata.tables), _mappers, len(task_classes)
 
 
-def _look() -> None:
-    global _made_from
+def _look() -> _Signatures:
+    """The signatures of what has been imported by now; a new object each time, as several threads may ask at once."""
+    global _current
     now = known()
-    if now == _made_from:
-        return
-    for made in (_told, _updated, _pairs):
-        made.clear()
-    for table in Base.metadata.tables.values():
-        _told.update({_name(column): _words(column) for column in table.columns})
-        for constraint in table.constraints:
-            columns: Collection[Any] = getattr(constraint, "columns", ())
-            if isinstance(constraint, sa.UniqueConstraint | sa.ForeignKeyConstraint) and len(columns) > 1:
-                _told[f"{table.fullname} ({', '.join(column.name for column in columns)})"] = _kind(constraint)
-    for cls in list(task_classes):
-        _updated.update(_name(column) for attribute in _listed(cls) for column in _columns(attribute))
-    _made_from = now
+    found = _current
+    if now != found.made_from:
+        words: dict[str, str] = {}
+        for table in list(Base.metadata.tables.values()):
+            words.update({_name(column): _words(column) for column in table.columns})
+            for constraint in table.constraints:
+                columns: Collection[Any] = getattr(constraint, "columns", ())
+                if isinstance(constraint, sa.UniqueConstraint | sa.ForeignKeyConstraint) and len(columns) > 1:
+                    words[f"{table.fullname} ({', '.join(column.name for column in columns)})"] = _kind(constraint)
+        updated = {_name(column) for cls in list(task_classes) for each in _listed(cls) for column in _columns(each)}
+        found = _current = _Signatures(now, words, frozenset(updated))
+    return found
 
 
 def _listed(cls: Any) -> Iterable[Any]:
