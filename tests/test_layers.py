@@ -237,8 +237,8 @@ def test_a_module_imports_only_from_the_layers_above(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", LAYERS)
-def test_a_module_is_one_idea_of_about_300_lines(module: str) -> None:
-    assert len(path_of(module).read_text(encoding="utf-8").splitlines()) <= 350
+def test_a_module_is_one_idea_of_at_most_450_lines(module: str) -> None:
+    assert len(path_of(module).read_text(encoding="utf-8").splitlines()) <= 450
 
 
 @pytest.mark.parametrize("module", NAMES_OF_0_2)

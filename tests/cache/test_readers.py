@@ -19,7 +19,7 @@ from ozelot.orm import history, pages
 from ozelot.orm.base import Base
 from ozelot.orm.pages import run_page
 from ozelot.orm.version import versions
-from ozelot.testing import FakeWeb
+from ozelot.testing import FakeWeb, temporary_cache
 from tests.etl.heroes import build
 
 URL = "https://wiki.example/"
@@ -45,10 +45,9 @@ class ReadNone(tasks.ORMTask):
 
 
 @pytest.fixture
-def web(db: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWeb]:
+def web(db: Client, tmp_path: Path) -> Iterator[FakeWeb]:
     web = FakeWeb({f"{URL}{number}": f"page {number}" for number in range(9)})
-    with web.cache(tmp_path / "cache.db") as cache:
-        monkeypatch.setattr(cache_module, "_request_cache", cache)
+    with temporary_cache(tmp_path, web):
         yield web
 
 
