@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool, SingletonThreadPool
 
 from ozelot import statements, transaction
+from ozelot.database_code import database_code
 from ozelot.errors import TransactionError
 from ozelot.statements import Target
 from ozelot.transaction import OpenTransaction, Scope
@@ -41,6 +42,8 @@ class JoinedConnection(PoolProxiedConnection):
         self.transaction = opened
         self.scope = Scope()
         self.expects_statement = False  # SQLAlchemy is about to execute one, and will announce it
+        self._is_writing = False  # the statement that was announced last
+        self._unseen: Any = None  # a cursor that nobody announced, since when nothing was counted
         self._real = real
         self._is_sqlite = opened.engine.dialect.name == "sqlite"
         self._is_mariadb = opened.engine.dialect.name in ("mysql", "mariadb")
@@ -48,6 +51,9 @@ class JoinedConnection(PoolProxiedConnection):
 
     def announce(self, statement: str, context: Any) -> str:
         """What must happen before a statement; returns the statement, with its savepoints named apart."""
+        if self._unseen is not None and context.cursor is self._unseen:  # it was for exec_driver_sql()
+            self.transaction.writes.take_back_unknown()
+        self._unseen = None
         _refuse_end(statement)
         if self._is_mariadb and (word := statements.commits_on_mariadb(statement)):
             raise TransactionError(
@@ -59,6 +65,7 @@ class JoinedConnection(PoolProxiedConnection):
             self._keep_results()
         self.transaction.before_statement(self.scope, reads=reads)
         own = _OWN_SAVEPOINT.match(statement)
+        self._is_writing = own is None and not reads
         if own is None and not statements.is_built(context):
             self.transaction.lasting = True
         if self.transaction.watch is not None and own is None:
@@ -72,6 +79,35 @@ class JoinedConnection(PoolProxiedConnection):
                 self.transaction.before_inner_rollback(self.scope, name)
             return f"{verb} {name}"
         return statement
+
+    def executed(self, statement: str, context: Any, cursor: Any) -> None:
+        """What must happen after a statement."""
+        opened = self.transaction
+        if opened.watch is not None:
+            opened.watch.executed(cursor)
+        if opened.run.run_id is None:
+            return
+        if not self._is_writing:
+            calls = database_code(opened.connection).calls
+            if calls is not None and calls.search(statement):
+                opened.writes.add_called(opened.run)
+        elif not getattr(context, "_ozelot_counted", False):  # SQLAlchemy may execute it in several parts
+            context._ozelot_counted = True
+            change = statements.row_change(statement, context, cursor)
+            if change is not None:
+                self._count(change, context)
+
+    def _count(self, change: statements.RowChange, context: Any) -> None:
+        run, writes = self.transaction.run, self.transaction.writes
+        if change.table is None:
+            writes.add_unknown(run)
+            return
+        writes.add_rows(run, change.table, change.rows)
+        if change.rows and change.table in run.inherited:
+            if statements.is_whole(context):
+                writes.add_whole(run, change.table, change.rows)
+            else:
+                writes.add_keys(run, change.table, statements.inserted_keys(context))
 
     def _keep_results(self) -> None:
         for cursor in list(self._cursors) if self._is_sqlite else ():
@@ -95,23 +131,31 @@ class JoinedConnection(PoolProxiedConnection):
                 "A session that began inside a task's run() is used after run() ended, or in another thread: what it "
                 "reads or writes belongs to no transaction. Close sessions at the end of run(), or use self.session"
             )
-        if not self.expects_statement:
-            self._before_the_unseen()
+        is_unseen = not self.expects_statement and self._before_the_unseen()
         self.expects_statement = False
+        cursor: Any
         if self._is_sqlite:
-            cursor: Any = self._real.cursor(_KeepingCursor)
+            cursor = self._real.cursor(_KeepingCursor)
             self._cursors.add(cursor)
-            return cursor
-        if self._is_mariadb:
-            return self._real.cursor()  # never a streaming one: the next statement would cut it short
-        return self._real.cursor(*args, **kwargs)
+        elif self._is_mariadb:
+            cursor = self._real.cursor()  # never a streaming one: the next statement would cut it short
+        else:
+            cursor = self._real.cursor(*args, **kwargs)
+        self._unseen = cursor if is_unseen else None
+        return cursor
 
-    def _before_the_unseen(self) -> None:
-        """Somebody goes past SQLAlchemy: what they do cannot be seen from here."""
+    def _before_the_unseen(self) -> bool:
+        """Somebody goes past SQLAlchemy: what they do cannot be seen from here.
+
+        Returns:
+            Whether that made the count of the run's rows unknown, which it was not before.
+        """
         self.transaction.lasting = True
         self.transaction.before_statement(self.scope, reads=False)
         if self.transaction.watch is not None:
             self.transaction.watch.ask_database()
+        run = self.transaction.run
+        return run.run_id is not None and self.transaction.writes.add_unknown(run)
 
     def commit(self) -> None:
         if self.transaction.active:
@@ -189,6 +233,18 @@ def written_past_sqlalchemy(connection: Connection, targets: Iterable[Target]) -
             proxied.scope.failed = True
         error = connection.dialect.loaded_dbapi.Error
         raise DBAPIError.instance(None, None, exc, error, dialect=connection.dialect) from exc
+
+
+def count_written(connection: Connection, table: str, rows: int) -> None:
+    """Count rows that were inserted past SQLAlchemy for the run under way, if there is one."""
+    if isinstance(joined := connection.connection, JoinedConnection) and joined.transaction.run.run_id is not None:
+        joined.transaction.writes.add_rows(joined.transaction.run, table, rows)
+
+
+def count_whole(connection: Connection, table: str, rows: int) -> None:
+    """Say that rows of a table were inserted along with their rows in all other tables of their model."""
+    if isinstance(joined := connection.connection, JoinedConnection) and table in joined.transaction.run.inherited:
+        joined.transaction.writes.add_whole(joined.transaction.run, table, rows)
 
 
 def _refuse_end(statement: str) -> None:
@@ -296,11 +352,9 @@ def set_up(engine: Engine) -> None:
         return statement, parameters
 
     @event.listens_for(engine, "after_cursor_execute")
-    def _after(
-        conn: Connection, cursor: Any, _statement: str, _parameters: object, _context: object, _many: bool
-    ) -> None:
-        if isinstance(joined := conn.connection, JoinedConnection) and joined.transaction.watch is not None:
-            joined.transaction.watch.executed(cursor)
+    def _after(conn: Connection, cursor: Any, statement: str, _parameters: object, context: Any, _many: bool) -> None:
+        if isinstance(joined := conn.connection, JoinedConnection):
+            joined.executed(statement, context, cursor)
 
     @event.listens_for(engine, "handle_error")
     def _failed(context: ExceptionContext) -> None:

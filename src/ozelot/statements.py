@@ -18,7 +18,9 @@ def _begins(words: str) -> re.Pattern[str]:
     return re.compile(rf"{_BLANK}({words})\b", re.I | re.S)
 
 
-_READS = _begins("SELECT|PRAGMA|EXPLAIN|VALUES|WITH|ATTACH|DETACH|VACUUM|BEGIN|COMMIT|ROLLBACK|RELEASE|SHOW")
+_READS = _begins(
+    "SELECT|PRAGMA|EXPLAIN|DESCRIBE|DESC|VALUES|WITH|ATTACH|DETACH|VACUUM|BEGIN|COMMIT|ROLLBACK|RELEASE|SHOW"
+)
 _WRITES_INSIDE = re.compile(r"\b(INSERT|UPDATE|DELETE|REPLACE|MERGE)\b", re.I)
 _ANALYZES = re.compile(r"\bANALY[SZ]E\b", re.I)
 _ENDS = _begins(r"COMMIT|END|ABORT|BEGIN|START\s+TRANSACTION|ROLLBACK(?!\s+(?:WORK\s+|TRANSACTION\s+)?TO\b)")
@@ -30,6 +32,19 @@ _EMPTIES = re.compile(
     rf"{_BLANK}(?:TRUNCATE(?:\s+TABLE)?|DROP\s+TABLE(?:\s+IF\s+EXISTS)?)\s+(?:ONLY\s+)?([^;]+)", re.I | re.S
 )
 
+_NAME = r"""(?:"[^"]+"|`[^`]+`|\[[^\]]+\]|[^\W\d][\w$]*)"""
+_TABLE = rf"({_NAME}(?:\s*\.\s*{_NAME})?)"
+_INSERTS = re.compile(rf"{_BLANK}INSERT\s+(?:(?:OR\s+)?IGNORE\s+)?INTO\s+{_TABLE}", re.I | re.S)
+_REPLACES = re.compile(rf"{_BLANK}(?:INSERT\s+OR\s+REPLACE|REPLACE)\s+INTO\s+{_TABLE}", re.I | re.S)
+_DELETES = re.compile(rf"{_BLANK}DELETE\s+FROM\s+(?:ONLY\s+)?{_TABLE}", re.I | re.S)
+_UPSERTS = re.compile(r"\bON\s+(?:CONFLICT\b.*\bDO\s+UPDATE|DUPLICATE\s+KEY)\b", re.I | re.S)
+_RETURNS = re.compile(r"\bRETURNING\b", re.I)
+_SEVERAL = re.compile(rf";{_BLANK}\S", re.S)
+#: Statements that insert and delete no rows of tables that are there already.
+_NO_ROWS = _begins(
+    r"UPDATE(?!\s+OR\b)|SET|RESET|CREATE|ANALYZE|LOCK|UNLOCK|COMMENT|GRANT|REVOKE|REINDEX|NOTIFY|SAVEPOINT|DISCARD"
+)
+
 
 def reads(statement: str) -> bool:
     """Whether a statement leaves the database as it is (a doubtful one counts as writing)."""
@@ -37,7 +52,7 @@ def reads(statement: str) -> bool:
     if match is None:
         return False
     verb = match[1].upper()
-    if verb == "EXPLAIN":
+    if verb in ("EXPLAIN", "DESCRIBE", "DESC"):
         return _ANALYZES.search(statement) is None
     return verb != "WITH" or _WRITES_INSIDE.search(statement) is None
 
@@ -88,6 +103,99 @@ def targets(context: Any) -> Iterator[Target] | None:
     return None
 
 
+class RowChange(NamedTuple):
+    """By how many rows a statement changed a table.
+
+    Attributes:
+        table: the table, with its schema in front if one was named; None: any.
+        rows: inserted rows, or minus the deleted ones; None: unknown.
+    """
+
+    table: str | None = None
+    rows: int | None = None
+
+
+def row_change(statement: str, context: Any, cursor: Any) -> RowChange | None:
+    """By how many rows a statement changed a table; None where it inserts and deletes none.
+
+    Args:
+        statement: its text; one that writes.
+        context: SQLAlchemy's execution context.
+        cursor: the driver's cursor, which has executed it.
+    """
+    compiled = context.compiled
+    if compiled is not None and not context.isddl and not isinstance(compiled.statement, sa.TextClause):
+        if compiled.ctes:
+            return RowChange()
+        if context.isinsert:
+            return RowChange(_table_of_insert(compiled).fullname, _rows_inserted(statement, context, cursor))
+        if context.isdelete:
+            return RowChange(compiled.statement.table.fullname, _minus(_row_count(statement, context, cursor)))
+        return None
+    if _SEVERAL.search(statement):
+        return RowChange()
+    if (match := _INSERTS.match(statement)) is not None:
+        return RowChange(_unquoted(match[1]), _row_count(statement, context, cursor))
+    if (match := _REPLACES.match(statement)) is not None:
+        return RowChange(_unquoted(match[1]), None)
+    if (match := _DELETES.match(statement)) is not None:
+        return RowChange(_unquoted(match[1]), _minus(_row_count(statement, context, cursor)))
+    return None if _NO_ROWS.match(statement) else RowChange()
+
+
+def _table_of_insert(compiled: Any) -> Any:
+    """The table; of a derived model's ``insert(Model)``, of which the ORM makes several, the one at hand."""
+    return compiled.statement._annotations.get("_emit_insert_table", compiled.statement.table)
+
+
+def _rows_inserted(statement: str, context: Any, cursor: Any) -> int | None:
+    insert = context.compiled.statement
+    if insert.select is not None or insert._post_values_clause is not None or insert._prefixes:
+        return None if _REPLACES.match(statement) else _row_count(statement, context, cursor)
+    if context.executemany:
+        return len(context.compiled_parameters)
+    return sum(map(len, insert._multi_values)) or 1
+
+
+def _row_count(statement: str, context: Any, cursor: Any) -> int | None:
+    """What the driver says; None where that is not the number of inserted or deleted rows."""
+    counts_later = context.dialect.name == "sqlite" and _RETURNS.search(statement)  # once all rows were fetched
+    if counts_later or _UPSERTS.search(statement) or cursor.rowcount < 0:
+        return None
+    rows: int = cursor.rowcount
+    return rows
+
+
+def is_whole(context: Any) -> bool:
+    """Whether the ORM emitted a statement for instances or mappings: it writes to all tables of a derived model."""
+    if context.compiled is None:
+        return False
+    emits = "_emit_insert_table" in context.compiled.statement._annotations
+    return emits or "compiled_cache" in context.execution_options
+
+
+def inserted_keys(context: Any) -> set[tuple[Any, ...]]:
+    """The primary keys that an insert names; empty where the database made them, or they are not to be seen."""
+    if context.compiled is None or not context.isinsert or context.compiled.statement.select is not None:
+        return set()
+    insert = context.compiled.statement
+    names = [column.key for column in _table_of_insert(context.compiled).primary_key]
+    rows = [
+        {column if isinstance(column, str) else column.key: value for column, value in row.items()}
+        for rows in insert._multi_values
+        for row in rows
+    ] or context.compiled_parameters
+    return {tuple(row[name] for name in names) for row in rows if row.keys() >= set(names)}
+
+
+def _minus(rows: int | None) -> int | None:
+    return None if rows is None else -rows
+
+
+def _unquoted(name: str) -> str:
+    return re.sub(r"""["`\[\]]|\s*(\.)\s*""", r"\1", name)
+
+
 def is_built(context: Any) -> bool:
     """Whether SQLAlchemy built a statement to read or to change rows; text may do anything, in any of its parts.
 
@@ -111,7 +219,7 @@ def _built(compiled: Any, kind: str) -> Iterator[Target]:
     statement = compiled.statement
     subject = statement._propagate_attrs.get("plugin_subject")
     model = getattr(subject, "class_", None)
-    tables = list(_tables(statement.table))
+    tables = list(_tables(_table_of_insert(compiled) if kind == "insert" else statement.table))
     if kind != "update":
         yield from (Target(table.fullname, kind, model=model) for table in tables)
         return

@@ -29,6 +29,7 @@ from ozelot.claim import claimed
 from ozelot.errors import TransactionError
 from ozelot.statements import Target
 from ozelot.underway import UnderWay
+from ozelot.write_counts import WriteCounts
 
 _innermost: ContextVar[OpenTransaction | None] = ContextVar("ozelot_open_transaction", default=None)
 _all: WeakSet[OpenTransaction] = WeakSet()
@@ -53,7 +54,8 @@ class Scope:
         self.start = 0  # the transaction's count of turns when the savepoint was set
         self.turns = 0  # its own turns at writing since then
         self.failed = False  # a statement failed since then
-        self.inner: dict[str, tuple[int, int]] = {}  # both counts at the session's own savepoints, begin_nested()
+        self.written = 0  # where the transaction's write counts were when the savepoint was set
+        self.inner: dict[str, tuple[int, int, int]] = {}  # all three at the session's own savepoints, begin_nested()
 
 
 class Watch(Protocol):
@@ -76,6 +78,7 @@ class OpenTransaction:
     Attributes:
         connection: the real connection; what is executed here belongs to no scope.
         run: the run that is under way in it.
+        writes: how many rows each run has written so far.
         watch: what holds what is written against what was declared (:mod:`ozelot.writes`).
         warned: whether somebody was told of threads that do not join.
         ended: whether it was seen to be rolled back already; then nothing of it may be committed.
@@ -87,6 +90,7 @@ class OpenTransaction:
         self.connection = connection
         self.engine = connection.engine
         self.run = UnderWay()
+        self.writes = WriteCounts()
         self.watch: Watch | None = None
         self.warned = False
         self.ended = False
@@ -117,6 +121,7 @@ class OpenTransaction:
             name = f"ozelot_{self._savepoints}"
             self._execute(f"SAVEPOINT {name}")
             scope.savepoint, scope.start, scope.turns, scope.failed = name, self._turns, 0, False
+            scope.written = self.writes.mark()
             self._scopes.append(scope)
         if not reads and self._writer is not scope:
             self._writer = scope
@@ -154,7 +159,7 @@ class OpenTransaction:
 
     def mark_inner(self, scope: Scope, name: str) -> None:
         """Note that a session sets a savepoint of its own."""
-        scope.inner[name] = self._turns, scope.turns
+        scope.inner[name] = self._turns, scope.turns, self.writes.mark()
 
     def before_inner_rollback(self, scope: Scope, name: str) -> None:
         """A session is about to go back to a savepoint of its own.
@@ -162,9 +167,12 @@ class OpenTransaction:
         Raises:
             TransactionError: another one wrote since then.
         """
-        turns, own = scope.inner.get(name, (self._turns, scope.turns))
+        if name not in scope.inner:
+            return
+        turns, own, written = scope.inner[name]
         self._require_alone(scope, turns, own)
         self._turns, scope.turns, self._writer = turns, own, None
+        self.writes.roll_back_to(written)
 
     def _require_alone(self, scope: Scope, turns: int, own: int) -> None:
         if self._turns - turns != scope.turns - own:
@@ -205,6 +213,7 @@ class OpenTransaction:
         self._execute(f"ROLLBACK TO SAVEPOINT {scope.savepoint}")
         self._execute(f"RELEASE SAVEPOINT {scope.savepoint}")
         self._turns, self._writer = scope.start, None
+        self.writes.roll_back_to(scope.written)
         for later in self._scopes[self._scopes.index(scope) :]:
             self._forget(later)  # the savepoints of those that came later went with it
 
@@ -215,6 +224,8 @@ class OpenTransaction:
         scope.inner.clear()
         if self._writer is scope:
             self._writer = None
+        if not self._scopes:
+            self.writes.compact()
 
     def _execute(self, statement: str) -> None:
         begin(self.connection)

@@ -18,6 +18,7 @@ class UnderWay:
         inside: the ids of the runs of other tasks that took place within it.
         notes: what loads left out, in words, and how often.
         checks: what came of checks: the name of each, whether it holds, what was expected, and found.
+        inherited: names of the tables of derived models that the task creates, and of their base tables.
         pages: the web pages that it read: by key, the key of the address, the address, the hash of the content.
     """
 
@@ -27,6 +28,7 @@ class UnderWay:
     inside: list[int] = field(default_factory=list)
     notes: dict[str, int] = field(default_factory=dict)
     checks: list[dict[str, Any]] = field(default_factory=list)
+    inherited: frozenset[str] = frozenset()
     pages: dict[bytes, tuple[bytes, str, bytes]] = field(default_factory=dict)
 
     def note(self, notes: Mapping[str, int]) -> None:

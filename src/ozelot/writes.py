@@ -86,6 +86,7 @@ class Watch:
         self._deleting: tuple[str, int] | None = None  # from which table, and how much was changed before
         self._driver: sqlite3.Connection | None = None
         self._before: dict[str, list[int]] | None = None
+        self._changed: set[str] = set()  # tables in which the database saw rows inserted or deleted, since it was asked
 
     @functools.cached_property
     def _writable(self) -> Writable:
@@ -177,6 +178,8 @@ class Watch:
     def _authorize(self, action: int, table: str | None, column: str | None, database: str | None, _by: object) -> int:
         if (kind := _KINDS.get(action)) and table and database != "temp" and not table.startswith("sqlite_"):
             name = table if database in (None, "main") else f"{database}.{table}"
+            if kind != "update":
+                self._changed.add(name)
             self._see(Target(name, kind, frozenset({column} if kind == "update" and column else ())))
         return sqlite3.SQLITE_OK
 
@@ -233,6 +236,8 @@ class Watch:
             UndeclaredWrite: something was, and that is not to be a warning.
         """
         self.pause()
+        if self._driver is not None or self._before is not None:
+            self._opened.writes.add_changed(self._opened.run, self._changed)
         if self._found:
             self._tell()
 
@@ -245,6 +250,8 @@ class Watch:
                 before = self._before.get(name, [0, 0, 0])
                 for kind, after, earlier in zip(_VERBS, numbers, before, strict=True):
                     if after > earlier:
+                        if kind != "update":
+                            self._changed.add(name)
                         self._see(Target(name, kind))
             self._before = now
 

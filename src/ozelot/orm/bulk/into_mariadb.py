@@ -8,6 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ozelot.joined import count_written
 from ozelot.orm.bulk.chunks import Values
 from ozelot.orm.bulk.told import Rows
 from ozelot.orm.bulk.way import Columns, Way, column_names
@@ -47,6 +48,7 @@ class IntoMariaDB(Way):
                     cursor.execute(f"{head}{'),('.join(some)})")
                     done.append((cursor.lastrowid, len(some)))
                 told.first += len(some)
+        count_written(self._connection, table.fullname, len(positions))
         return done
 
     def write_for_ids(

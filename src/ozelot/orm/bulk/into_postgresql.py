@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 from sqlalchemy.exc import DataError, IntegrityError
 
+from ozelot.joined import count_written
 from ozelot.orm.bulk.chunks import Values
 from ozelot.orm.bulk.told import line_of_copy, refused, said_by
 from ozelot.orm.bulk.way import Columns, Way, column_names
@@ -65,6 +66,7 @@ class IntoPostgreSQL(Way):
         self._recent.append((self._lines, positions))
         self._lines += len(positions)
         deque(map(self._write_row, zip(*values, strict=True)), maxlen=0)
+        count_written(self._connection, table.fullname, len(positions))
 
     def _begin(self, table: sa.Table, columns: Columns) -> None:
         name = self._dialect.identifier_preparer.format_table(table)

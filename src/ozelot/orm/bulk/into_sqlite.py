@@ -12,6 +12,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
+from ozelot.joined import count_written
 from ozelot.orm.bulk.chunks import Values
 from ozelot.orm.bulk.told import Rows
 from ozelot.orm.bulk.way import Columns, Converter, Way, column_names
@@ -79,6 +80,7 @@ class IntoSQLite(Way):
             except sqlite3.Error:
                 told.failed = len(positions) - sum(1 for _ in rows) - 1
                 raise
+        count_written(self._connection, table.fullname, len(positions))
 
     def _converter(self, column: sa.Column[Any]) -> Converter | None:
         kind: Any = column.type.dialect_impl(self._dialect)

@@ -11,6 +11,7 @@ from sqlalchemy import orm
 
 from ozelot import transaction
 from ozelot.errors import LoadError
+from ozelot.joined import count_whole
 from ozelot.orm.bulk.chunks import Chunk, Values
 from ozelot.orm.bulk.cleaning import cleaned
 from ozelot.orm.bulk.faults import bad_rows
@@ -209,7 +210,8 @@ class _Load:
                 ids = self._way.write_for_ids(table, own, data, part.positions, key)
                 name = self._fields.mapper.get_property_by_column(key).key
                 columns |= dict.fromkeys(self._fields.by_name[name].columns, ids)
-                continue
-            self._way.write(table, own, data, part.positions)
-            if key is not None and key in columns:
-                self._highest[key] = max(self._highest.get(key, 0), max(columns[key]))
+            else:
+                self._way.write(table, own, data, part.positions)
+                if key is not None and key in columns:
+                    self._highest[key] = max(self._highest.get(key, 0), max(columns[key]))
+            count_whole(self._session.connection(), table.fullname, len(part))
