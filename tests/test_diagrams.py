@@ -284,6 +284,10 @@ def test_what_is_not_as_it_was_is_drawn_so(sqlite_db: Client) -> None:
             connection.execute(sa.delete(model))
     assert ozelot.run(staff.LoadUnits()).ok
     boxes = pipeline_picture(staff.LoadEmployees(), colored=True).boxes
+    assert [box.rows for box in boxes.values()] == [(("complete",),), (("rows missing",),)]
+    with sqlite_db.transaction() as session:  # and types one in again
+        session.add(staff.Employee(name="Ada", unit_id=1))
+    boxes = pipeline_picture(staff.LoadEmployees(), colored=True).boxes
     assert [(box.rows, box.color) for box in boxes.values()] == [
         ((("complete",),), "#2e7d32"),
         ((("stale",),), "#ef6c00"),

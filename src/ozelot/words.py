@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 
 def task_text(label: str) -> str:
@@ -11,9 +11,28 @@ def task_text(label: str) -> str:
     return label.removesuffix(" {}")
 
 
-def amounts(counts: Mapping[str, int]) -> str:
-    """``12 employee, 3 unit``: how many of what; nothing where there is none."""
-    return ", ".join(f"{number:,} {name}" for name, number in sorted(counts.items()) if number)
+def amounts(counts: Mapping[str, int | None], *, zeros: bool = False) -> str:
+    """``12 employee, 3 unit``: how many of what, with a question mark for an unknown number.
+
+    Args:
+        counts: the numbers; None: unknown.
+        zeros: also name what there are none of.
+    """
+    return ", ".join(
+        f"? {name}" if number is None else f"{number:,} {name}"
+        for name, number in sorted(counts.items())
+        if number != 0 or zeros
+    )
+
+
+def added(counts: Iterable[Mapping[str, int | None]]) -> dict[str, int | None]:
+    """The sums of counts by name; an unknown number makes its sum unknown."""
+    total: dict[str, int | None] = {}
+    for each in counts:
+        for name, number in each.items():
+            before = total.get(name, 0)
+            total[name] = None if number is None or before is None else before + number
+    return total
 
 
 def duration(seconds: float | None) -> str:

@@ -43,6 +43,16 @@ class MeasureShelves(tasks.ORMTask):
         self.session.query(Shelf).update({Shelf.height: 3})
 
 
+class InspectShelves(tasks.ORMTask):
+    creates = ()
+
+    def requires(self) -> Any:
+        return [LoadShelves()]
+
+    def run(self) -> None:
+        pass
+
+
 class LoadGoods(tasks.ORMTask):
     creates: Collection[Any] = [Good]
     year: int = luigi.IntParameter()

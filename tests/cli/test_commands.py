@@ -243,15 +243,25 @@ def test_clearing_only_what_others_stand_on_is_refused_in_one_line(loaded: Clien
 
 def test_clearing_only_a_task_says_a_command_that_runs_it_again(sqlite_db: Client) -> None:
     Base.create_all(sqlite_db)
+    inspecting = ("--pipeline", "tests.cli.shop:InspectShelves")
+    assert called("run", *inspecting).code == 0
+    cleared = called("clear", "LoadShelves", "--only", "--yes", *inspecting)
+    assert cleared.out.endswith(" Run it by its name: ozelot run LoadShelves\n")
+    assert called("run", *inspecting).code == 1
+    assert called("run", "LoadShelves", *inspecting).code == 0
+    assert called("status", *inspecting).code == 0
+    whole = called("clear", "LoadShelves", "--yes", *inspecting)
+    assert whole.out.endswith(" tasks. Run them again with: ozelot run\n")
+
+
+def test_a_run_reaches_a_cleared_task_if_the_values_of_others_went_with_its_rows(sqlite_db: Client) -> None:
+    Base.create_all(sqlite_db)
     measuring = ("--pipeline", "tests.cli.shop:MeasureShelves")
     assert called("run", *measuring).code == 0
     cleared = called("clear", "LoadShelves", "--only", "--yes", *measuring)
-    assert cleared.out.endswith(" Run it by its name: ozelot run LoadShelves\n")
-    assert called("run", *measuring).code == 1
-    assert called("run", "LoadShelves", *measuring).code == 0
+    assert cleared.out.endswith("Cleared 1 task. Run it again with: ozelot run\n")
+    assert called("run", *measuring).code == 0
     assert called("status", *measuring).code == 0
-    whole = called("clear", "LoadShelves", "--yes", *measuring)
-    assert whole.out.endswith(" tasks. Run them again with: ozelot run\n")
 
 
 def test_findings_are_data_and_the_exit_code(loaded: Client) -> None:

@@ -94,7 +94,7 @@ def test_only_the_task_itself_can_be_asked_for(db: Client) -> None:
     assert build(Summary())
     plan = clear_plan(Summary(), [Summary()], downstream=False)
     assert [step.label for step in plan.steps] == ["Summary {}"]
-    with pytest.raises(ClearRefused, match=r"1 row of employee \(created by Summary {}\) refer to unit"):
+    with pytest.raises(ClearRefused, match=r"1 row of employee \(created by Summary {}\) refers to unit"):
         clear_plan(Summary(), [Report()], downstream=False).apply()
     assert count(db, staff.Unit, staff.Employee) == [1, 1]
 

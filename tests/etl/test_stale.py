@@ -61,6 +61,8 @@ def test_a_requirement_that_ran_again_makes_stale_what_stands_on_it(complete: Cl
         connection.execute(sa.delete(staff.Employee))
         connection.execute(sa.delete(staff.Unit))
     assert ozelot.run(staff.LoadUnits()).ok
+    with complete.transaction() as session:  # and types one in again
+        session.add(staff.Employee(name="Ada", unit_id=session.scalar(sa.select(staff.Unit.id).limit(1))))
     after = found(staff.LoadStaff())
     assert {name: entry.state for name, entry in after.items()} == {
         "LoadUnits": COMPLETE,

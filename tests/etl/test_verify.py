@@ -205,7 +205,7 @@ def test_a_run_under_way_is_no_finding(db: Client) -> None:
     assert Looking().complete()
 
 
-def test_rows_that_two_classes_create_are_compared_with_what_the_last_of_them_left(db: Client) -> None:
+def test_rows_that_two_classes_create_are_compared_with_what_both_left(db: Client) -> None:
     class Later(tasks.ORMTask):
         creates: Collection[Any] = [staff.Unit]
 
@@ -216,7 +216,7 @@ def test_rows_that_two_classes_create_are_compared_with_what_the_last_of_them_le
     assert build(Later())
     assert found(Later()) == []
     execute(db, sa.delete(staff.Unit).where(staff.Unit.name == "later"))
-    assert found(Later()) == [(Kind.MISSING, "Later {}")]
+    assert found(Later()) == [(Kind.MISSING, "unit")]
     with db.create_session() as session:
         assert session.scalar(sa.select(sa.func.count()).select_from(Run)) == 2
 

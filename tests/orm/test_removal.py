@@ -131,7 +131,7 @@ def test_composite_keys_and_columns_that_two_keys_share(db: Client) -> None:
         requires=[regions],
     )
     assert build(towns)
-    with pytest.raises(ClearRefused, match=r"1 row of town .*refer to region"):
+    with pytest.raises(ClearRefused, match=r"1 row of town .*refers to region"):
         clear_plan(towns, [regions], downstream=False).apply()
     plan = clear_plan(towns, [regions])
     assert plan.deletes == {"town": 3, "region": 2}
@@ -161,7 +161,7 @@ def test_children_of_another_task_are_not_taken_along_by_a_rule(db: Client) -> N
     below = task("LoadBelow", lambda _: [Folder(id=2, parent_id=1)], Folder)
     assert build(above)
     assert build(below)
-    with pytest.raises(ClearRefused, match=r"1 row of folder \(created by LoadBelow {}\) refer to folder"):
+    with pytest.raises(ClearRefused, match=r"1 row of folder \(created by LoadBelow {}\) refers to folder"):
         clear_plan(above, [above]).apply()
     assert count(db, Folder) == [2]
 
@@ -199,7 +199,7 @@ def test_a_circle_of_tables_that_may_not_be_null_is_refused_in_words(db: Client)
         elif db.engine.dialect.name == "postgresql":
             connection.exec_driver_sql("SET session_replication_role = DEFAULT")
     with pytest.raises(ClearRefused, match=r"left and right refer to each other|right and left refer to each other"):
-        clear_plan(load, [load]).apply()
+        clear_plan(load, [load], include_unrecorded=True).apply()
     assert count(db, Left, Right) == [1, 1]
 
 
@@ -240,7 +240,7 @@ def test_rows_that_a_rule_would_take_along_stop_it(db: Client) -> None:
     with db.transaction() as session:
         session.add_all([Follower(top_id=1), Follower(folder_id=1)])
     for load, table in ((tops, "top"), (folders, "folder")):
-        with pytest.raises(ClearRefused, match=f"1 row of follower .*refer to {table}"):
+        with pytest.raises(ClearRefused, match=f"1 row of follower .*refers to {table}"):
             clear_plan(load, [load]).apply()
     with db.create_session() as session:
         assert session.execute(sa.select(Follower.top_id, Follower.folder_id).order_by(Follower.id)).all() == [

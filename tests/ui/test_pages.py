@@ -202,6 +202,15 @@ def test_the_plan_of_clearing_is_shown_and_nothing_is_cleared(page: Served) -> N
         assert session.scalar(sa.select(sa.func.count()).select_from(Ship)) == 2
 
 
+def test_the_plan_of_clearing_says_what_would_be_refused(page: Served) -> None:
+    assert "would be refused" not in look_at(page, f"{path_of(page, 'LoadHarbours')}/clearing")
+    with client.get_client().transaction() as session:
+        session.execute(sa.insert(Harbour).values(name="Typed in"))
+    text = look_at(page, f"{path_of(page, 'LoadHarbours')}/clearing")
+    assert "It would be refused : harbour holds 3 rows" in text, text
+    assert "--include-unrecorded" in text
+
+
 def test_tables_are_listed_with_rows_and_who_filled_them(page: Served) -> None:
     text = look_at(page, "/data")
     assert "harbour 2 LoadHarbours" in text

@@ -20,7 +20,7 @@ from ozelot.cli.output import visible
 from ozelot.cli.runs import history
 from ozelot.cli.typed import EPILOG as _EPILOG
 from ozelot.cli.typed import LOOK as _LOOK
-from ozelot.cli.typed import Json, Yes
+from ozelot.cli.typed import IncludeUnrecorded, Json, Yes
 from ozelot.cli.typed import begin as _begin
 from ozelot.errors import OzelotError, UsageError
 
@@ -129,6 +129,7 @@ def run(
     atomic: Annotated[
         bool, typer.Option("--atomic", help="With these two: in one transaction, that readers see at its end or never.")
     ] = False,
+    include_unrecorded: IncludeUnrecorded = False,
     yes: Yes = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Show failures and the result only.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each event, and nothing else.")] = False,
@@ -149,6 +150,7 @@ def run(
         force=force,
         refresh=refresh,
         atomic=atomic,
+        include_unrecorded=include_unrecorded,
         yes=yes,
         quiet=quiet,
         json=json,
@@ -232,6 +234,7 @@ def clear(
         list[str], typer.Argument(metavar="TASK", help="Tasks: Class (all of that class) or Class(name=value).")
     ],
     only: Annotated[bool, typer.Option("--only", help="Leave what is downstream of them.")] = False,
+    include_unrecorded: IncludeUnrecorded = False,
     yes: Yes = False,
 ) -> None:
     """Delete what tasks loaded, to load it again.
@@ -241,7 +244,7 @@ def clear(
     _begin(ctx)
     from ozelot.cli import clearing
 
-    raise typer.Exit(clearing.clear(tasks, only=only, yes=yes))
+    raise typer.Exit(clearing.clear(tasks, only=only, yes=yes, include_unrecorded=include_unrecorded))
 
 
 @app.command(epilog=_EPILOG)

@@ -30,7 +30,7 @@ def show_plan(text: str | None, *, as_json: bool) -> ExitCode:
         root = task_named(pipeline(), text)
         connected()
         found = {entry.label: entry for entry in status(root)}
-        done = {label for label, entry in found.items() if entry.state != State.INCOMPLETE}
+        done = {label for label, entry in found.items() if not entry.is_incomplete}
         planned = to_run(walk(root), {[*found][-1]}, done)
         plan, refused = None, ""
         try:
@@ -38,7 +38,7 @@ def show_plan(text: str | None, *, as_json: bool) -> ExitCode:
         except (ClearRefused, NotClearable) as exc:
             refused = str(exc)
     if as_json:
-        clear = {"refused": refused} if plan is None else {**_as_data(plan), "refused": None}
+        clear = {"refused": refused} if plan is None else _as_data(plan)
         show_json({"run": planned, "clear": clear})
         return ExitCode.OK
     if planned:
@@ -46,7 +46,7 @@ def show_plan(text: str | None, *, as_json: bool) -> ExitCode:
         groups = grouped(planned, str)
         whys = [(name, reason([found[label].why for label in group])) for name, group in groups]
         show_table(("task", "why"), whys, long="why")
-    elif stuck := [label for label, entry in found.items() if entry.state == State.INCOMPLETE]:
+    elif stuck := [label for label, entry in found.items() if entry.is_incomplete]:
         # A run stops at the first task that is complete, whatever is upstream of it.
         task = found[stuck[0]]
         nothing = f"A run would run nothing: {visible(task_text([*found][-1]))} is complete, though "
@@ -68,6 +68,7 @@ def show_plan(text: str | None, *, as_json: bool) -> ExitCode:
     ]:
         say("Clearing all that is pending would delete:")
         show_steps(touched, plan)
+        _show_refusal(plan)
     else:
         say("Clearing all that is pending would delete no rows")
     return ExitCode.OK
@@ -81,7 +82,7 @@ def show_refresh(text: str | None, *, as_json: bool) -> ExitCode:
         database = connected()
         found = {entry.label: entry for entry in status(root)}
         plan = refresh_plan(whole, [root], found.values())
-        done = {label for label, entry in found.items() if entry.state != State.INCOMPLETE}
+        done = {label for label, entry in found.items() if not entry.is_incomplete}
         cleared = {step.label for step in plan.steps}
         planned = to_run(walk(root), {[*found][-1]}, done - cleared)
     if as_json:
@@ -99,6 +100,7 @@ def show_refresh(text: str | None, *, as_json: bool) -> ExitCode:
         say()
         say("A refresh would clear these, and what stands on them:")
         show_steps(plan.steps, plan)
+        _show_refusal(plan)
         say()
         how = f"and then run {how_many(len(planned), 'task')}"
         with database.engine.connect() as connection:
@@ -107,16 +109,23 @@ def show_refresh(text: str | None, *, as_json: bool) -> ExitCode:
     return ExitCode.INCOMPLETE if plan.steps else ExitCode.OK
 
 
-def refresh_plan(whole: luigi.Task, roots: Sequence[luigi.Task], found: Iterable[TaskStatus]) -> ClearPlan:
+def refresh_plan(
+    whole: luigi.Task,
+    roots: Sequence[luigi.Task],
+    found: Iterable[TaskStatus],
+    *,
+    include_unrecorded: bool = False,
+) -> ClearPlan:
     """What a refresh clears: those of the tasks found that are stale, and what stands on them anywhere in the pipeline.
 
     Args:
         whole: the root of the pipeline.
         roots: the tasks that are to be refreshed.
         found: the state of these and all upstream.
+        include_unrecorded: also delete rows that no run wrote.
     """
     stale = stale_tasks(found)
-    return clear_plan([whole, *roots, *stale], stale)
+    return clear_plan([whole, *roots, *stale], stale, include_unrecorded=include_unrecorded)
 
 
 def stale_tasks(found: Iterable[TaskStatus]) -> list[luigi.Task]:
@@ -143,12 +152,27 @@ def refuse_lost(whole: luigi.Task, roots: Sequence[luigi.Task], tasks: Sequence[
             refuse_lacks(connection, [*(graph.tasks[label] for label in cleared), *walk(roots).tasks.values()])
 
 
-def clear(texts: Sequence[str], *, only: bool, yes: bool) -> ExitCode:
+def _show_refusal(plan: ClearPlan) -> None:
+    if plan.refused:
+        say(f"This would be refused: {visible(plan.refused)}")
+
+
+def check_refusal(plan: ClearPlan) -> None:
+    """Refuse what could not be applied before somebody is asked.
+
+    Raises:
+        ClearRefused: other rows are in the way, or rows that no run wrote.
+    """
+    if plan.refused:
+        raise ClearRefused(f"Nothing was cleared: {plan.refused}")
+
+
+def clear(texts: Sequence[str], *, only: bool, yes: bool, include_unrecorded: bool) -> ExitCode:
     """Clear tasks, with everything downstream of them unless ``only`` they are meant; shows the plan, and asks."""
     root = pipeline()
     database = connected()
     tasks, gone = _meant(root, texts)
-    plan = clear_plan([root, *tasks], tasks, downstream=not only, gone=gone)
+    plan = clear_plan([root, *tasks], tasks, downstream=not only, gone=gone, include_unrecorded=include_unrecorded)
     if not plan.steps:
         nothing = [f"{listed(plan.left_out)} is no ORM task"] if plan.left_out else []
         nothing += [f"of {listed([text for text in texts if gone_named(text)])} nothing is left"] if gone else []
@@ -160,6 +184,7 @@ def clear(texts: Sequence[str], *, only: bool, yes: bool) -> ExitCode:
     with database.engine.connect() as connection:
         if lacking := how_to_upgrade(connection, [step.task for step in plan.steps]):
             say(f"A run cannot load it again before this is done: {lacking}")
+    check_refusal(plan)
     confirm(f"Clear {how_many(len(plan.steps), 'task')}?", yes=yes)
     plan.apply()
     say(f"Cleared {how_many(len(plan.steps), 'task')}. {how_to_run([step.label for step in plan.steps], root)}")
@@ -192,7 +217,7 @@ def how_to_run(labels: Sequence[str], root: luigi.Task) -> str:
         graph, after = walk(root), status(root)
     except TaskBroken:  # of which a run tells more
         return with_all
-    done = {entry.label for entry in after if entry.state != State.INCOMPLETE}
+    done = {entry.label for entry in after if not entry.is_incomplete}
     reached = set(to_run(graph, {after[-1].label}, done))
     hidden = [label for label in labels if label in graph.tasks and label not in reached]
     if not hidden:
@@ -217,6 +242,8 @@ def show_steps(steps: Sequence[ClearStep], plan: ClearPlan) -> None:
         told = "known only to its own clear()" if unknown else amounts(deletes) or "no rows"
         rows.append((name, told, amounts(resets)))
     show_table(("task", "rows to delete", "values to reset"), rows)
+    if plan.include_unrecorded and plan.unrecorded:
+        say(f"Among them are rows that no run wrote: {'; '.join(visible(str(each)) for each in plan.unrecorded)}")
     if any(plan.along.values()):
         say(f"Along with these: {amounts(plan.along)}")
     if plan.left_out:
@@ -228,4 +255,11 @@ def _as_data(plan: ClearPlan) -> dict[str, Any]:
         {"task": step.label, "deletes": step.deletes, "resets": step.resets, "own_clear": step.own_clear}
         for step in plan.steps
     ]
-    return {"steps": steps, "along": plan.along, "left_out": plan.left_out}
+    unrecorded = [{"name": each.name, "found": each.found, "recorded": each.recorded} for each in plan.unrecorded]
+    return {
+        "steps": steps,
+        "along": plan.along,
+        "left_out": plan.left_out,
+        "unrecorded": unrecorded,
+        "refused": plan.refused or None,
+    }

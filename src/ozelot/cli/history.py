@@ -49,7 +49,7 @@ def _row(run: Run) -> list[str]:
         moment(run.started),
         task_text(f"{run.name} {run.params}"),
         run.state,
-        amounts({**run.row_counts, **run.notes}),
+        amounts({**run.row_counts, **run.notes}, zeros=True),
         _checks(run),
         duration(_seconds(run)),
         f"{run.host}, process {run.process}",

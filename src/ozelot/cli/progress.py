@@ -55,7 +55,7 @@ class Display:
             self.running[event.label] = time.monotonic()
         elif event.label:
             self.running.pop(event.label, None)
-        self.rows += sum(number for what, number in event.rows.items() if "." not in what)
+        self.rows += sum(number or 0 for what, number in event.rows.items() if "." not in what)
         self.show(event)
 
     def show(self, event: Event) -> None:

@@ -16,7 +16,7 @@ import luigi
 
 from ozelot import engine
 from ozelot.cli.asking import confirm
-from ozelot.cli.clearing import refresh_plan, refuse_lost, show_steps, stale_tasks
+from ozelot.cli.clearing import check_refusal, refresh_plan, refuse_lost, show_steps, stale_tasks
 from ozelot.cli.database import connected, name_of, why_not_kept
 from ozelot.cli.naming import pipeline, task_named, tasks_named
 from ozelot.cli.output import how_many, listed, prints_to_stderr, say, visible
@@ -49,6 +49,7 @@ class Options:
     force: bool = False
     refresh: bool = False
     atomic: bool = False
+    include_unrecorded: bool = False
     yes: bool = False
     quiet: bool = False
     json: bool = False
@@ -115,6 +116,8 @@ def _refuse_what_does_not_go_together(text: str | None, options: Options) -> Non
         raise UsageError("--atomic is about what is loaded again: add --force or --refresh")
     if options.force and text is None:
         raise UsageError("Which task is to be loaded again, with what stands on it? Name it: ozelot run TASK --force")
+    if options.include_unrecorded and not (options.force or options.refresh):
+        raise UsageError("--include-unrecorded is about what is cleared: add --force or --refresh")
     if options.atomic and ((options.workers or 1) > 1 or options.processes or options.dask):
         raise UsageError("--atomic is one transaction, and so has one worker: leave --workers, --processes, --dask")
     if options.processes and options.dask:
@@ -126,10 +129,10 @@ def _plan(whole: luigi.Task, tasks: list[luigi.Task], database: Client, options:
     if options.refresh:
         found = [entry for task in tasks for entry in status(task)]
         refuse_lost(whole, tasks, stale_tasks(found), database)
-        plan = refresh_plan(whole, tasks, found)
+        plan = refresh_plan(whole, tasks, found, include_unrecorded=options.include_unrecorded)
     else:
         refuse_lost(whole, tasks, tasks, database)
-        plan = clear_plan([whole, *tasks], tasks)
+        plan = clear_plan([whole, *tasks], tasks, include_unrecorded=options.include_unrecorded)
     if not plan.steps:
         return plan
     if not (options.refresh and options.yes):  # else another runner may be loading it again: see above
@@ -137,6 +140,7 @@ def _plan(whole: luigi.Task, tasks: list[luigi.Task], database: Client, options:
     if not (options.quiet and options.yes) and not options.json:
         say(f"To be cleared in {name_of(database)}, and loaded again:")
         show_steps(plan.steps, plan)
+    check_refusal(plan)
     confirm(f"Clear {how_many(len(plan.steps), 'task')}, and run?", yes=options.yes)
     return plan
 
@@ -220,7 +224,7 @@ def _tell_stale(after: list[list[TaskStatus]], database: Client) -> None:
 def _what_next(after: list[TaskStatus], result: RunResult) -> str:
     root = shown(after[-1].label)
     standing = next((entry for entry in after if entry.state == State.ON_INCOMPLETE), None)
-    open_tasks = [entry for entry in after if entry.state == State.INCOMPLETE]
+    open_tasks = [entry for entry in after if entry.is_incomplete]
     failure = result.failed.get(open_tasks[0].label) if open_tasks else None
     to_clear = failure is None or isinstance(failure.exception, LeftoverRows)  # else its error is what to look at
     if standing is not None and open_tasks and to_clear:

@@ -90,7 +90,8 @@ def _standing_on(labels: Sequence[str]) -> tuple[ClearPlan | None, str]:
     found = [there.get(label) or task_of(*label.split(" ", 1)) for label in labels]
     tasks = [task for task in found if task is not None]
     try:
-        return clear_plan([root, *tasks], tasks).without(labels), ""
+        plan = clear_plan([root, *tasks], tasks).without(labels)
+        return (None, plan.refused) if plan.refused else (plan, "")
     except (ClearRefused, NotClearable) as exc:
         return None, str(exc)
     except DBAPIError as exc:  # what it asks for is still to come with the upgrade

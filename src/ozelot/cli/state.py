@@ -19,7 +19,7 @@ from ozelot.etl.identity import task_argument
 from ozelot.etl.status import State, TaskStatus, recorded, status
 from ozelot.etl.tasks import InputFileTask
 from ozelot.schema.lacking import how_to_upgrade
-from ozelot.words import amounts, duration, moment, task_text
+from ozelot.words import added, amounts, duration, moment, task_text
 
 _HEADINGS = ("task", "state", "rows", "took", "ended (UTC)", "why")
 
@@ -105,15 +105,12 @@ def _as_data(entry: TaskStatus) -> dict[str, Any]:
 
 def _row(name: str, group: list[TaskStatus]) -> list[str]:
     states = Counter(str(entry.state) for entry in group)
-    rows: Counter[str] = Counter()
-    for entry in group:
-        rows.update(entry.rows)
     seconds = [entry.seconds for entry in group if entry.seconds is not None]
     ends = [entry.when for entry in group if entry.when is not None]
     return [
         name,
         ", ".join(f"{number:,} {state}" for state, number in states.items()) if len(states) > 1 else group[0].state,
-        amounts(rows),
+        amounts(added(entry.rows for entry in group), zeros=True),
         duration(sum(seconds) if seconds else None),
         moment(max(ends, default=None)),
         reason([entry.why for entry in group]),

@@ -10,9 +10,11 @@ from ozelot.cli.importing import import_models
 from ozelot.cli.output import how_many, listed, say, show_table
 from ozelot.client import Client
 from ozelot.errors import ClearRefused, ConfigError, ExitCode
+from ozelot.etl.unrecorded import unrecorded_rows
 from ozelot.orm.base import Base
 from ozelot.orm.history import alive
 from ozelot.orm.target import OWN_TABLES
+from ozelot.words import amounts
 
 _OWN = {table.name for table in OWN_TABLES}
 
@@ -31,6 +33,9 @@ def init(*, drop_first: bool, yes: bool) -> ExitCode:
         say(f"Created {_named(missing)} in {name_of(database)}")
     else:
         say(f"All tables are there already in {name_of(database)}")
+    with database.engine.connect() as connection:
+        if unrecorded := unrecorded_rows(connection):
+            say(f"Rows that no run wrote: {amounts(unrecorded)}. They are kept; see the how-to on existing databases")
     return ExitCode.OK
 
 

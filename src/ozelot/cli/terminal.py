@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-_STYLES = {"complete": "green", "incomplete": "red", "complete on incomplete": "yellow"}
+_STYLES = {"complete": "green", "incomplete": "red", "rows missing": "red", "complete on incomplete": "yellow"}
 _STYLES |= {"stale": "yellow", "complete on stale": "yellow"}
 _STYLES |= {"done": "green", "failed": "red", "aborted": "red", "running": "cyan"}
 _LONGEST_CELL = 300  # characters that a terminal is given of one value

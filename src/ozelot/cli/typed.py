@@ -16,6 +16,10 @@ LOOK: dict[str, Any] = {"rich_markup_mode": None, "add_completion": False, "pret
 EPILOG = "Here, too: --pipeline, --database, --offline and --verbose; see ozelot --help."
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else.")]
+IncludeUnrecorded = Annotated[
+    bool,
+    typer.Option("--include-unrecorded", help="Also delete rows that no run wrote, in tables of the cleared tasks."),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
 
 

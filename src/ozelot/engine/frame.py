@@ -22,6 +22,7 @@ from ozelot.engine.jobs import Became, Job, Outcome
 from ozelot.etl.declared import keys_of
 from ozelot.etl.execution import Begun, run_task
 from ozelot.etl.fingerprints import fingerprint_of
+from ozelot.etl.missing_rows import find_missing_rows
 from ozelot.etl.targets import ORMTarget
 from ozelot.orm import fingerprint, run
 from ozelot.orm import target as marker
@@ -69,10 +70,13 @@ class Frame:
     def _due(self, held: set[str]) -> list[Job]:
         """Those that are still to be run, and that nobody else is at."""
         free = [job for label, job in self.jobs.items() if self.keys[label] in held]
+        # First: whoever fills an empty table again removes the markers of all whose rows are gone, in one commit.
+        lost = {self.keys[job.label] for job in free if job.lost_rows}
+        self.lost = find_missing_rows(self.connection, lost) if lost else {}
         there = marker.existing(self.connection, {key for job in free for key in keys_of(job.task)})
         due = []
         for job in free:
-            if job.again or there.isdisjoint(keys_of(job.task)):
+            if job.again or there.isdisjoint(keys_of(job.task)) or self.keys[job.label] in self.lost:
                 due.append(job)
             else:
                 self.report(Outcome(job.label, Became.COMPLETE))
@@ -94,8 +98,9 @@ class Frame:
         started = run.begin(self.connection, [self._starting(job, made_of[job.label]) for job in due])
         for job in due:
             target = ORMTarget.from_task(job.task)
-            missing = [target] if self.there.isdisjoint(target.keys) else []
-            begun = Begun(self.connection, target.keys[0], missing, needs=job.needs)
+            lost_rows = target.keys[0] in self.lost
+            missing = [target] if lost_rows or self.there.isdisjoint(target.keys) else []
+            begun = Begun(self.connection, target.keys[0], missing, needs=job.needs, lost_rows=lost_rows)
             begun.run_id, begun.ran_before = started[target.keys[0]]
             self.begun[job.label] = begun
         self.connection.commit()  # so that others see that they are running

@@ -23,6 +23,7 @@ from ozelot.etl.graph import Graph
 from ozelot.etl.identity import task_label
 from ozelot.etl.needs import Needs, needs_of
 from ozelot.etl.targets import judged_by_marker
+from ozelot.orm.run import Counts
 
 
 class Job:
@@ -34,23 +35,32 @@ class Job:
         required: the keys of those of them that are ORM tasks.
         needs: what else they give it.
         again: whether it is complete, but only bundles others that are not.
+        lost_rows: whether it has a marker, but its rows were found missing.
     """
 
     def __init__(
-        self, task: luigi.Task, requires: list[str], required: list[str], needs: Needs, *, again: bool = False
+        self,
+        task: luigi.Task,
+        requires: list[str],
+        required: list[str],
+        needs: Needs,
+        *,
+        again: bool = False,
+        lost_rows: bool = False,
     ) -> None:
         self.label = task_label(task)
         self.requires = requires
         self.required = required
         self.needs = needs
         self.again = again
+        self.lost_rows = lost_rows
         self.task = task
 
     def __reduce__(self) -> tuple[Any, ...]:
         cls = type(self.task)
         values = pickle.dumps(self.task.param_kwargs)
         arrived = cls.__module__, cls.__qualname__, values, self.label, self.requires, self.required, self.needs
-        return _Arrived, (*arrived, self.again)
+        return _Arrived, (*arrived, self.again, self.lost_rows)
 
 
 class _Arrived(Job):
@@ -66,6 +76,7 @@ class _Arrived(Job):
         required: list[str],
         needs: Needs,
         again: bool,
+        lost_rows: bool,
     ) -> None:
         self._class = module, name
         self._values = values
@@ -74,9 +85,10 @@ class _Arrived(Job):
         self.required = required
         self.needs = needs
         self.again = again
+        self.lost_rows = lost_rows
 
     def __reduce__(self) -> tuple[Any, ...]:  # by Dask's scheduler, which has no pipeline to make the task of
-        parts = self._values, self.label, self.requires, self.required, self.needs, self.again
+        parts = self._values, self.label, self.requires, self.required, self.needs, self.again, self.lost_rows
         return _Arrived, (*self._class, *parts)
 
     @functools.cached_property
@@ -100,12 +112,12 @@ class _Arrived(Job):
         return made
 
 
-def job_of(graph: Graph, label: str, done: Collection[str]) -> Job:
-    """The job to run one task of a graph, of which those are complete by themselves."""
+def job_of(graph: Graph, label: str, done: Collection[str], missing: Collection[str] = ()) -> Job:
+    """The job to run one task of a graph, of which some are complete by themselves, and some have lost their rows."""
     requires = graph.requires[label]
     needs = needs_of([graph.tasks[other] for other in requires])
     required = [keys_of(task)[0] for other in requires if type(task := graph.tasks[other]) in task_classes]
-    return Job(graph.tasks[label], requires, required, needs, again=label in done)
+    return Job(graph.tasks[label], requires, required, needs, again=label in done, lost_rows=label in missing)
 
 
 def is_plain(task: luigi.Task) -> bool:
@@ -200,7 +212,7 @@ class Outcome:
     label: str
     became: Became
     seconds: float = 0.0
-    rows: dict[str, int] = field(default_factory=dict)
+    rows: Counts = field(default_factory=dict)
     reason: str = ""
     traceback: str = ""
     exception: BaseException | None = None

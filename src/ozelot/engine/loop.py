@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Collection
 from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, cast
@@ -84,7 +85,8 @@ class Loop:
         broken: dict[str, Exception] = {}
         self._graph = walk(roots, broken)
         self._filling = refuse_shared_columns(self._graph.tasks)
-        done = complete(self._graph, broken)
+        missing: dict[str, str] = {}
+        done = complete(self._graph, broken, missing)
         wanted = [task_label(root) for root in roots]
         labels = to_run(self._graph, set(wanted), done)
         announce(self._graph, wanted, labels)
@@ -93,7 +95,7 @@ class Loop:
         self._order = Order(workers, most, limits_of_luigi())
         self._open = set(labels)
         self.result.complete = [label for label in self._graph.tasks if label in done and label not in self._open]
-        self._add(self._graph, labels, done)
+        self._add(self._graph, labels, done, missing)
         self._broken = {label: exc for label, exc in broken.items() if label in self._open}
 
     def run(self) -> RunResult:
@@ -296,7 +298,10 @@ class Loop:
                 raise GraphError(f"Requirements run in a circle: {label} -> {task_label(wanted[0])} -> ... -> {label}")
             self._filling = refuse_shared_columns({**self._filling, **found.tasks})
             new = Graph({name: found.tasks[name] for name in found.tasks if name not in self._order.jobs}, {})
-            done = complete(new) | {name for name in found.tasks if name in self._order.jobs and name not in self._open}
+            lost: dict[str, str] = {}
+            done = complete(new, missing=lost) | {
+                name for name in found.tasks if name in self._order.jobs and name not in self._open
+            }
             labels = to_run(found, {task_label(task) for task in wanted}, done)
             added = [name for name in labels if name not in self._order.jobs]
             if not labels and (missing := next((task for task in wanted if not task.complete()), None)) is not None:
@@ -309,11 +314,18 @@ class Loop:
         self._graph.requires.update({name: found.requires[name] for name in added})
         self._graph.requires[label] = [*self._graph.requires[label], *map(task_label, wanted)]
         self._open.update(added)
-        self._add(found, added, done, wanted_by=label)
+        self._add(found, added, done, lost, wanted_by=label)
         self._event(Kind.PAUSED, label)
         self._order.wait_for(label, labels)
 
-    def _add(self, graph: Graph, labels: list[str], done: set[str], wanted_by: str | None = None) -> None:
+    def _add(
+        self,
+        graph: Graph,
+        labels: list[str],
+        done: set[str],
+        missing: Collection[str],
+        wanted_by: str | None = None,
+    ) -> None:
         for label in labels:
             if not self._shares and (why := executors.stays_here(graph.tasks[label])):
                 self._say_once(f"{why}: it runs in a thread of this process")
@@ -322,7 +334,7 @@ class Loop:
                 self._order.alone.add(label)
                 if not isinstance(self.executor, executors.Processes):
                     self._say_once("No time limit is kept: a thread cannot be stopped. Use processes (--processes)")
-        self._order.add([job_of(graph, label, done) for label in labels], wanted_by)
+        self._order.add([job_of(graph, label, done, missing) for label in labels], wanted_by)
 
     def _say_once(self, text: str) -> None:
         if self._try(text, Became.LEFT) == 1:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from ozelot.orm.run import Counts
+
 
 class Kind(StrEnum):
     """What an event is about."""
@@ -32,7 +34,7 @@ class Event:
         kind: what.
         label: to which task.
         seconds: how long it took, or until it is tried again.
-        rows: how many rows of each table it made, and ``table.column``: how many values it set.
+        rows: how many rows of each table it made, and ``table.column``: how many values it set; None: unknown.
         text: the error in one line, or a message.
         total: how many tasks there are.
         complete: how many of them are complete.
@@ -41,7 +43,7 @@ class Event:
     kind: Kind
     label: str = ""
     seconds: float | None = None
-    rows: dict[str, int] = field(default_factory=dict)
+    rows: Counts = field(default_factory=dict)
     text: str = ""
     total: int = 0
     complete: int = 0
@@ -62,11 +64,11 @@ class Ran:
 
     Attributes:
         seconds: how long it took.
-        rows: how many rows of each table it made, and ``table.column``: how many values it set.
+        rows: how many rows of each table it made, and ``table.column``: how many values it set; None: unknown.
     """
 
     seconds: float
-    rows: dict[str, int]
+    rows: Counts
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from ozelot.engine.jobs import Batch, Became, Job, Note, Outcome, is_external, i
 from ozelot.errors import OutputMissing
 from ozelot.etl.declared import task_classes
 from ozelot.etl.execution import Begun, run_task
+from ozelot.etl.missing_rows import find_missing_rows
 from ozelot.etl.status import why_not_there
 from ozelot.etl.targets import ORMTarget
 from ozelot.joined import OF_A_RUNNER
@@ -87,10 +88,12 @@ def _run_within(job: Job, outer: transaction.OpenTransaction, report: Report) ->
     """Run an ORM task as a part of the caller's own transaction."""
     target = ORMTarget.from_task(job.task)
     with writes.unwatched(outer):
+        lost_rows = bool(job.lost_rows and find_missing_rows(outer.connection, [target.keys[0]]))
         there = marker.existing(outer.connection, target.keys)
-        if there and not job.again:
+        if there and not job.again and not lost_rows:
             return Outcome(job.label, Became.COMPLETE)
-        begun = Begun(outer.connection, target.keys[0], [] if there else [target], needs=job.needs)
+        missing = [] if there and not lost_rows else [target]
+        begun = Begun(outer.connection, target.keys[0], missing, needs=job.needs, lost_rows=lost_rows)
         outcome = succeeded(job, attempt(job, report, lambda: run_task(job.task, begun)))
     if outcome.became is Became.LOST:
         outcome.became = Became.FAILED  # with the connection, or by a deadlock, all of the transaction is lost

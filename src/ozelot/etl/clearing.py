@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from ozelot import client, transaction, writes
 from ozelot.claim import is_held
 from ozelot.errors import ClearRefused, RowsChanged
+from ozelot.etl.base_rows import base_rows
 from ozelot.etl.declared import (
     ClearableTask,
     argument_of,
@@ -36,29 +37,40 @@ from ozelot.etl.declared import (
     writable,
 )
 from ozelot.etl.former import how_to_clear, with_former
+from ozelot.etl.unrecorded import Unrecorded, find_unrecorded, how_to_delete
 from ozelot.orm import history, run, version
 from ozelot.orm import target as marker
 from ozelot.orm.base import table_of
-from ozelot.orm.removal import blocked_by, remove
-from ozelot.orm.rows import Rows, is_owned, owners, told
+from ozelot.orm.removal import Blocked, blocked_by, remove
+from ozelot.orm.rows import Rows, is_owned, owners, tables_of, told
 
 log = logging.getLogger(__name__)
 
 _FEW = 5  # tasks that are named
 
 
-def clear_one(task: ClearableTask) -> None:
+def clear_one(task: ClearableTask, *, include_unrecorded: bool = False) -> None:
     """The ``clear()`` of a task that declares what it creates: marker and rows go in one transaction.
 
     Rows that others still refer to stay, with a warning, until those others are cleared with them.
+
+    Args:
+        task: the task.
+        include_unrecorded: also delete rows that no run wrote, where they cannot be told from the task's.
+
+    Raises:
+        ClearRefused: there are such rows, or rows of another task that cannot be told from these.
     """
     check_clearable(task)
     database = client.get_client()
     marker.prepare(database.engine)
     with database.transaction() as session:
-        version.lock(session.connection())
-        tasks = list(with_former(session.connection(), {label_of(task): task}).values())
-        keys = _check_shared(session.connection(), tasks)
+        connection = session.connection()
+        version.lock(connection)
+        tasks = list(with_former(connection, {label_of(task): task}).values())
+        keys = check_shared(connection, tasks)
+        if not include_unrecorded:
+            _check_unrecorded(connection, tasks, keys)
         task.mark_incomplete()
         try:
             with database.transaction() as part:
@@ -75,6 +87,30 @@ def clear_one(task: ClearableTask) -> None:
             )
 
 
+def _check_unrecorded(connection: sa.Connection, tasks: Collection[Any], keys: Collection[str]) -> None:
+    derived = [task for task in tasks if not clears_itself(task)]
+    models = {model for task in derived for model in created_models(task) if not is_owned(model)}
+    columns = {column for task in derived for column in updated_columns(task)}
+    found = Rows(models, columns, base_rows=base_rows(connection, models, keys)).counts(connection)
+    owned = {table.name for table in tables_of(m for task in derived for m in created_models(task) if is_owned(m))}
+    found = {name: number for name, number in found.items() if name not in owned}
+    refuse_unrecorded(find_unrecorded(connection, derived, found, keys))
+
+
+def refuse_unrecorded(found: Collection[Unrecorded]) -> None:
+    """Refuse to delete rows that no run wrote; of tasks as in ozelot 0.2, warn.
+
+    Raises:
+        ClearRefused: there are such rows.
+    """
+    for each in found:
+        if each.is_legacy:
+            log.warning("%s; they are deleted with the others", each)
+    strict = [each for each in found if not each.is_legacy]
+    if strict:
+        raise ClearRefused(f"{'; '.join(map(str, strict))}: {how_to_delete(strict)}")
+
+
 def clear_all(tasks: Collection[ClearableTask]) -> None:
     """Clear tasks in this order, in the open transaction, which must be rolled back on any exception.
 
@@ -85,7 +121,7 @@ def clear_all(tasks: Collection[ClearableTask]) -> None:
     database = client.get_client()
     with database.transaction() as session:
         connection = session.connection()
-        keys = _check_shared(connection, tasks)
+        keys = check_shared(connection, tasks)
         refuse_running(connection, keys)
         remove_markers(tasks)
         run.mark_clearing(connection, keys, owners(model for task in tasks for model in created_models(task)))
@@ -118,13 +154,15 @@ def remove_markers(tasks: Collection[Any]) -> None:
     """Remove the markers of tasks, those of ordinary tasks by one statement."""
     ordinary = [task for task in tasks if removes_marker_only(task)]
     with client.get_client().engine.begin() as connection:
+        identities = [marker.Identity(task.get_name(), task.get_param_string(), *keys_of(task)) for task in ordinary]
+        marker.record_lost_runs(connection, identities)
         marker.delete(connection, [key for task in ordinary for key in keys_of(task)])
     for task in tasks:
         if not removes_marker_only(task):
             task.mark_incomplete()
 
 
-def _check_shared(connection: sa.Connection, tasks: Collection[Any]) -> set[str]:
+def check_shared(connection: sa.Connection, tasks: Collection[Any]) -> set[str]:
     """Refuse to clear one of several tasks whose rows (or values) cannot be told apart.
 
     Returns:
@@ -147,7 +185,8 @@ def _check_shared(connection: sa.Connection, tasks: Collection[Any]) -> set[str]
 
 def _refuse_unknown(connection: sa.Connection, tasks: Collection[Any], keys: set[str]) -> None:
     """The same for tasks that only the runs know of: their class was not imported, or declared more when they ran."""
-    rows = Rows({model for task in tasks for model in task.creates or () if not is_owned(model)})
+    models = {model for task in tasks for model in task.creates or () if not is_owned(model)}
+    rows = Rows(models, base_rows=base_rows(connection, models, keys))
     wholly = [table.name for table, which in rows.tables.items() if which is None]
     columns = {column for task in tasks for column in updated_columns(task)}
     for what in sorted({*wholly, *(f"{column.table.name}.{column.name}" for column in columns)}):
@@ -193,11 +232,11 @@ def refuse_running(connection: sa.Connection, keys: Collection[str]) -> None:
 
 
 def _delete(tasks: Collection[Any], keys: Collection[str]) -> None:
-    rows = rows_of(tasks)
-    if rows.tables or rows.columns:
+    if any(created_models(task) or task.updates for task in tasks):
         try:
             with client.get_client().engine.begin() as connection:
-                delete_rows(rows, keys, connection)
+                models = [model for task in tasks for model in created_models(task)]
+                delete_rows(rows_of(tasks, base_rows(connection, models, keys)), keys, connection)
         except RowsChanged as exc:
             labels = [label_of(task) for task in tasks if created_models(task) or task.updates]
             more = f" and {len(labels) - _FEW} more" if len(labels) > _FEW else ""
@@ -220,14 +259,8 @@ def delete_rows(rows: Rows, keys: Collection[str], connection: sa.Connection) ->
         other = marker.first_other(connection, creator_names([table]), keys)
         if other is not None:
             raise ClearRefused(f"{other} has rows in {table.name} that refer to rows to be deleted")
-    blocked = blocked_by(rows, connection)
-    if blocked:
-        reasons = "; ".join(
-            f"{told(found.count)} of {found.table.name}{_created_by(connection, found.table, found.made_by)} "
-            f"refer to {found.refers_to.name}"
-            for found in blocked
-        )
-        raise ClearRefused(reasons)
+    if blocked := blocked_by(rows, connection):
+        raise ClearRefused("; ".join(describe_blocked(connection, found) for found in blocked))
     try:
         with writes.unwatched(cast(transaction.OpenTransaction, transaction.current(connection.engine))):
             remove(rows, connection)
@@ -236,9 +269,19 @@ def delete_rows(rows: Rows, keys: Collection[str], connection: sa.Connection) ->
         raise ClearRefused(f"the database refuses to delete: {reason}") from exc
 
 
-def _created_by(connection: sa.Connection, table: sa.Table, made_by: list[str]) -> str:
-    names = {cls.get_name() for cls in list(task_classes) if table in Rows(created_models(cls)).tables}
-    labels = made_by or marker.names_complete(connection, names, limit=5)
+def describe_blocked(connection: sa.Connection, found: Blocked) -> str:
+    """Rows that stand in the way: who created them, or which they are, and what to do about them."""
+    names = {cls.get_name() for cls in list(task_classes) if found.table in Rows(created_models(cls)).tables}
+    labels = found.made_by or marker.names_complete(connection, names, limit=5)
+    what = f"{told(found.count)} of {found.table.name}"
+    refer = f"{'refers' if found.count == 1 else 'refer'} to {found.refers_to.name}"
     if labels:
-        return f" (created by {', '.join(labels)})"
-    return f" (as {' or '.join(sorted(names))} would create)" if names else ""
+        return f"{what} (created by {', '.join(labels)}) {refer}"
+    if names:
+        return f"{what} (as {' or '.join(sorted(names))} would create) {refer}"
+    more = ", ..." if found.count > len(found.keys) else ""
+    keys = f" (key {', '.join(found.keys)}{more})" if found.keys else ""
+    columns = ", ".join(f"{found.table.name}.{column}" for column in found.columns)
+    them, these = ("it", "this row") if found.count == 1 else ("them", "these rows")
+    advice = f", or set {columns} to NULL there" if found.is_nullable else ""
+    return f"{what}{keys} {refer}, and no task created {them}: delete {these} first{advice}"

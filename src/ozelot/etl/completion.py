@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable
 from contextlib import nullcontext
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import luigi
 
@@ -16,6 +16,7 @@ from ozelot.etl.clearing import remove_markers
 from ozelot.etl.declared import is_orm_task, keys_of, rows_of
 from ozelot.etl.graph import Graph, walk
 from ozelot.etl.identity import task_label
+from ozelot.etl.missing_rows import find_missing_rows
 from ozelot.etl.plan import ClearPlan, make_plan
 from ozelot.etl.targets import ORMTarget, judged_by_marker
 from ozelot.orm import history
@@ -26,14 +27,18 @@ from ozelot.schema.filling import mark_cleared, rebuilt_with
 log = logging.getLogger(__name__)
 
 
-def complete(graph: Graph, broken: dict[str, Exception] | None = None) -> set[str]:
+def complete(
+    graph: Graph, broken: dict[str, Exception] | None = None, missing: dict[str, str] | None = None
+) -> set[str]:
     """The labels of tasks whose own marker (or target) exists, whatever they require.
 
-    The markers of all ORM tasks are read by one query; ``complete()`` is called where a class overrides it.
+    The markers of all ORM tasks are read by one query; ``complete()`` is called where a class overrides it. A task with
+    a marker whose rows are gone is not complete (:mod:`ozelot.etl.missing_rows`).
 
     Args:
         graph: the graph.
         broken: where it is given, an error of ``complete()`` is put there by label, and the others are looked at.
+        missing: where it is given, why rows are missing is put there by label.
 
     Raises:
         TaskBroken: a ``complete()`` failed.
@@ -55,8 +60,20 @@ def complete(graph: Graph, broken: dict[str, Exception] | None = None) -> set[st
     if keys:
         with client.get_client().engine.connect() as connection:
             there = marker.existing(connection, {key for pair in keys.values() for key in pair})
-        found |= {label for label, pair in keys.items() if not there.isdisjoint(pair)}
+            marked = {pair[0]: label for label, pair in keys.items() if not there.isdisjoint(pair)}
+            gone = find_missing_rows(connection, marked.keys())
+        found |= {label for key, label in marked.items() if key not in gone}
+        if missing is not None:
+            missing |= {marked[key]: reason for key, reason in gone.items()}
     return found
+
+
+def has_rows(task: luigi.Task) -> bool:
+    """Whether no table in which the run of a complete task recorded rows is missing or empty."""
+    if not (getattr(task, "creates", None) or getattr(task, "object_classes", None) or getattr(task, "updates", None)):
+        return True
+    with client.get_client().engine.connect() as connection:
+        return not find_missing_rows(connection, [keys_of(task)[0]])
 
 
 def to_run(graph: Graph, roots: Collection[str], done: set[str]) -> list[str]:
@@ -124,6 +141,7 @@ def clear_plan(
     *,
     downstream: bool = True,
     gone: Collection[tuple[str, str]] = (),
+    include_unrecorded: bool = False,
 ) -> ClearPlan:
     """What clearing would do, in order: data to look at; only its ``apply()`` acts.
 
@@ -133,6 +151,8 @@ def clear_plan(
         downstream: False: the tasks only, not what is downstream of them.
         gone: names and parameter strings of tasks to be cleared with them that only the database knows, as their
             class is no more.
+        include_unrecorded: also delete rows that no run wrote, where they cannot be told from those of the tasks;
+            otherwise the plan lists them, and its ``apply()`` refuses.
 
     Raises:
         GraphError: a task is not in the graph.
@@ -140,25 +160,41 @@ def clear_plan(
         ClearRefused: a task outside the graph was built on these, but it is not known any more what its rows are.
     """
     graph = walk(root)
+    how: dict[str, Any] = {"downstream": downstream, "gone": gone, "include_unrecorded": include_unrecorded}
     if tasks is None:
-        return make_plan(graph, pending(graph, complete(graph)), downstream=downstream, gone=gone)
+        return make_plan(graph, pending(graph, complete(graph)), **how)
     labels = [task_label(task) for task in tasks]
     for label in labels:
         if label not in graph.tasks:
             raise GraphError(f"{label} is not in the graph of {', '.join(graph.roots)}")
-    return make_plan(graph, graph.downstream(labels) if downstream else labels, downstream=downstream, gone=gone)
+    return make_plan(graph, graph.downstream(labels) if downstream else labels, **how)
 
 
 @overload
 def check_completion(
-    task: luigi.Task, mark_incomplete: bool = ..., clear: bool = ..., return_stats: Literal[False] = ...
+    task: luigi.Task,
+    mark_incomplete: bool = ...,
+    clear: bool = ...,
+    return_stats: Literal[False] = ...,
+    *,
+    include_unrecorded: bool = ...,
 ) -> bool: ...
 @overload
 def check_completion(
-    task: luigi.Task, mark_incomplete: bool = ..., clear: bool = ..., *, return_stats: Literal[True]
+    task: luigi.Task,
+    mark_incomplete: bool = ...,
+    clear: bool = ...,
+    *,
+    return_stats: Literal[True],
+    include_unrecorded: bool = ...,
 ) -> tuple[bool, dict[str, int]]: ...
 def check_completion(
-    task: luigi.Task, mark_incomplete: bool = False, clear: bool = False, return_stats: bool = False
+    task: luigi.Task,
+    mark_incomplete: bool = False,
+    clear: bool = False,
+    return_stats: bool = False,
+    *,
+    include_unrecorded: bool = False,
 ) -> bool | tuple[bool, dict[str, int]]:
     """Whether a task and everything upstream is complete; logs what is not, and can mark or clear it.
 
@@ -167,6 +203,7 @@ def check_completion(
         mark_incomplete: remove the marker of every pending ORM task; what it loaded stays.
         clear: clear every pending ORM task, downstream first: markers and data, in one transaction.
         return_stats: also return how many tasks were found in which state.
+        include_unrecorded: with ``clear``, also delete rows that no run wrote, in tables of these tasks.
 
     Returns:
         Whether nothing is pending; with ``return_stats`` a pair of that and the counts.
@@ -191,7 +228,7 @@ def check_completion(
         marked = [label for label in graph.tasks if label in open_tasks]
         counts["Marked incomplete"] = _mark_incomplete(graph, marked)
     if clear:
-        counts["Cleared"] = _clear(graph, open_tasks)
+        counts["Cleared"] = _clear(graph, open_tasks, include_unrecorded=include_unrecorded)
     stats = {name: count for name, count in counts.items() if count}
     log.info("Task completion checking, summary:\n%s", stats)
     return (not open_tasks, stats) if return_stats else not open_tasks
@@ -213,8 +250,8 @@ def _mark_incomplete(graph: Graph, labels: Iterable[str]) -> int:
     return len(marked)
 
 
-def _clear(graph: Graph, labels: Collection[str]) -> int:
-    plan = make_plan(graph, labels)
+def _clear(graph: Graph, labels: Collection[str], *, include_unrecorded: bool) -> int:
+    plan = make_plan(graph, labels, include_unrecorded=include_unrecorded)
     try:
         plan.apply()
     except ClearRefused as exc:

@@ -19,7 +19,7 @@ from ozelot.etl.identity import params_of, task_argument, task_label
 from ozelot.etl.targets import ORMTarget, judged_by_marker
 from ozelot.orm import target as marker
 from ozelot.orm.base import Base
-from ozelot.orm.rows import Model, Rows, models_in, tables_of
+from ozelot.orm.rows import BaseRows, Model, Rows, chain, models_in, tables_of
 from ozelot.writes import Undeclared, Writable
 
 _M = TypeVar("_M", bound=Callable[..., Any])
@@ -64,6 +64,18 @@ def task_of(name: str, params: str) -> luigi.Task | None:
             with suppress(Exception):  # whatever a parameter's parser may raise: then it is no such task
                 task: luigi.Task = cls.from_str_params(values)
                 if task_label(task) == f"{name} {params}":
+                    return task
+    return None
+
+
+def task_of_marker(row: marker.MarkerRow) -> luigi.Task | None:
+    """The task of a marker, also in the spelling of ozelot 0.2; None where no known class has such a task."""
+    values = params_of(row.params)
+    for cls in reversed(list(task_classes)) if values is not None else ():
+        if row.name in (cls.get_name(), cls.__name__):
+            with suppress(Exception):  # whatever a parameter's parser may raise: then it is no such task
+                task: luigi.Task = cls.from_str_params(values)
+                if row.key in keys_of(task):
                     return task
     return None
 
@@ -226,12 +238,12 @@ def refuse_shared_columns(tasks: Mapping[str, object]) -> dict[str, object]:
     return {label: tasks[label] for label in fills.values()}
 
 
-def rows_of(tasks: Iterable[Any]) -> Rows:
+def rows_of(tasks: Iterable[Any], base_rows: BaseRows | None = None) -> Rows:
     """What tasks say that they create and update; of rows that know their run, those that are being cleared."""
     tasks = list(tasks)
     models = [model for task in tasks for model in created_models(task)]
     columns = [column for task in tasks for column in updated_columns(task)]
-    return Rows(dict.fromkeys(models), dict.fromkeys(columns))
+    return Rows(dict.fromkeys(models), dict.fromkeys(columns), base_rows=base_rows)
 
 
 def clears_itself(task: object) -> bool:
@@ -260,7 +272,7 @@ class GoneTask:
     Args:
         name: the name of the task.
         params: its parameter string.
-        rows: how many rows and values its run recorded, by table and ``table.column``.
+        rows: how many rows and values its run recorded, by table and ``table.column``; None: unknown.
 
     Attributes:
         unknown_tables: where it has rows, but no model is known.
@@ -269,14 +281,15 @@ class GoneTask:
     object_classes = None
     strict_writes = None
 
-    def __init__(self, name: str, params: str, rows: Mapping[str, int]) -> None:
+    def __init__(self, name: str, params: str, rows: Mapping[str, int | None]) -> None:
         self._name, self._params = name, params
         self.keys = marker.marker_key(name, params), marker.legacy_key(name, params)
-        filled = [what for what, number in rows.items() if number]
+        filled = [what for what, number in rows.items() if number != 0]
+        parts = _base_parts(rows)
         self.creates: list[Model] = []
         self.updates: list[InstrumentedAttribute[Any]] = []
         self.unknown_tables: list[str] = []
-        for table, models in models_in(what for what in filled if "." not in what).items():
+        for table, models in models_in(what for what in filled if "." not in what and what not in parts).items():
             if not models and table not in Base.metadata.tables:
                 self.unknown_tables.append(table)
             self.creates += models or [Base.metadata.tables[name] for name in [table] if name in Base.metadata.tables]
@@ -302,6 +315,7 @@ class GoneTask:
     def mark_incomplete(self) -> None:
         """Remove the marker."""
         with client.get_client().engine.begin() as connection:
+            marker.record_lost_runs(connection, [marker.Identity(self._name, self._params, *self.keys)])
             marker.delete(connection, self.keys)
 
     def close_session(self, commit: bool = True) -> None:
@@ -311,6 +325,16 @@ class GoneTask:
     def clear(self) -> None:
         """Only in a plan."""
         raise NotClearable(f"{self._name} is not known here: clear it by a plan of what it was built on")
+
+
+def _base_parts(rows: Mapping[str, int | None]) -> set[str]:
+    """The names of base tables that hold nothing but the base rows of the derived rows that a run recorded, too."""
+    numbers = {table: rows[table] or 0 for table in rows if "." not in table}
+    derived: dict[str, int] = {}
+    for models in models_in(table for table, number in numbers.items() if number).values():
+        for base in chain(sa.inspect(models[0]))[1:] if models else ():
+            derived[base.name] = derived.get(base.name, 0) + numbers[chain(sa.inspect(models[0]))[0].name]
+    return {name for name, number in derived.items() if numbers.get(name) == number}
 
 
 def check_clearable(task: Any) -> None:

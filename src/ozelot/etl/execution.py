@@ -26,17 +26,20 @@ from ozelot import client, transaction, writes
 from ozelot.checks import checked
 from ozelot.claim import claimed
 from ozelot.errors import NoRun, OzelotError
-from ozelot.etl.declared import created_models, keys_of, task_classes, updated_columns, writable
+from ozelot.etl.base_rows import check_base_rows, inherited_tables
+from ozelot.etl.declared import created_models, keys_of, task_classes, writable
 from ozelot.etl.fingerprints import fingerprint_of
 from ozelot.etl.identity import task_label
 from ozelot.etl.leftovers import clear_leftovers, refuse_half
+from ozelot.etl.missing_rows import find_missing_rows, remove_markers_without_rows
 from ozelot.etl.needs import Needs, needs_of
+from ozelot.etl.row_counts import known_writes, row_counts
 from ozelot.etl.targets import ORMTarget
 from ozelot.joined import OF_A_RUNNER
 from ozelot.orm import files, fingerprint, pages, run
 from ozelot.orm import target as marker
-from ozelot.orm.rows import counts_of_run, is_owned
-from ozelot.orm.run import utc_now
+from ozelot.orm.rows import is_owned
+from ozelot.orm.run import Counts, utc_now
 from ozelot.schema import lacking
 from ozelot.underway import UnderWay
 from ozelot.url import without_password
@@ -60,6 +63,7 @@ class Begun:
         needs: what else its requirements give it; None: to be asked for when it begins.
         run_id: the record of the run; None: none was begun yet, or it was forgotten.
         ran_before: whether the task has another run that ended well and was not cleared.
+        lost_rows: whether its marker is there, but its rows are gone: the marker is removed first.
         finished: whether the run ended well.
         rows: what it made then.
     """
@@ -71,8 +75,9 @@ class Begun:
     needs: Needs | None = None
     run_id: int | None = None
     ran_before: bool = False
+    lost_rows: bool = False
     finished: bool = False
-    rows: dict[str, int] = field(default_factory=dict)
+    rows: Counts = field(default_factory=dict)
 
     def anew(self) -> Begun:
         """The same, before anything was done."""
@@ -165,15 +170,30 @@ def _claimed(task: Any, waited_for: Collection[luigi.Task]) -> Iterator[bool]:
         else:
             connection = outer.connection
             stack.enter_context(writes.unwatched(outer))
-        there = marker.existing(connection, {key for target in targets for key in target.keys})
-        missing = [target for target in targets if there.isdisjoint(target.keys)]
+        lost_rows, missing = _what_is_missing(targets, connection)
         if targets and not missing and not task.only_bundles:
             refuse_half(task, [target for target in outputs if target not in targets])
             log.info("Task is complete already, not run again: %s", task_label(task))
             yield False
             return
-        with _acting(task, Begun(connection, key, missing), waited_for) as is_due:
+        with _acting(task, Begun(connection, key, missing, lost_rows=lost_rows), waited_for) as is_due:
             yield is_due
+
+
+def _what_is_missing(targets: list[ORMTarget], connection: sa.Connection) -> tuple[bool, list[ORMTarget]]:
+    """Whether a task has a marker, but its rows are gone; and the markers to write."""
+    keys = {key for target in targets for key in target.keys}
+
+    def missing() -> list[ORMTarget]:
+        there = marker.existing(connection, keys)
+        return [target for target in targets if there.isdisjoint(target.keys)]
+
+    if found := missing():
+        return False, found
+    if targets and find_missing_rows(connection, [targets[0].keys[0]]):
+        return True, targets
+    # Once more: whoever fills an empty table again removes the markers of all whose rows are gone, in one commit.
+    return False, missing()
 
 
 @contextmanager
@@ -199,14 +219,16 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
     try:
         with outer.nested() if outer else transaction.on_connection(connection):
             opened = cast(transaction.OpenTransaction, transaction.current(connection.engine))
-            if begun.ran_before and begun.missing and _is_there(begun.missing, opened.connection):
+            if begun.lost_rows and find_missing_rows(opened.connection, [begun.key]):
+                remove_markers_without_rows(opened.connection)
+            elif begun.ran_before and begun.missing and _is_there(begun.missing, opened.connection):
                 yield False
                 raise _RolledBackError
-            clear_leftovers(task, opened.connection, begun.key, ran_before=begun.ran_before)
+            empty = clear_leftovers(task, opened.connection, begun.key, ran_before=begun.ran_before)
             before = opened.scopes()
             around = opened.run
             reserved = around.reserved | {begun.key, *(target.keys[0] for target in begun.missing)}
-            this = opened.run = UnderWay(task, run_id, reserved)
+            this = opened.run = UnderWay(task, run_id, reserved, inherited=inherited_tables(task))
             task.run_done = False
             try:
                 with writes.watched(opened, functools.partial(writable, task)):
@@ -222,8 +244,9 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
                 results = checked(opened.connection, task.checks, task_label(task))
                 this.checks += [result.as_data() for result in results]
             if task.creates or task.object_classes or task.updates:
-                declared = created_models(task), updated_columns(task)
-                begun.rows = counts_of_run(opened.connection, *declared, run_id)
+                written = known_writes(opened.connection, opened.writes.of(this))
+                foreign = check_base_rows(task, opened.connection, written, run_id, empty)
+                begun.rows = row_counts(task, opened.connection, written, run_id, empty=empty, foreign=foreign)
             built_on = {*_built_on(begun, [*requirements, *waited_for], opened.connection), *this.inside}
             run.finish(opened.connection, run_id, began, begun.rows, built_on, this.notes, this.checks)
             if this.pages:

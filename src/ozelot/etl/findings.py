@@ -11,16 +11,19 @@ from enum import StrEnum
 import sqlalchemy as sa
 
 from ozelot import client
-from ozelot.etl.declared import created_models, is_orm_task, task_classes
+from ozelot.errors import ClearRefused
+from ozelot.etl.base_rows import base_rows
+from ozelot.etl.declared import created_models, is_orm_task, keys_of, task_classes
 from ozelot.etl.graph import Graph
 from ozelot.etl.identity import parameter_names, params_of, task_argument
+from ozelot.etl.plan import legacy_graph
 from ozelot.orm import run
 from ozelot.orm import target as marker
 from ozelot.orm.base import names_there
 from ozelot.orm.files import run_file
 from ozelot.orm.pages import run_page
 from ozelot.orm.references import dangling
-from ozelot.orm.rows import Model, Rows, chain, is_owned, told
+from ozelot.orm.rows import BaseRows, Model, Rows, chain, is_owned, told
 from ozelot.orm.run import Run
 
 
@@ -35,6 +38,7 @@ class Kind(StrEnum):
     DANGLING = "dangling reference"
     MARKER = "marker without a run"
     UNKNOWN = "unknown marker"
+    UPSTREAM = "upstream incomplete"
 
 
 @dataclass(frozen=True)
@@ -92,12 +96,20 @@ class Known:
         """Those of the models whose tables are there."""
         return [model for model in models if table_names([model]) <= self.there]
 
+    def base_rows(self, models: Iterable[Model]) -> BaseRows:
+        """Which base rows are those of other tasks, as far as the records say so without contradiction."""
+        try:
+            return base_rows(self.connection, models)
+        except ClearRefused:
+            return BaseRows()
+
     def findings(self) -> Iterator[Finding]:
         """What does not agree, short of the rows of tasks."""
         yield from self._dangling()  # first: what knows no run must go before its task runs again
         yield from self._missing_tables()
         yield from self._unknown_markers()
         yield from self._markers_without_run()
+        yield from self._upstream_incomplete()
 
     def _dangling(self) -> Iterator[Finding]:
         for found in dangling(self.connection):
@@ -113,7 +125,7 @@ class Known:
         lost: defaultdict[str, list[str]] = defaultdict(list)
         for entry in self.done.values():
             for name, number in entry.row_counts.items():
-                if number and name.partition(".")[0] not in self.there:
+                if number != 0 and name.partition(".")[0] not in self.there:
                     lost[name.partition(".")[0]].append(label_of_run(entry))
         for table, labels in sorted(lost.items()):
             several = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
@@ -163,11 +175,29 @@ class Known:
                 yield Finding(Kind.MARKER, label, f"{label} is marked complete, but {why}", again(row.name, row.params))
             elif entry is None and (cls := self.classes.get(row.name)) is not None:
                 models = self.existing(created_models(cls))
-                if models and Rows(models, made_by=()).first_in(self.connection) is None:
+                bases = self.base_rows(models)
+                if models and Rows(models, made_by=(), base_rows=bases).first_in(self.connection) is None:
                     owned = any(is_owned(model) for model in models)
                     why = "so that no rows are its own" if owned else "and there is nothing in its tables"
                     what = f"{label} is marked complete, but no run of it is recorded, {why}"
                     yield Finding(Kind.MISSING, label, what, again(row.name, row.params))
+
+    def _upstream_incomplete(self) -> Iterator[Finding]:
+        """Complete tasks of which no run is recorded, whatever their root, that require something incomplete."""
+        without_run = {row.key for row in marker.without_run(self.connection)}
+        graph = legacy_graph(self.connection) if without_run else Graph()
+        reasons: dict[str, str] = {}
+        for label, task in graph.tasks.items():  # requirements come first
+            if not is_orm_task(task):
+                continue
+            if self.marked.isdisjoint(keys_of(task)):
+                reasons[label] = label
+            elif (first := next((other for other in graph.requires[label] if other in reasons), None)) is not None:
+                reasons[label] = reasons[first]
+                if not without_run.isdisjoint(keys_of(task)):
+                    what = f"{label} is marked complete, but {reasons[first]}, upstream of it, is not"
+                    name, params = label.split(" ", 1)
+                    yield Finding(Kind.UPSTREAM, label, what, again(name, params))
 
 
 def label_of_run(entry: Run) -> str:

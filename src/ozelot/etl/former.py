@@ -100,7 +100,7 @@ def with_former(connection: sa.Connection, tasks: Mapping[str, Any]) -> dict[str
         former = {
             what: number
             for what, number in recorded.get(keys[label], {}).items()
-            if number and what not in declared and what.partition(".")[0] in there
+            if number != 0 and what not in declared and what.partition(".")[0] in there
         }
         if former:
             why = f"{label_of(task)} left something in {', '.join(sorted(former))} that it does not declare any more"

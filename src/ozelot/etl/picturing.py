@@ -18,6 +18,7 @@ _COLORS = {
     State.ON_STALE: "#f9a825",
     State.STALE: "#ef6c00",
     State.ON_INCOMPLETE: "#ad1457",
+    State.ROWS_MISSING: "#c62828",
     State.INCOMPLETE: "#c62828",
 }
 

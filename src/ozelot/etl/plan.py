@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sqlalchemy as sa
 
 from ozelot import client, notebook
-from ozelot.errors import RowsChanged
-from ozelot.etl.clearing import clear_all, refuse_running
+from ozelot.errors import ClearRefused, RowsChanged
+from ozelot.etl.base_rows import base_rows
+from ozelot.etl.clearing import check_shared, clear_all, describe_blocked, refuse_running, refuse_unrecorded
 from ozelot.etl.declared import (
     check_clearable,
     clears_itself,
@@ -19,16 +20,19 @@ from ozelot.etl.declared import (
     is_orm_task,
     keys_of,
     task_of,
+    task_of_marker,
     updated_columns,
 )
 from ozelot.etl.former import gone as as_recorded
 from ozelot.etl.former import gone_by_name, with_former
-from ozelot.etl.graph import Graph
+from ozelot.etl.graph import Graph, walk
+from ozelot.etl.unrecorded import Unrecorded, find_unrecorded, how_to_delete
 from ozelot.orm import history, version
 from ozelot.orm import target as marker
 from ozelot.orm.base import names_there
-from ozelot.orm.rows import Model, Rows, chain, count, counts_by_task, is_owned, values
-from ozelot.orm.run import few, runs
+from ozelot.orm.removal import blocked_by
+from ozelot.orm.rows import BaseRows, Model, Rows, chain, count, counts_by_task, is_owned, tables_of, values
+from ozelot.orm.run import few, latest, runs
 from ozelot.words import amounts, task_text
 
 
@@ -59,11 +63,26 @@ class ClearPlan:
         steps: one a task, in order: downstream first.
         along: rows of association tables that go along with rows that they refer to, by table.
         left_out: labels of tasks that are no ORM tasks, and so are left as they are.
+        unrecorded: tables and columns that hold more rows or values than recorded runs wrote.
+        blocked: what else stands in the way, such as rows that stay, but refer to rows to be deleted, and what to do.
+        include_unrecorded: whether rows that no run wrote are to be deleted with the others.
     """
 
     steps: list[ClearStep]
     along: dict[str, int]
     left_out: list[str]
+    unrecorded: list[Unrecorded] = field(default_factory=list)
+    blocked: list[str] = field(default_factory=list)
+    include_unrecorded: bool = False
+
+    @property
+    def refused(self) -> str:
+        """Why :meth:`apply` would refuse; empty where it would not."""
+        found = list(self.blocked)
+        strict = [each for each in self.unrecorded if not each.is_legacy]
+        if strict and not self.include_unrecorded:
+            found.append(f"{'; '.join(map(str, strict))}: {how_to_delete(strict)}")
+        return "; ".join(found)
 
     @property
     def deletes(self) -> dict[str, int]:
@@ -78,8 +97,7 @@ class ClearPlan:
         """The same but for some tasks, whose markers and rows go by other means."""
         tasks = {step.label: step.task for step in self.steps if step.label not in labels}
         with client.get_client().create_session() as session:
-            steps, along = _counted(session.connection(), tasks)
-        return ClearPlan(steps, along, self.left_out)
+            return _plan(session.connection(), tasks, self.left_out, include_unrecorded=self.include_unrecorded)
 
     def refuse_running(self) -> None:
         """Make sure, before somebody is asked, that none of the tasks is running; :meth:`apply` does so, too.
@@ -118,10 +136,12 @@ class ClearPlan:
         tasks = {step.label: step.task for step in self.steps}
         with database.transaction() as session:
             version.lock(session.connection())
-            steps, along = _counted(session.connection(), tasks)
-            for planned, found in zip(self.steps, steps, strict=True):
+            now = _plan(session.connection(), tasks, self.left_out, include_unrecorded=self.include_unrecorded)
+            for planned, found in zip(self.steps, now.steps, strict=True):
                 _check_same(planned.label, planned.deletes | planned.resets, found.deletes | found.resets)
-            _check_same("the plan", self.along, along)
+            _check_same("the plan", self.along, now.along)
+            if not self.include_unrecorded:
+                refuse_unrecorded(now.unrecorded)
             clear_all(list(tasks.values()))
 
 
@@ -137,7 +157,12 @@ def _check_same(whose: str, planned: Mapping[str, int], found: Mapping[str, int]
 
 
 def make_plan(
-    graph: Graph, labels: Collection[str], *, downstream: bool = True, gone: Collection[tuple[str, str]] = ()
+    graph: Graph,
+    labels: Collection[str],
+    *,
+    downstream: bool = True,
+    gone: Collection[tuple[str, str]] = (),
+    include_unrecorded: bool = False,
 ) -> ClearPlan:
     """The plan to clear those tasks of a graph; changes nothing.
 
@@ -146,6 +171,7 @@ def make_plan(
         labels: of the tasks.
         gone: names and parameter strings of tasks that only the database knows, to be cleared, too.
         downstream: also clear what the records tell to be built on them, in the graph or not.
+        include_unrecorded: also delete rows that no run wrote, where they cannot be told from those of the tasks.
 
     Raises:
         NotClearable: a task does not say how.
@@ -164,8 +190,9 @@ def make_plan(
         for task in ordered.values():
             if is_orm_task(task):
                 check_clearable(task)
-        steps, along = _counted(connection, {label: task for label, task in ordered.items() if is_orm_task(task)})
-    return ClearPlan(steps, along, [label for label, task in ordered.items() if not is_orm_task(task)])
+        left_out = [label for label, task in ordered.items() if not is_orm_task(task)]
+        orm_tasks = {label: task for label, task in ordered.items() if is_orm_task(task)}
+        return _plan(connection, orm_tasks, left_out, include_unrecorded=include_unrecorded)
 
 
 def _add_recorded(
@@ -175,14 +202,20 @@ def _add_recorded(
     label_of_key = {
         keys_of(task)[0]: label for label, task in [*graph.tasks.items(), *tasks.items()] if is_orm_task(task)
     }
-    while True:
+    legacy = legacy_graph(connection)
+    size = -1
+    while len(tasks) > size:
+        size = len(tasks)
+        for label in legacy.downstream(tasks.keys() & legacy.tasks.keys()) - tasks.keys():
+            _add(label, graph if label in graph.tasks else legacy, tasks, requires)
+        for label in graph.downstream(tasks.keys() & graph.tasks.keys()) - tasks.keys() if legacy.tasks else ():
+            _add(label, graph, tasks, requires)
+        label_of_key |= {keys_of(task)[0]: label for label, task in tasks.items() if is_orm_task(task)}
         keys = {keys_of(task)[0]: label for label, task in tasks.items() if is_orm_task(task)}
         recorded = history.downstream(connection, keys.keys())
         inside = {label_of_key[key] for key in recorded.identities if key in label_of_key}
-        new = graph.downstream(inside & graph.tasks.keys()) - tasks.keys()
-        for label in new:
-            tasks[label] = graph.tasks[label]
-            requires[label] = set(graph.requires[label])
+        for label in graph.downstream(inside & graph.tasks.keys()) - tasks.keys():
+            _add(label, graph, tasks, requires)
         for key, (name, params) in recorded.identities.items():
             if key not in label_of_key:
                 label = f"{name} {params}"
@@ -195,8 +228,20 @@ def _add_recorded(
             label = label_of_key.get(child, "")
             if label in requires:
                 requires[label] |= {label_of_key[other] for other in others if other in label_of_key}
-        if not new:
-            return
+
+
+def _add(label: str, graph: Graph, tasks: dict[str, Any], requires: dict[str, set[str]]) -> None:
+    tasks[label] = graph.tasks[label]
+    requires[label] = set(graph.requires[label])
+
+
+def legacy_graph(connection: sa.Connection) -> Graph:
+    """The tasks of markers without a run, as ozelot 0.2 wrote them, and everything upstream: whatever their root is.
+
+    Nothing was recorded of what they were built on, so their ``requires()`` is asked.
+    """
+    found = (task_of_marker(row) for row in marker.without_run(connection))
+    return walk([task for task in found if task is not None], broken={})
 
 
 def _downstream_first(tasks: Mapping[str, Any], requires: Mapping[str, Collection[str]]) -> Iterator[str]:
@@ -231,8 +276,10 @@ def _downstream_first(tasks: Mapping[str, Any], requires: Mapping[str, Collectio
                     add(requirement)
 
 
-def _counted(connection: sa.Connection, tasks: Mapping[str, Any]) -> tuple[list[ClearStep], dict[str, int]]:
-    """The steps of a plan, and the rows of association tables that go along; as many queries as there are models."""
+def _plan(
+    connection: sa.Connection, tasks: Mapping[str, Any], left_out: list[str], *, include_unrecorded: bool
+) -> ClearPlan:
+    """The plan to clear these tasks in this order; as many queries as there are models."""
     there = names_there(connection)
     derived = {label: task for label, task in tasks.items() if not clears_itself(task)}
     key_of = {label: keys_of(task)[0] for label, task in derived.items()}
@@ -241,36 +288,88 @@ def _counted(connection: sa.Connection, tasks: Mapping[str, Any]) -> tuple[list[
     for label in derived:
         for model in models[label]:
             sharing.setdefault(model, []).append(key_of[label])
+    keys = {key for task in tasks.values() for key in keys_of(task)}
+    bases = base_rows(connection, sharing, keys)
     owned = {model: counts_by_task(connection, model, keys) for model, keys in sharing.items() if is_owned(model)}
     taken: set[Any] = set()  # rows and values that cannot be told apart count for the first step they belong to
+    unowned: set[str] = set()
     steps = []
     for label, task in tasks.items():
         deletes: dict[str, int] = {}
         resets: dict[str, int] = {}
         for model in filter(is_owned, models.get(label, ())):
             for table, numbers in owned[model].items():
-                deletes[table] = numbers.get(key_of[label], 0)
+                deletes[table] = deletes.get(table, 0) + numbers.get(key_of[label], 0)
+            if (own := chain(sa.inspect(model))[0]) in bases.extending and model not in taken:
+                more = Rows([model], made_by=(), base_rows=bases).tables[own]
+                deletes[own.name] += count(connection, own, more)
+                taken.add(model)
         if new := [model for model in models.get(label, ()) if model not in owned and model not in taken]:
-            for table, number in Rows(new).counts(connection).items():
+            for table, number in Rows(new, base_rows=bases).counts(connection).items():
                 deletes[table] = deletes.get(table, 0) + number
+                unowned.add(table)
             taken.update(new)
         for column in updated_columns(task) if label in derived else ():
             if column not in taken and column.table.name in there:
                 resets[f"{column.table.name}.{column.name}"] = values(connection, column)
                 taken.add(column)
+        unowned.update(resets)
         steps.append(ClearStep(label, task, deletes, resets, label not in derived))
-    return steps, _along(connection, sharing, there)
-
-
-def _along(connection: sa.Connection, sharing: Mapping[Model, list[str]], there: set[str]) -> dict[str, int]:
-    keys = {key for model, those in sharing.items() if is_owned(model) for key in those}
-    if not few(keys):  # more than a statement takes
-        sharing = {model: those for model, those in sharing.items() if not is_owned(model)}
-    rows = Rows(sharing, made_by=sa.select(runs.c.id).where(runs.c.key.in_(keys)))
-    found = {
+    rows = _rows_to_delete(connection, sharing, [column for column in taken if isinstance(column, sa.Column)], bases)
+    along = {
         table.name: count(connection, table, rows.tables[table]) for table in rows.associations if table.name in there
     }
-    return {name: number for name, number in found.items() if number}
+    shared = _shared(connection, list(tasks.values()))
+    unowned -= {table for model in owned for table in owned[model]}
+    totals = {name: sum(step.deletes.get(name, 0) + step.resets.get(name, 0) for step in steps) for name in unowned}
+    return ClearPlan(
+        steps,
+        {name: number for name, number in along.items() if number},
+        left_out,
+        unrecorded=[] if shared else find_unrecorded(connection, list(derived.values()), totals, keys),
+        blocked=shared or _blocked(connection, rows, [task for label, task in tasks.items() if label not in derived]),
+        include_unrecorded=include_unrecorded,
+    )
+
+
+def _shared(connection: sa.Connection, tasks: Collection[Any]) -> list[str]:
+    """Why tasks cannot be cleared without others whose rows cannot be told from theirs."""
+    try:
+        if marker.is_ready(connection):
+            check_shared(connection, tasks)
+    except ClearRefused as exc:
+        return [str(exc)]
+    return []
+
+
+def _blocked(connection: sa.Connection, rows: Rows, clearing_themselves: Collection[Any]) -> list[str]:
+    """What would stand in the way; what tasks with a ``clear()`` of their own delete before is not known."""
+    if any(not created_models(task) for task in clearing_themselves):
+        return []
+    theirs = tables_of(model for task in clearing_themselves for model in created_models(task))
+    found = blocked_by(rows, connection, lock=False)
+    told = (describe_blocked(connection, each) for each in found if each.table not in theirs)
+    return list(dict.fromkeys(told))  # a column may have two foreign keys
+
+
+def _rows_to_delete(
+    connection: sa.Connection,
+    sharing: Mapping[Model, Collection[str]],
+    columns: Collection[sa.Column[Any]],
+    bases: BaseRows,
+) -> Rows:
+    """What is to be deleted, as far as it can be told before runs are marked as being cleared."""
+    keys = {key for model, those in sharing.items() if is_owned(model) for key in those}
+    made_by = sa.select(runs.c.id)
+    if few(keys):
+        made_by = made_by.where(runs.c.key.in_(keys))
+    else:
+        others = set(latest(connection, {row.key for row in marker.every(connection)})) - keys
+        if few(others):
+            made_by = made_by.where(runs.c.key.not_in(others))
+        else:  # more than a statement takes
+            sharing = {model: those for model, those in sharing.items() if not is_owned(model)}
+    return Rows(sharing, columns, made_by=made_by, base_rows=bases)
 
 
 def _names(model: Model) -> set[str]:

@@ -20,7 +20,7 @@ from ozelot.etl.identity import task_name, task_params
 from ozelot.etl.stale import judge
 from ozelot.orm import history, run
 from ozelot.orm import target as marker
-from ozelot.orm.run import Run
+from ozelot.orm.run import Counts, Run
 from ozelot.orm.version import has_runs
 from ozelot.words import amounts, duration, moment, task_text
 
@@ -32,6 +32,7 @@ class State(StrEnum):
     STALE = "stale"
     ON_STALE = "complete on stale"
     INCOMPLETE = "incomplete"
+    ROWS_MISSING = "rows missing"
     ON_INCOMPLETE = "complete on incomplete"
 
 
@@ -42,12 +43,13 @@ class TaskStatus:
     Attributes:
         name: the name of the task.
         params: its parameter string.
-        state: whether it is complete, and so is all upstream; and then, whether that is stale.
+        state: whether it is complete, and so is all upstream; and then, whether that is stale. A complete task whose
+            rows are gone is "rows missing", and runs again.
         why: the reason in words, where it is not complete, or stale; else empty.
         task: the task; None where only the database was asked.
         when: when its last run ended (where it is complete: the run that made it), in UTC; None where none is recorded.
         seconds: how long that run took.
-        rows: how many rows of each table it made, and ``table.column``: how many values it set.
+        rows: how many rows of each table it made, and ``table.column``: how many values it set; None: unknown.
         verdict: what is known of what it was made of, where it is complete.
         last: how its last run ended, or ``running``; empty where no run is recorded.
     """
@@ -59,7 +61,7 @@ class TaskStatus:
     task: luigi.Task | None = None
     when: datetime.datetime | None = None
     seconds: float | None = None
-    rows: dict[str, int] = field(default_factory=dict)
+    rows: Counts = field(default_factory=dict)
     verdict: Verdict | None = None
     last: str = ""
 
@@ -67,6 +69,11 @@ class TaskStatus:
     def is_complete(self) -> bool:
         """Whether it is complete, and so is all upstream, stale or not."""
         return self.state in (State.COMPLETE, State.STALE, State.ON_STALE)
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether a run would run it, if everything upstream is complete."""
+        return self.state in (State.INCOMPLETE, State.ROWS_MISSING)
 
     @property
     def label(self) -> str:
@@ -82,7 +89,7 @@ class Statuses(list[TaskStatus]):
             (
                 task_text(entry.label),
                 entry.state,
-                amounts(entry.rows),
+                amounts(entry.rows, zeros=True),
                 duration(entry.seconds),
                 moment(entry.when),
                 entry.why,
@@ -105,7 +112,8 @@ def status(root: luigi.Task) -> Statuses:
 
 def of_graph(graph: Graph) -> Statuses:
     """The state of every task of a graph, in its order; changes nothing."""
-    done = complete(graph)
+    missing: dict[str, str] = {}
+    done = complete(graph, missing=missing)
     open_tasks = pending(graph, done)
     last = _last_runs(graph, done)
     verdicts = judge(graph, graph.tasks.keys() - open_tasks.keys())
@@ -117,6 +125,8 @@ def of_graph(graph: Graph) -> Statuses:
             state, why = _as_judged(verdict)
         elif label in done:
             state, why = State.ON_INCOMPLETE, open_tasks[label]
+        elif label in missing:
+            state, why = State.ROWS_MISSING, missing[label]
         else:
             state, why = State.INCOMPLETE, _why_incomplete(recorded) if is_orm_task(task) else why_not_there(task)
         found.append(_told(task_name(task), task_params(task), state, why, recorded, task, verdict))
@@ -168,7 +178,7 @@ def _told(
     if entry is None:
         return TaskStatus(name, params, state, why, task, verdict=verdict)
     took = (entry.finished - entry.started).total_seconds() if entry.finished else None
-    rows = {} if state is State.INCOMPLETE else entry.row_counts
+    rows = {} if state in (State.INCOMPLETE, State.ROWS_MISSING) else entry.row_counts
     return TaskStatus(name, params, state, why, task, entry.finished, took, rows, verdict, entry.state)
 
 

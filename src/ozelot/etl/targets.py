@@ -93,6 +93,7 @@ class ORMTarget(luigi.Target):
             return
         marker.prepare(engine)
         with engine.begin() as connection:
+            marker.record_lost_runs(connection, [marker.Identity(self.name, self.params, *self.keys)])
             if not marker.delete(connection, self.keys):
                 raise MarkerNotFound(f"No marker to remove: {self.name} {self.params} is not complete")
 

@@ -192,8 +192,8 @@ class ORMTask(TaskBase):
 
     @by_marker
     def complete(self) -> bool:
-        """Whether the marker is there (and any further targets are)."""
-        return bool(super().complete())  # type: ignore[no-untyped-call]
+        """Whether the marker is there (and any further targets are), and so are the rows that it stands for."""
+        return bool(super().complete()) and completion.has_rows(self)  # type: ignore[no-untyped-call]
 
     @property
     def client(self) -> client.Client:
@@ -269,16 +269,20 @@ class ORMTask(TaskBase):
 
     @on_class_or_task
     @declared.derived
-    def clear(self) -> None:
+    def clear(self, *, include_unrecorded: bool = False) -> None:
         """Delete the rows and reset the columns that this task declares, and remove its marker, in one transaction.
 
         Where rows of other tasks still refer to these rows, only the marker goes, with a warning:
         ``check_completion(root, clear=True)`` clears all of them in order.
 
+        Args:
+            include_unrecorded: also delete rows that no run wrote, where they cannot be told from the task's own.
+
         Raises:
             NotClearable: the task declares nothing.
+            ClearRefused: there are rows that no run wrote, or rows of another task that cannot be told from these.
         """
-        clearing.clear_one(self)
+        clearing.clear_one(self, include_unrecorded=include_unrecorded)
 
 
 class ORMTestTask(ORMTask):

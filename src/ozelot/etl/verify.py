@@ -7,9 +7,9 @@ so recorded how many there were.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import luigi
 import sqlalchemy as sa
@@ -20,8 +20,20 @@ from ozelot.etl.findings import Finding, Kind, Known, again, label_of_run, table
 from ozelot.etl.graph import walk
 from ozelot.etl.identity import task_argument
 from ozelot.orm import run
+from ozelot.orm import target as marker
 from ozelot.orm.base import Base
-from ozelot.orm.rows import Model, Rows, counts_by_run, is_owned, owner_of, tables_of, told, values
+from ozelot.orm.rows import (
+    Model,
+    Rows,
+    count,
+    counts_by_run,
+    is_owned,
+    models_in,
+    owner_of,
+    tables_of,
+    told,
+    values,
+)
 from ozelot.orm.run import Run
 
 
@@ -37,7 +49,10 @@ def verify(root: luigi.Task | Iterable[luigi.Task]) -> list[Finding]:
     graph = walk(root)
     with _snapshot(client.get_client().engine) as connection:
         known = Known(connection, graph)
-        return [*known.findings(), *_owned_rows(known), *_other_rows(known), *_values(known), *_undeclared(known)]
+        found = [*known.findings()]
+        counted, of_runs = _owned_rows(known)
+        found += of_runs
+        return [*found, *_other_rows(known, counted), *_values(known), *_undeclared(known)]
 
 
 @contextmanager
@@ -53,82 +68,106 @@ def _snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
             yield connection.execution_options(isolation_level="REPEATABLE READ")
 
 
-def _owned_rows(known: Known) -> Iterator[Finding]:
-    """Rows that know their run, held against what it recorded."""
-    found: dict[str, dict[int, int]] = {}
-    counted = set()
+def _owned_rows(known: Known) -> tuple[set[str], list[Finding]]:
+    """Rows that know their run, held against what it recorded.
+
+    Returns:
+        The tables whose rows are all compared so, or where something was found already; and what was found.
+    """
+    found: dict[tuple[str, str], dict[int, int]] = {}  # by table, and the table with the run_id
     models = [mapper.class_ for mapper in Base.registry.mappers if table_names([mapper.class_]) <= known.there]
     for model in filter(is_owned, sorted(models, key=lambda model: model.__name__) if known.runs else ()):
-        for table, numbers in counts_by_run(known.connection, model).items():
-            source = table, owner_of(sa.inspect(model))
-            if source not in counted:
-                counted.add(source)
-                of_table = found.setdefault(table, {})
-                for run_id, number in numbers.items():
-                    of_table[run_id] = of_table.get(run_id, 0) + number
-    complete = {entry.id: entry for entry in known.done.values()}
+        owner_table = owner_of(sa.inspect(model))
+        for table, numbers in counts_by_run(known.connection, model).items() if owner_table is not None else ():
+            found.setdefault((table, cast(sa.Table, owner_table).name), numbers)
+    shared = {
+        table.name
+        for cls in known.classes.values()
+        for model in created_models(cls)
+        if not is_owned(model)
+        for table in tables_in(model)
+    }
+    counted = {table for table, owner in found if table == owner or table not in shared}
+    counted -= (split := {table for table, owner in found if table != owner and _is_split(known, table, owner)})
+    complete = {entry.id for entry in known.done.values()}
+    result: list[Finding] = []
     for entry in known.runs:
-        of_run = {table: numbers.get(entry.id, 0) for table, numbers in found.items()}
-        if entry.id not in complete:
-            yield from _left_by_run(entry, of_run)
-            continue
         recorded = entry.row_counts
-        if (cls := known.classes.get(entry.name)) is not None:
-            shared = {table.name for model in created_models(cls) if not is_owned(model) for table in tables_in(model)}
-            of_run = {table: number for table, number in of_run.items() if table not in shared}
-        for table, number in of_run.items():
-            yield from _compare(entry, table, recorded.get(table, 0), number)
+        left: dict[str, int] = {}
+        for (table, owner), numbers in found.items():
+            number = numbers.get(entry.id, 0)
+            if entry.id not in complete:
+                left[table] = left.get(table, 0) + number
+            elif table == owner or (table not in split and recorded.get(owner, 0) != 0):
+                expected = recorded.get(table, 0)
+                if expected is not None and number != expected:
+                    counted.add(table)
+                    result += _compare(entry, table, expected, number)
+        result += _left_by_run(entry, left)
+    return counted, result
 
 
-def _other_rows(known: Known) -> Iterator[Finding]:
-    """Rows that do not know their run, held against what the last run of those who create them recorded."""
-    creators: defaultdict[tuple[Model, ...], set[str]] = defaultdict(set)
+def _is_split(known: Known, table: str, owner: str) -> bool:
+    """Whether a run inserted rows of a derived model for base rows, which know their run, of another run."""
+    if not any(owner in table_names([model]) for model in models_in([table])[table]):
+        return False  # it is the base table, of rows that know their run themselves
+    recorded = [entry.row_counts for entry in known.runs if entry.state == run.DONE]
+    return any((rows.get(table) or 0) > (rows.get(owner) or 0) for rows in recorded)
+
+
+def _other_rows(known: Known, counted: Collection[str]) -> Iterator[Finding]:
+    """Rows that do not know their run: as many as all runs that wrote to their table recorded.
+
+    Args:
+        known: the database.
+        counted: tables that were looked at already.
+    """
+    creators: defaultdict[sa.Table, set[str]] = defaultdict(set)
+    of_model: defaultdict[Model, set[str]] = defaultdict(set)
     for name, cls in known.classes.items():
-        found = known.existing(model for model in created_models(cls) if not is_owned(model))
-        if found:
-            creators[tuple(sorted(found, key=_name))].add(name)
+        for model in known.existing(created_models(cls)):
+            if not is_owned(model):
+                of_model[model].add(name)
+            for table in tables_in(model):
+                creators[table].add(name)
     marked = {row.name for row in known.markers}
-    complete: set[Model] = set()
-    for models, names in creators.items():
-        if not names.isdisjoint(marked):
-            complete.update(models)
-    yield from _left_over(known, {model for models in creators for model in models} - complete)
-    covered: defaultdict[str, int] = defaultdict(int)
-    for models, names in creators.items():
-        if not names.isdisjoint(marked):
-            for table in table_names(models):
-                covered[table] += 1
-    for models, names in creators.items():
-        entries = [entry for entry in known.runs if entry.state == run.DONE and entry.name in names]
-        if not entries or not any(entry.key in known.done for entry in entries):
+    incomplete = {model for model, names in of_model.items() if names.isdisjoint(marked)}
+    yield from _left_over(known, incomplete, of_model)
+    for storage, names in sorted(creators.items(), key=lambda item: item[0].name):
+        name = storage.name
+        entries = [entry for entry in known.runs if entry.state == run.DONE and name in entry.row_counts]
+        if name in counted or not any(entry.key in known.done for entry in entries):
             continue
-        last, more = _ended_last(known, entries)
-        recorded = last.row_counts
-        own = {table.name for m in created_models(known.classes[last.name]) if is_owned(m) for table in tables_in(m)}
-        for table, number in Rows(models).counts(known.connection).items():
-            if table in recorded and table not in own:
-                entry = max([last, *more], key=lambda entry: entry.row_counts.get(table, 0))
-                expected = entry.row_counts[table]
-                if number < expected or (covered[table] == 1 and not more):
-                    yield from _compare(entry, table, expected, number)
+        numbers = [entry.row_counts[name] for entry in entries]
+        recorded = sum(number or 0 for number in numbers)
+        found = count(known.connection, storage, None)
+        is_exact = None not in numbers and not marker.has_unrecorded(known.connection, names)
+        if found < recorded or (is_exact and found > recorded):
+            yield _differs([entry for entry in entries if entry.key in known.done], name, recorded, found)
 
 
-def _ended_last(known: Known, entries: list[Run]) -> tuple[Run, list[Run]]:
-    """The run that ended last, and runs of other tasks that may not have seen its rows, nor it theirs."""
-    last = max(entries, key=lambda entry: (entry.finished or entry.started, entry.id))
-    if known.connection.dialect.name == "sqlite":  # one writes at a time
-        return last, []
-    others = [entry for entry in entries if entry.key != last.key and entry is known.done.get(entry.key)]
-    return last, [entry for entry in others if entry.finished is None or entry.finished >= last.started]
+def _differs(entries: list[Run], table: str, recorded: int, found: int) -> Finding:
+    """A table that holds another number of rows than all complete tasks that write to it recorded."""
+    filled = [entry for entry in entries if entry.row_counts[table]] or entries
+    if len({entry.key for entry in filled}) == 1:
+        return next(_compare(filled[-1], table, recorded, found))
+    names = " ".join(dict.fromkeys(task_argument(entry.name, "{}") for entry in filled))
+    return Finding(
+        Kind.MISSING if found < recorded else Kind.ADDED,
+        table,
+        f"{len(filled)} tasks left {told(recorded)} in {table}, but there are {found}",
+        f"clear them, and run them again: ozelot clear {names}, then ozelot run",
+    )
 
 
-def _left_over(known: Known, models: set[Model]) -> Iterator[Finding]:
+def _left_over(known: Known, models: set[Model], creators: Mapping[Model, set[str]]) -> Iterator[Finding]:
+    bases = known.base_rows(models)
     gone = [entry for entry in known.done.values() if entry.name not in known.classes]
-    theirs = {table for entry in gone for table, number in entry.row_counts.items() if number}  # that is told already
+    theirs = {table for entry in gone for table, number in entry.row_counts.items() if number != 0}
     for model in sorted((model for model in models if _name(model) not in theirs), key=_name):
-        number = Rows([model]).counts(known.connection)[_name(model)]
+        number = Rows([model], base_rows=bases).counts(known.connection)[_name(model)]
         if number:
-            names = sorted(name for name, cls in known.classes.items() if model in created_models(cls))
+            names = sorted(creators[model])
             yield Finding(
                 Kind.LEFT,
                 _name(model),
@@ -148,7 +187,7 @@ def _values(known: Known) -> Iterator[Finding]:
                     last[name] = entry, column
     for name, (entry, column) in last.items():
         recorded, found = entry.row_counts.get(name, 0), values(known.connection, column)
-        if found < recorded:
+        if recorded is not None and found < recorded:
             yield Finding(
                 Kind.VALUES,
                 label_of_run(entry),
@@ -164,11 +203,12 @@ def _undeclared(known: Known) -> Iterator[Finding]:
             continue
         declared = {table.name for table in tables_of(created_models(cls))}
         for table, number in entry.row_counts.items():
-            if number and "." not in table and table not in declared and table in known.there:
+            if number != 0 and "." not in table and table not in declared and table in known.there:
+                rows = "rows" if number is None else told(number)
                 yield Finding(
                     Kind.LEFT,
                     label_of_run(entry),
-                    f"{label_of_run(entry)} left {told(number)} in {table}, which it does not declare any more",
+                    f"{label_of_run(entry)} left {rows} in {table}, which it does not declare any more",
                     again(entry.name, entry.params),
                 )
 

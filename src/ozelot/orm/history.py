@@ -14,7 +14,7 @@ from ozelot.orm import target as marker
 from ozelot.orm.base import Base, names_there
 from ozelot.orm.files import run_file
 from ozelot.orm.pages import run_page
-from ozelot.orm.run import Run, chunks, counts_of, few, run_edge
+from ozelot.orm.run import Counts, Run, chunks, counts_of, few, run_edge
 from ozelot.orm.run import runs as _runs
 from ozelot.orm.version import has_runs
 
@@ -99,7 +99,27 @@ def alive(session: orm.Session) -> list[Run]:
     return [entry for entry in told(session, running) if entry.state == run.RUNNING]
 
 
-def recorded_rows(connection: sa.Connection, keys: Collection[str]) -> dict[str, dict[str, int]]:
+def counts_in(connection: sa.Connection, tables: Collection[str]) -> list[tuple[str, Counts]]:
+    """Key and row counts of the runs that recorded rows in one of these tables, and were not cleared before."""
+    if not tables or not marker.is_ready(connection):
+        return []
+    query = sa.select(_runs.c.key, _runs.c.rows).where(_runs.c.state.in_((run.DONE, run.CLEARING)))
+    query = query.where(sa.or_(*(run.wrote(table) for table in sorted(tables)))).order_by(_runs.c.id)
+    return [(key, counts_of(rows)) for key, rows in connection.execute(query)]
+
+
+def tables_with_rows(connection: sa.Connection, keys: Collection[str]) -> set[str]:
+    """The tables in which runs of these tasks (and perhaps of others) recorded rows, and were not cleared since."""
+    if not keys or not marker.is_ready(connection):
+        return set()
+    query = sa.select(_runs.c.rows).where(_runs.c.state == run.DONE, _runs.c.rows != "{}").distinct()
+    if few(keys):
+        query = query.where(_runs.c.key.in_(keys))
+    found = (counts_of(rows) for rows in connection.scalars(query))
+    return {name.partition(".")[0] for rows in found for name, number in rows.items() if number}
+
+
+def recorded_rows(connection: sa.Connection, keys: Collection[str]) -> dict[str, Counts]:
     """How many rows and values the last run of each task recorded, if it is done and was not cleared, by key."""
     if not marker.is_ready(connection):
         return {}
@@ -120,12 +140,12 @@ def other_with_rows(
         keys: of the markers of tasks that are not meant.
         marked: only tasks whose marker is there.
     """
-    named = _runs.c.rows.contains(f'"{table}": ', autoescape=True)
+    named = run.wrote(table)
     if marked:
         named &= sa.exists().where(marker.markers.c.key == _runs.c.key)
     query = sa.select(_runs.c.key, _runs.c.name, _runs.c.params, _runs.c.rows).where(_runs.c.state == run.DONE, named)
     for key, name, params, rows in connection.execute(query):
-        if key not in keys and counts_of(rows).get(table):
+        if key not in keys and counts_of(rows).get(table, 0) != 0:
             return f"{name} {params}"
     return None
 

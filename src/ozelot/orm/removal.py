@@ -18,11 +18,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from ozelot.errors import ClearRefused, RowsChanged
-from ozelot.orm.base import Base
-from ozelot.orm.rows import Condition, Rows, count, exists, is_inheritance, key_of, refers, restrict, values
+from ozelot.orm.base import Base, names_there
+from ozelot.orm.rows import Condition, Rows, count, exists, key_of, refers, restrict, values
 from ozelot.orm.run import runs
 
 _CHUNK = 500
+_REFERS = "refers"  # of a column: it is part of the foreign key at hand
 _FEW = 5  # tasks that are named
 _HARMLESS = (None, "", "RESTRICT", "NO ACTION")
 
@@ -41,40 +42,72 @@ class Blocked:
 
     Attributes:
         table: where they are.
+        columns: by which columns they refer.
         refers_to: the table that they refer to.
         count: how many they are.
         made_by: labels of tasks that made them, where the rows know.
+        keys: the primary keys of the first of them, as text.
+        is_nullable: whether they may refer to nothing.
     """
 
     table: sa.Table
+    columns: tuple[str, ...]
     refers_to: sa.Table
     count: int
     made_by: list[str]
+    keys: list[str]
+    is_nullable: bool
 
 
-def blocked_by(rows: Rows, connection: sa.Connection) -> list[Blocked]:
-    """Rows that would be left without the row that they refer to, a table each.
+def blocked_by(rows: Rows, connection: sa.Connection, *, lock: bool = True) -> list[Blocked]:
+    """Rows that would be left without the row that they refer to, one entry for each foreign key.
 
-    Rows that may be deleted are locked where the database has rules that would change others with them, so that none
-    comes to refer to them from now on.
+    Args:
+        rows: what is to be deleted.
+        connection: the database.
+        lock: lock rows that may be deleted where the database has rules that would change others with them, so that
+            none comes to refer to them from now on.
     """
-    found = []
+    found: list[Blocked] = []
+    if not rows.tables:
+        return found
+    existing = names_there(connection)
     strangers = list(_stranger_keys(rows, connection))
-    _lock(rows, connection, {target for _, _, target, rule in strangers if rule not in _HARMLESS})
-    for table in sorted(Base.metadata.tables.values(), key=lambda table: table.name) if rows.tables else []:
-        stays = rows.stays(table)
+    if lock:
+        _lock(rows, connection, {target for _, _, target, rule in strangers if rule not in _HARMLESS})
+    for table in sorted(Base.metadata.tables.values(), key=lambda table: table.name):
+        stays = rows.stays(table) if table.name in existing else None
         for key in table.foreign_key_constraints if stays is not None else []:
-            if key.referred_table not in rows.tables or is_inheritance(key):
+            if key.referred_table not in rows.tables:
                 continue
             if not rows.columns or set(key.columns).isdisjoint(rows.columns):
                 where = sa.and_(stays, refers(key, rows.tables[key.referred_table]))  # type: ignore[arg-type]
                 if exists(connection, table, where):
-                    number = count(connection, table, where)
-                    found.append(Blocked(table, key.referred_table, number, _makers(connection, table, where)))
+                    makers = _makers(connection, table, where)
+                    found.append(_blocked(connection, table, list(key.columns), key.referred_table, where, makers))
     for stranger, refers_to_it, target, _ in strangers:
         if exists(connection, stranger, refers_to_it):
-            found.append(Blocked(stranger, target, count(connection, stranger, refers_to_it), []))
+            columns = [column for column in stranger.columns if column.info.get(_REFERS)]
+            found.append(_blocked(connection, stranger, columns, target, refers_to_it, []))
     return found
+
+
+def _blocked(
+    connection: sa.Connection,
+    table: sa.Table,
+    columns: list[sa.Column[Any]],
+    refers_to: sa.Table,
+    where: Condition,
+    makers: list[str],
+) -> Blocked:
+    number, names = count(connection, table, where), tuple(column.name for column in columns)
+    keys: list[str] = []
+    if own := list(table.primary_key.columns):
+        query = sa.select(*own).where(where).order_by(*own).limit(_FEW)
+        keys = [", ".join(map(str, key)) for key in connection.execute(query)]
+        if len(own) > 1:
+            keys = [f"({key})" for key in keys]
+    return Blocked(table, names, refers_to, number, makers, keys, any(column.nullable for column in columns))
 
 
 def _stranger_keys(rows: Rows, connection: sa.Connection) -> Iterator[tuple[sa.Table, Condition, sa.Table, str | None]]:
@@ -84,12 +117,24 @@ def _stranger_keys(rows: Rows, connection: sa.Connection) -> Iterator[tuple[sa.T
         for key in keys if holder not in Base.metadata.tables else []:
             target = names.get(key["referred_table"])
             if target is not None:
-                stranger = sa.Table(holder, sa.MetaData(), *(sa.Column(name) for name in key["constrained_columns"]))
+                stranger = _stranger(connection, holder, key["constrained_columns"])
                 own = [stranger.c[name] for name in key["constrained_columns"]]
                 other = sa.select(*(target.c[name] for name in key["referred_columns"]))
                 wanted = restrict(other, rows.tables[target])
                 refers_to_it = own[0].in_(wanted) if len(own) == 1 else sa.tuple_(*own).in_(wanted)
                 yield stranger, refers_to_it, target, key["options"].get("ondelete")
+
+
+def _stranger(connection: sa.Connection, name: str, referring: Sequence[str]) -> sa.Table:
+    """A table that is no model's, with its primary key and some of its columns."""
+    inspector = sa.inspect(connection)
+    primary = inspector.get_pk_constraint(name)["constrained_columns"]
+    nullable = {column["name"]: column["nullable"] for column in inspector.get_columns(name)}
+    columns: list[sa.Column[Any]] = [
+        sa.Column(each, primary_key=each in primary, nullable=nullable[each], info={_REFERS: each in referring})
+        for each in dict.fromkeys([*primary, *referring])
+    ]
+    return sa.Table(name, sa.MetaData(), *columns)
 
 
 def _lock(rows: Rows, connection: sa.Connection, targets: set[sa.Table]) -> None:

@@ -6,19 +6,34 @@ association tables that refer to them. Nothing here changes anything; :mod:`ozel
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeGuard, cast
 
 import sqlalchemy as sa
 from sqlalchemy import orm
 
 from ozelot.orm.base import Base
-from ozelot.orm.run import TaskOwned, being_cleared, few, runs
+from ozelot.orm.run import TaskOwned, being_cleared, few, runs, wrote
 
 Column = sa.Column[Any]
 Condition = sa.ColumnElement[bool]
 Model = type[Base] | sa.Table
+
+
+@dataclass(frozen=True)
+class BaseRows:
+    """Which rows of derived models (joined inheritance) lie on base rows that other tasks inserted.
+
+    Attributes:
+        foreign: pairs of the table of a derived model and of a base table, where neither has a ``run_id``: the tasks of
+            the derived model inserted no rows of the base table.
+        extending: tables of derived models whose base rows know their run: a task that is meant inserted rows there
+            for base rows of other tasks, and no other task has rows there but along with base rows of its own.
+    """
+
+    foreign: Collection[tuple[sa.Table, sa.Table]] = ()
+    extending: Collection[sa.Table] = ()
 
 
 class Rows:
@@ -30,6 +45,7 @@ class Rows:
         columns: the columns.
         made_by: of models with ``TaskOwned``, only rows of these runs are meant; by default of those that
             :func:`ozelot.orm.run.mark_clearing` singled out.
+        base_rows: which rows of derived models lie on base rows of others; these are not meant.
 
     Attributes:
         tables: which rows of each table are meant; None: all.
@@ -44,29 +60,37 @@ class Rows:
         columns: Iterable[Column] = (),
         *,
         made_by: sa.Select[int] | Collection[int | sa.BindParameter[int]] = being_cleared,
+        base_rows: BaseRows | None = None,
     ) -> None:
         models = list(models)
         self._made_by = made_by
+        self._base_rows = base_rows or BaseRows()
         self._mappers = {sa.inspect(model) for model in models if not isinstance(model, sa.Table)}
         self.columns = list(columns)
         self.tables: dict[sa.Table, Condition | None] = {t: None for t in models if isinstance(t, sa.Table)}
         self.told_by_derived: set[sa.Table] = set()
         for mapper in sorted(self._mappers, key=lambda mapper: mapper.class_.__name__):
-            for table in chain(mapper):
+            for table in self._own_tables(mapper):
                 if table not in self.tables:
                     self.tables[table] = self._condition(table)
         self.associations: list[sa.Table] = []
         for table, keys in association_tables(self._mappers):
-            if table not in self.tables:
+            keys = [key for key in keys if key.referred_table in self.tables]
+            if keys and table not in self.tables:
                 conditions = [refers(key, self.tables[key.referred_table]) for key in keys]
                 self.tables[table] = sa.or_(*conditions)
                 self.associations.append(table)
 
+    def _own_tables(self, mapper: orm.Mapper[Any]) -> list[sa.Table]:
+        """The tables that hold a row of a model, without those where its row is another task's."""
+        return [table for table in chain(mapper) if (mapper.local_table, table) not in self._base_rows.foreign]
+
     def _condition(self, table: sa.Table) -> Condition | None:
         storing = {m for m in _all_mappers() if table in chain(m)}
-        going = storing & self._mappers
+        going = {m for m in storing & self._mappers if table in self._own_tables(m)}
         owners = {mapper: owner for mapper in going if (owner := owner_of(mapper)) is not None}
-        conditions = [self._condition_of_runs(table, owner) for owner in dict.fromkeys(owners.values())]
+        mapper_of = {owner: mapper for mapper, owner in owners.items()}
+        conditions = [self._condition_of_runs(table, mapper, owner) for owner, mapper in mapper_of.items()]
         if going - owners.keys():
             rest = self._condition_of_models(table, storing, going - owners.keys())
             if rest is None:
@@ -74,12 +98,17 @@ class Rows:
             conditions.append(rest)
         return sa.or_(*conditions)
 
-    def _condition_of_runs(self, table: sa.Table, owner: sa.Table) -> Condition:
+    def _condition_of_runs(self, table: sa.Table, mapper: orm.Mapper[Any], owner: sa.Table) -> Condition:
         condition: Condition = owner.c.run_id.in_(self._made_by)
         if table is owner:
             return condition
-        if any(m.local_table is owner and table in chain(m) for m in _all_mappers()):
+        tables = chain(mapper)
+        if tables.index(table) > tables.index(owner):  # a base table: only some of the runs inserted rows there
             self.told_by_derived.add(table)
+            condition &= owner.c.run_id.in_(sa.select(runs.c.id).where(wrote(table.name)))
+        elif table in self._base_rows.extending:
+            others = sa.select(runs.c.id).where(wrote(table.name))
+            condition |= owner.c.run_id.not_in(others)
         return cast(Condition, key_of(table).in_(sa.select(*owner.primary_key.columns).where(condition)))
 
     def _condition_of_models(
@@ -88,22 +117,56 @@ class Rows:
         if going == storing:
             return None
         base = next(iter(going)).base_mapper
-        if base.polymorphic_on is not None:
+        if base.polymorphic_on is not None and not self._is_split(base):
             kind = base.polymorphic_on
             condition: Condition = kind.in_([m.polymorphic_identity for m in going if m.polymorphic_identity])
             if any(m.polymorphic_identity is None for m in going):
                 condition = sa.or_(condition, kind.is_(None))
-            home = base.local_table
-            if table is home or not isinstance(home, sa.Table):
-                return condition
-            return cast(Condition, key_of(table).in_(sa.select(*home.primary_key.columns).where(condition)))
-        staying = [m.local_table for m in storing - going if m.local_table is not table]
-        if any(m.local_table is table for m in going):  # the base model itself goes, some derived ones stay
-            missing = [~_same_key(table, other) for other in staying if isinstance(other, sa.Table)]
-            return sa.and_(*missing) if missing else None
-        derived = [m.local_table for m in going if isinstance(m.local_table, sa.Table)]
-        self.told_by_derived.add(table)
-        return sa.or_(*(_same_key(table, other) for other in derived))
+            return _of_kind(table, base, condition)
+        conditions = []
+        for mapper in sorted(going, key=lambda mapper: mapper.class_.__name__):
+            local = cast(sa.Table, mapper.local_table)
+            if local is not table:
+                self.told_by_derived.add(table)
+                conditions.append(same_key(table, local, self._of_model(mapper, but=())))
+            elif (own := self._of_model(mapper, but=self._mappers)) is None:
+                return None
+            else:
+                conditions.append(own)
+        return sa.or_(*conditions)
+
+    def _is_split(self, base: orm.Mapper[Any]) -> bool:
+        """Whether rows of some model of a hierarchy were inserted by several tasks."""
+        tables = {mapper.local_table for mapper in base.self_and_descendants}
+        return any(derived in tables for derived, _ in self._base_rows.foreign)
+
+    def _of_model(self, mapper: orm.Mapper[Any], but: Collection[orm.Mapper[Any]]) -> Condition | None:
+        """Which rows of a model's own table are not (parts of) rows of other models but some; None: all."""
+        conditions: list[Condition] = []
+        base, local = mapper.base_mapper, cast(sa.Table, mapper.local_table)
+        kind = base.polymorphic_on
+        same = [m for m in base.self_and_descendants if m.local_table is local and m is not mapper]
+        if same and kind is not None:
+            if mapper.inherits is not None and mapper.inherits.local_table is local:
+                condition: Condition = kind == mapper.polymorphic_identity
+            else:
+                others = [m.polymorphic_identity for m in same if m not in but]
+                condition = sa.or_(kind.is_(None), kind.not_in(others)) if others else sa.true()
+            conditions.append(_of_kind(local, base, condition))
+        for part in dict.fromkeys(m.local_table for m in mapper.self_and_descendants):
+            if part is local or not isinstance(part, sa.Table) or (part, local) in self._base_rows.foreign:
+                continue
+            using = [m for m in base.self_and_descendants if m.local_table is part]
+            staying = [m for m in using if m not in but]
+            if not staying:
+                continue
+            parts = []
+            if len(staying) < len(using) and kind is not None:
+                parts.append(_of_kind(part, base, kind.in_([m.polymorphic_identity for m in staying])))
+            if (owner := owner_of(staying[0])) is not None:
+                parts.append(key_of(part).in_(_keys_of_writers(owner, local)))
+            conditions.append(~same_key(local, part, sa.and_(*parts) if parts else None))
+        return sa.and_(*conditions) if conditions else None
 
     def counts(self, connection: sa.Connection) -> dict[str, int]:
         """How many rows there are by table, association tables left out, and how many values by ``table.column``."""
@@ -129,64 +192,52 @@ class Rows:
         return None if condition is None else sa.not_(condition)
 
 
-def counts_of_run(
-    connection: sa.Connection, models: Iterable[Model], columns: Iterable[Column], run_id: int
-) -> dict[str, int]:
-    """As ``Rows(models, columns, made_by=[run_id]).counts(connection)``, by one query that is built once."""
-    names, query = _counting(tuple(models), tuple(columns), len(Base.registry.mappers))
-    return dict(zip(names, connection.execute(query, {"made_by": run_id}).one(), strict=True)) if names else {}
-
-
-@functools.lru_cache(maxsize=1000)
-def _counting(
-    models: tuple[Model, ...], columns: tuple[Column, ...], _mappers: int
-) -> tuple[list[str], sa.Select[Any]]:
-    """What to count, and how, for as long as no model is added."""
-    rows = Rows(models, columns, made_by=[sa.bindparam("made_by", type_=runs.c.id.type)])
-    counts = {
-        table.name: restrict(sa.select(sa.func.count()).select_from(table), where)
-        for table, where in rows.tables.items()
-        if table not in rows.associations
-    }
-    counts |= {f"{column.table.name}.{column.name}": sa.select(sa.func.count(column)) for column in rows.columns}
-    return list(counts), sa.select(*(query.scalar_subquery() for query in counts.values()))
-
-
 def counts_by_task(connection: sa.Connection, model: type[Base], keys: Collection[str]) -> dict[str, dict[str, int]]:
     """Of a model with ``TaskOwned``: the rows of each of its tables by the key of the task that made them.
 
     Of more tasks than asked for, where many are.
     """
-    found = {}
-    for table, owned in _owned_tables(model):
-        query = sa.select(runs.c.key, sa.func.count()).select_from(owned).group_by(runs.c.key)
-        if few(keys):
-            query = query.where(runs.c.key.in_(keys))
-        found[table.name] = {key: number for key, number in connection.execute(query)}  # noqa: C416 - rows, not pairs
+    query = sa.select(runs.c.id, runs.c.key)
+    if few(keys):
+        query = query.where(runs.c.key.in_(keys))
+    key_of_run = {run_id: key for run_id, key in connection.execute(query)}  # noqa: C416 - rows, not pairs
+    found: dict[str, dict[str, int]] = {}
+    for table, numbers in counts_by_run(connection, model, query if few(keys) else None).items():
+        by_key = found.setdefault(table, {})
+        for run_id, number in numbers.items():
+            if (key := key_of_run.get(run_id)) is not None:
+                by_key[key] = by_key.get(key, 0) + number
     return found
 
 
-def counts_by_run(connection: sa.Connection, model: type[Base]) -> dict[str, dict[int, int]]:
-    """Of a model with ``TaskOwned``: the rows of each of its tables by the run that made them."""
-    found = {}
-    for table, owned in _owned_tables(model):
-        query = sa.select(runs.c.id, sa.func.count()).select_from(owned).group_by(runs.c.id)
-        found[table.name] = {run_id: number for run_id, number in connection.execute(query)}  # noqa: C416
-    return found
+def counts_by_run(
+    connection: sa.Connection, model: type[Base], made_by: sa.Select[Any] | None = None
+) -> dict[str, dict[int, int]]:
+    """Of a model with ``TaskOwned``: the rows of each of its tables by the run that made them.
 
-
-def _owned_tables(model: type[Base]) -> Iterator[tuple[sa.Table, sa.FromClause]]:
-    """Each table of a model, and it joined to the runs that made its rows."""
+    Args:
+        connection: the database.
+        model: the model.
+        made_by: selects the runs, whose ids come first; None: all.
+    """
     mapper = sa.inspect(model)
     owner = owner_of(mapper)
     if owner is None:
         raise TypeError(f"{model.__name__} does not use TaskOwned")
-    for table in chain(mapper):
+    tables = chain(mapper)
+    found = {}
+    for table in tables:
         joined: Any = table
         if table is not owner:
             pairs = zip(table.primary_key.columns, owner.primary_key.columns, strict=True)
             joined = table.join(owner, sa.and_(*(a == b for a, b in pairs)))
-        yield table, joined.join(runs, owner.c.run_id == runs.c.id)
+        query = sa.select(owner.c.run_id, sa.func.count()).select_from(joined).group_by(owner.c.run_id)
+        if made_by is not None:
+            query = query.where(owner.c.run_id.in_(made_by.with_only_columns(runs.c.id)))
+        if tables.index(table) > tables.index(owner):
+            query = query.where(owner.c.run_id.in_(sa.select(runs.c.id).where(wrote(table.name))))
+        found[table.name] = {run_id: number for run_id, number in connection.execute(query)}  # noqa: C416
+    return found
 
 
 def owner_of(mapper: orm.Mapper[Any]) -> sa.Table | None:
@@ -265,18 +316,6 @@ def refers(key: sa.ForeignKeyConstraint, condition: Condition | None) -> Conditi
     return sa.and_(given, own[0].in_(wanted) if len(own) == 1 else sa.tuple_(*own).in_(wanted))
 
 
-def is_inheritance(key: sa.ForeignKeyConstraint) -> bool:
-    """Whether a foreign key ties a derived model's row to the base model's row."""
-    return any(
-        mapper.local_table is key.table
-        and not mapper.concrete
-        and mapper.inherits is not None
-        and mapper.inherits.local_table is key.referred_table
-        and set(key.columns) <= set(key.table.primary_key.columns)
-        for mapper in Base.registry.mappers
-    )
-
-
 def told(number: int) -> str:
     """A number of rows in words."""
     return "1 row" if number == 1 else f"{number} rows"
@@ -303,6 +342,13 @@ def restrict(statement: Any, condition: Condition | None) -> Any:
     return statement if condition is None else statement.where(condition)
 
 
+def same_key(table: sa.Table, other: sa.Table, where: Condition | None = None) -> Condition:
+    """Whether there is a row of the same primary key in another table, which meets the condition if there is one."""
+    pairs = zip(table.primary_key.columns, other.primary_key.columns, strict=True)
+    found: Condition = restrict(sa.exists(), where).where(*(a == b for a, b in pairs)).select_from(other)
+    return found
+
+
 def key_of(table: sa.Table) -> Any:
     """The primary key of a table as one expression."""
     columns = list(table.primary_key.columns)
@@ -313,9 +359,18 @@ def _all_mappers() -> list[orm.Mapper[Any]]:
     return sorted(Base.registry.mappers, key=lambda mapper: mapper.class_.__name__)
 
 
-def _same_key(table: sa.Table, other: sa.Table) -> Condition:
-    pairs = zip(table.primary_key.columns, other.primary_key.columns, strict=True)
-    return sa.exists().where(*(a == b for a, b in pairs)).select_from(other)
+def _of_kind(table: Any, base: orm.Mapper[Any], condition: Condition) -> Condition:
+    """A condition on the discriminator, which is in the table of the base model, for the rows of a table."""
+    home = base.local_table
+    if table is home or not isinstance(home, sa.Table):
+        return condition
+    return cast(Condition, key_of(table).in_(sa.select(*home.primary_key.columns).where(condition)))
+
+
+def _keys_of_writers(owner: sa.Table, table: sa.Table) -> sa.Select[Any]:
+    """Keys of the rows of a table with a ``run_id`` whose runs wrote to another table, too."""
+    those = sa.select(runs.c.id).where(wrote(table.name))
+    return sa.select(*owner.primary_key.columns).where(owner.c.run_id.in_(those))
 
 
 def _onto(table: sa.Table, alias: sa.FromClause) -> Any:

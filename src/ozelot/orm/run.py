@@ -33,6 +33,9 @@ from ozelot.orm.prepared import Prepared
 
 _T = TypeVar("_T")
 
+#: How many rows of each table a run made, and ``table.column``: how many values it set; None: unknown.
+Counts = dict[str, int | None]
+
 #: Text of any length, on every database.
 LONG_TEXT = sa.String().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 
@@ -59,8 +62,9 @@ class Run(Base):
     Attributes:
         key: the key of the task's marker.
         state: ``running``, ``done``, ``failed``, ``aborted`` (its runner died) or ``cleared``.
-        rows: JSON: how many rows of each table it made, and ``table.column``: how many values it set; and,
-            under the empty name, what loads left out; under ``?``, what came of checks.
+        rows: JSON: how many rows of each table it made, and ``table.column``: how many values it set, with null for an
+            unknown number; and, under the empty name, what loads left out; under ``?``, what came of checks. None:
+            nothing is known, as of a task that ozelot 0.2 ran.
         host: where it ran, with the process number in ``process``.
         fingerprint: the digest of what the task was made of; see :mod:`ozelot.orm.fingerprint`.
     """
@@ -88,14 +92,14 @@ class Run(Base):
         return reason_of(self.error or "")
 
     @property
-    def row_counts(self) -> dict[str, int]:
+    def row_counts(self) -> Counts:
         """``rows``, read."""
         return counts_of(self.rows)
 
     @property
     def notes(self) -> dict[str, int]:
         """What loads left out, in words, and how often."""
-        return _numbers(_read(self.rows).get(_NOTES))
+        return {what: number or 0 for what, number in _numbers(_read(self.rows).get(_NOTES)).items()}
 
     @property
     def checks(self) -> list[dict[str, Any]]:
@@ -119,7 +123,7 @@ def reason_of(error: str) -> str:
     return found
 
 
-def counts_of(rows: str | None) -> dict[str, int]:
+def counts_of(rows: str | None) -> Counts:
     """The numbers that ``Run.rows`` holds as JSON; none where somebody wrote something else there."""
     return _numbers({name: number for name, number in _read(rows).items() if name not in (_NOTES, _CHECKS)})
 
@@ -132,9 +136,9 @@ def _read(rows: str | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _numbers(found: Any) -> dict[str, int]:
+def _numbers(found: Any) -> Counts:
     try:
-        return {str(name): int(number) for name, number in (found or {}).items()}
+        return {str(name): None if number is None else int(number) for name, number in (found or {}).items()}
     except (ValueError, TypeError, AttributeError):
         return {}
 
@@ -236,7 +240,7 @@ def finish(
     connection: sa.Connection,
     run_id: int,
     began: datetime.datetime,
-    rows: Mapping[str, int],
+    rows: Mapping[str, int | None],
     built_on: Collection[int],
     notes: Mapping[str, int],
     checks: Sequence[Mapping[str, Any]] = (),
@@ -273,6 +277,14 @@ def storable(error: str) -> str:
     if len(error) > _LONGEST_ERROR:
         error = f"{error[: _LONGEST_ERROR // 2]}\n[...]\n{error[-_LONGEST_ERROR // 2 :]}"
     return error.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+
+
+def wrote(table: str) -> sa.ColumnElement[bool]:
+    """Whether a run recorded rows in a table (or values, of ``table.column``), or that their number is unknown."""
+    name = json.dumps(table)
+    some = (runs.c.rows.contains(f"{name}: {rest}", autoescape=True) for rest in ("", "0,", "0}"))
+    recorded, none, none_at_end = some
+    return sa.and_(recorded, ~none, ~none_at_end)
 
 
 def forget(connection: sa.Connection, run_ids: Collection[int]) -> None:

@@ -26,7 +26,7 @@ from ozelot.orm.files import run_file
 from ozelot.orm.fingerprint import fingerprints
 from ozelot.orm.pages import run_page
 from ozelot.orm.prepared import Prepared
-from ozelot.orm.run import LONG_TEXT, run_edge, runs, utc_now
+from ozelot.orm.run import CLEARING, DONE, LONG_TEXT, chunks, run_edge, runs, utc_now
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,15 @@ class ORMTargetMarker(Base):
 
 
 markers = cast(sa.Table, ORMTargetMarker.__table__)
+
+
+class Identity(NamedTuple):
+    """A task as markers and runs know it: its name and parameter string, the key of both, and that of ozelot 0.2."""
+
+    name: str
+    params: str
+    key: str
+    legacy_key: str
 
 
 def marker_key(name: str, params: str) -> str:
@@ -122,6 +131,60 @@ def delete(connection: sa.Connection, keys: Iterable[str]) -> int:
         some = wanted[start : start + _FEW]
         deleted += connection.execute(sa.delete(markers).where(markers.c.key.in_(some))).rowcount
     return deleted
+
+
+def has_unrecorded(connection: sa.Connection, names: Collection[str]) -> bool:
+    """Whether a task with one of these names ran, but how many rows it wrote was not recorded, as ozelot 0.2 did not.
+
+    It has a marker, and no run that is done; or such a run of which no rows are known.
+    """
+    if not sa.inspect(connection).has_table(markers.name):
+        return False
+    query = sa.select(markers.c.id).where(markers.c.name.in_(names)).limit(1)
+    if version.has_runs(connection):
+        has_run = sa.exists().where(runs.c.key == markers.c.key, runs.c.state.in_((DONE, CLEARING)))
+        lost = sa.select(runs.c.id).where(runs.c.name.in_(names), runs.c.state == DONE, runs.c.rows.is_(None)).limit(1)
+        if connection.execute(lost).first() is not None:
+            return True
+        query = query.where(~has_run) if _has_keys(connection) else query
+    return connection.execute(query).first() is not None
+
+
+def _has_keys(connection: sa.Connection) -> bool:
+    return any(column["name"] == "key" for column in sa.inspect(connection).get_columns(markers.name))
+
+
+def without_run(connection: sa.Connection) -> list[MarkerRow]:
+    """The markers of tasks of which no run is recorded, as ozelot 0.2 wrote them."""
+    if not is_ready(connection):
+        return every(connection)
+    has_run = sa.exists().where(runs.c.key == markers.c.key, runs.c.state == DONE)
+    query = sa.select(markers.c.name, markers.c.params, markers.c.key, markers.c.created).where(~has_run)
+    return [MarkerRow(*row) for row in connection.execute(query.order_by(markers.c.id))]
+
+
+def record_lost_runs(connection: sa.Connection, tasks: Iterable[Identity]) -> None:
+    """Record, before their markers are removed, that tasks ran of which no run is recorded, as by ozelot 0.2.
+
+    So it stays known that they may have rows. How many is unknown.
+
+    Args:
+        connection: the caller commits.
+        tasks: the tasks.
+    """
+    by_key = {key: task for task in tasks for key in (task.key, task.legacy_key)}
+    now = utc_now()
+    has_run = sa.exists().where(runs.c.key == markers.c.key, runs.c.state == DONE)
+    for some in chunks(list(by_key)):
+        query = sa.select(markers.c.key, markers.c.created).where(markers.c.key.in_(some), ~has_run)
+        found = {by_key[key]: created for key, created in connection.execute(query)}
+        rows = [
+            {"key": task.key, "name": task.name, "params": task.params, "state": DONE, "host": "", "process": 0}
+            | {"started": created or now, "finished": created or now}
+            for task, created in found.items()
+        ]
+        if rows:
+            connection.execute(sa.insert(runs), rows)
 
 
 def names_complete(connection: sa.Connection, names: Iterable[str], *, limit: int) -> list[str]:
@@ -195,7 +258,7 @@ def every(connection: sa.Connection) -> list[MarkerRow]:
     inspector = sa.inspect(connection)
     if not inspector.has_table(markers.name):
         return []
-    keyed = any(column["name"] == "key" for column in inspector.get_columns(markers.name))
+    keyed = _has_keys(connection)
     columns = [markers.c.name, markers.c.params, markers.c.key if keyed else sa.null(), markers.c.created]
     rows = connection.execute(sa.select(*columns).order_by(markers.c.id))
     return [

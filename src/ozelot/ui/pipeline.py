@@ -28,6 +28,7 @@ class Look(StrEnum):
     FAILED = "failed"
     RUNNING = "running"
     INCOMPLETE = "incomplete"
+    ROWS_MISSING = "rows missing"
     ON_INCOMPLETE = "complete on incomplete"
     STALE = "stale"
     ON_STALE = "complete on stale"
@@ -61,7 +62,7 @@ class Node:
     params: str
     look: Look
     why: str
-    rows: Mapping[str, int]
+    rows: Mapping[str, int | None]
     ended: datetime.datetime | None
     seconds: float | None
     requires: tuple[str, ...]

@@ -233,7 +233,7 @@ def filled_by(pipeline: Pipeline) -> dict[str, dict[str, tuple[list[str], int]]]
         made: dict[str, int] = {}
         for name, count in node.rows.items():
             table = name.partition(".")[0]
-            made[table] = made.get(table, 0) + count
+            made[table] = made.get(table, 0) + (count or 0)
         for table, count in made.items():
             if count:
                 keys, before = found.setdefault(table, {}).setdefault(node.name, ([], 0))

@@ -13,7 +13,13 @@ from tests.etl.machine.rows import DONE
 def findings(oracle: Oracle) -> set[tuple[str, str]]:
     """What ``verify`` says: kind and place."""
     found = {(Kind.UNKNOWN.value, marker) for marker in oracle.markers - oracle.pipeline.nodes.keys()}
-    return found | _markers(oracle) | _owned(oracle) | set(_unowned(oracle)) | _values(oracle) | _dangling(oracle)
+    found |= _markers(oracle) | _owned(oracle) | set(_unowned(oracle)) | _values(oracle) | _dangling(oracle)
+    return found | _upstream(oracle)
+
+
+def _upstream(oracle: Oracle) -> set[tuple[str, str]]:
+    legacy = [label for label in oracle.markers & oracle.pipeline.nodes.keys() if oracle.done_run(label) is None]
+    return {(Kind.UPSTREAM.value, label) for label in legacy if not oracle.pipeline.upstream(label) <= oracle.markers}
 
 
 def _markers(oracle: Oracle) -> set[tuple[str, str]]:
@@ -29,52 +35,88 @@ def _markers(oracle: Oracle) -> set[tuple[str, str]]:
     return found
 
 
+def _shared(oracle: Oracle) -> set[str]:
+    """The tables of models that tasks create whose rows do not know their run."""
+    nodes = oracle.pipeline.nodes.values()
+    return {t for n in nodes for m in n.creates if not oracle.shape.is_owned(m) for t in oracle.shape.chain(m)}
+
+
+def _owner(oracle: Oracle, model: str) -> str | None:
+    return next((table for table in oracle.shape.chain(model) if oracle.shape.models[table].owned), None)
+
+
 def _owned(oracle: Oracle) -> set[tuple[str, str]]:
     there: defaultdict[int | None, Counter[str]] = defaultdict(Counter)
     for row in oracle.rows.values():
         if oracle.shape.is_owned(row.model):
             there[row.run].update(oracle.shape.chain(row.model))
+    owned = [model for model in oracle.shape.models if oracle.shape.is_owned(model)]
     found = set()
     for number, run in oracle.runs.items():
         if run.state == DONE and run.label in oracle.markers:
-            node = oracle.pipeline.nodes[run.label]
-            shared = {t for m in node.creates if not oracle.shape.is_owned(m) for t in oracle.shape.chain(m)}
-            of_owned = {t for m in node.creates if oracle.shape.is_owned(m) for t in oracle.shape.chain(m)}
-            for table in of_owned - shared:
-                found |= _compared(run.label, (run.counts or {})[table], there[number][table])
+            counts = run.counts or {}
+            for model in owned:
+                owner = _owner(oracle, model)
+                for table in oracle.shape.chain(model):
+                    if table == owner or counts.get(owner or "", 0):
+                        found |= _compared(run.label, counts.get(table, 0), there[number][table])
         elif there[number]:
             found.add((Kind.LEFT.value, run.label))
     return found
 
 
 def _unowned(oracle: Oracle) -> Iterator[tuple[str, str]]:
-    groups: defaultdict[frozenset[str], set[str]] = defaultdict(set)
-    own: dict[str, set[str]] = {}
+    creators: defaultdict[str, set[str]] = defaultdict(set)
+    filling: defaultdict[str, set[str]] = defaultdict(set)
     for node in oracle.pipeline.nodes.values():
-        if unowned := frozenset(m for m in node.creates if not oracle.shape.is_owned(m)):
-            groups[unowned].add(node.name)
-        own[node.name] = {t for m in node.creates if oracle.shape.is_owned(m) for t in oracle.shape.chain(m)}
+        for model in node.creates:
+            for table in oracle.shape.chain(model):
+                filling[table].add(node.name)
+            if not oracle.shape.is_owned(model):
+                creators[model].add(node.name)
     complete = {label.partition(" ")[0] for label in oracle.markers}
-    covered = {model for models, names in groups.items() if names & complete for model in models}
-    for model in {model for models in groups for model in models} - covered:
-        if any(row.model == model for row in oracle.rows.values()):
+    for model, names in creators.items():
+        if names.isdisjoint(complete) and any(row.model == model for row in oracle.rows.values()):
             yield Kind.LEFT.value, model
-    fills = Counter(
-        table
-        for models, names in groups.items()
-        if names & complete
-        for table in {table for model in models for table in oracle.shape.chain(model)}
-    )
-    for models, names in groups.items():
-        ran = [run for run in oracle.runs.values() if run.state == DONE and run.label.partition(" ")[0] in names]
-        if any(run.label in oracle.markers for run in ran):
-            last = ran[-1]
-            there = oracle.counted(row.name for row in oracle.rows.values() if row.model in models)
-            for table in {table for model in models for table in oracle.shape.chain(model)}:
-                recorded = (last.counts or {})[table]
-                told_apart = table not in own[last.label.partition(" ")[0]]
-                if told_apart and (there[table] < recorded or fills[table] == 1):
-                    yield from _compared(last.label, recorded, there[table])
+    owned = {table for model in oracle.shape.models for table in [_owner(oracle, model)] if table}
+    of_owned = {t for m in oracle.shape.models if oracle.shape.is_owned(m) for t in oracle.shape.chain(m)}
+    already = {table for table in of_owned if any(_owned_in(oracle, table))}
+    for table, names in filling.items():
+        if table in owned or (table in of_owned - _shared(oracle)) or table in already:
+            continue
+        ran = [run for run in oracle.runs.values() if run.state == DONE and table in (run.counts or {})]
+        done = [run for run in ran if run.label in oracle.markers]
+        if not done:
+            continue
+        recorded = sum((run.counts or {})[table] for run in ran)
+        number = len(oracle.rows_in(table))
+        if number < recorded or (number > recorded and not _is_unknown(oracle, names)):
+            filled = {run.label for run in done if (run.counts or {})[table]} or {run.label for run in done}
+            where = filled.pop() if len(filled) == 1 else table
+            yield (Kind.MISSING if number < recorded else Kind.ADDED).value, where
+
+
+def _owned_in(oracle: Oracle, table: str) -> Iterator[bool]:
+    """Whether something was found in a table that also holds rows that know their run."""
+    for number, run in oracle.runs.items():
+        if run.state == DONE and run.label in oracle.markers:
+            counts = run.counts or {}
+            for model in oracle.shape.models:
+                owner = _owner(oracle, model)
+                if owner and table in oracle.shape.chain(model) and (table == owner or counts.get(owner, 0)):
+                    rows = [
+                        row for row in oracle.rows_in(table) if row.run == number and oracle.shape.is_owned(row.model)
+                    ]
+                    yield len(rows) != counts.get(table, 0)
+
+
+def _is_unknown(oracle: Oracle, names: set[str]) -> bool:
+    """Whether a task ran of which it is not recorded how many rows it wrote."""
+    for label in oracle.markers & oracle.pipeline.nodes.keys():
+        if label.partition(" ")[0] in names and oracle.done_run(label) is None:
+            return True
+    done = [run for run in oracle.runs.values() if run.state == DONE]
+    return any(run.counts is None and run.label.partition(" ")[0] in names for run in done)
 
 
 def _compared(label: str, recorded: int, found: int) -> set[tuple[str, str]]:
@@ -89,7 +131,7 @@ def _values(oracle: Oracle) -> set[tuple[str, str]]:
         for run in oracle.runs.values()
         if run.state == DONE and run.label in oracle.markers
         for column in oracle.pipeline.nodes[run.label].updates
-        if oracle.values_in(column) < (run.counts or {})[".".join(column)]
+        if run.counts and oracle.values_in(column) < run.counts[".".join(column)]
     }
 
 

@@ -7,7 +7,7 @@ References are names of rows, runs are numbers in the order of their start. An o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -33,6 +33,7 @@ class Oracle:
         self.links: set[tuple[str, str, str]] = set()
         self.runs: dict[int, Recorded] = {}
         self.markers: set[str] = set()
+        self.outside: dict[str, tuple[str, str]] = {}  # rows of another application, each with the row it refers to
         self.number = 0  # of rows and runs
 
     @contextmanager
@@ -55,10 +56,25 @@ class Oracle:
         """The run that ended well and was not cleared since."""
         return max((n for n, run in self.runs.items() if (run.label, run.state) == (label, DONE)), default=None)
 
+    def lost(self) -> set[str]:
+        """The complete tasks of whose rows a table holds none any more."""
+        filled = {table for row in self.rows.values() for table in self.shape.chain(row.model)}
+        found = set()
+        for label in self.markers & self.pipeline.nodes.keys():
+            number = self.done_run(label)
+            counts = (self.runs[number].counts or {}) if number is not None else {}
+            if any(n and name.partition(".")[0] not in filled for name, n in counts.items()):
+                found.add(label)
+        return found
+
+    def complete(self) -> set[str]:
+        """The tasks with a marker whose rows are there."""
+        return self.markers - self.lost()
+
     def complete_for_luigi(self, label: str) -> bool:
         """A wrapper asks its requirements, too, but looks at their own markers only, where they are no wrappers."""
         node = self.pipeline.nodes[label]
-        return label in self.markers and (not node.bundles or all(map(self.complete_for_luigi, node.requires)))
+        return label in self.complete() and (not node.bundles or all(map(self.complete_for_luigi, node.requires)))
 
     def to_run(self, label: str) -> list[str]:
         """What Luigi runs for a task: it does not look at what complete tasks require."""
@@ -75,7 +91,7 @@ class Oracle:
 
     def pending(self) -> set[str]:
         """Tasks that are incomplete, or require, or were built on, such tasks."""
-        found = self.pipeline.nodes.keys() - self.markers
+        found = self.pipeline.nodes.keys() - self.complete()
         grew = True
         while grew:
             below = {label: {*node.requires} for label, node in self.pipeline.nodes.items()}
@@ -92,13 +108,22 @@ class Oracle:
         found = set(labels)
         grew = True
         while grew:
-            more = {label for label in graph if not found.isdisjoint(self.pipeline.nodes[label].requires)}
+            more = {
+                label
+                for label in graph | self.without_runs()
+                if not found.isdisjoint(self.pipeline.nodes[label].requires)
+            }
             for run in self.runs.values():
                 if run.state == DONE and any(self.runs[n].label in found for n in run.built_on if n in self.runs):
                     more.add(run.label)
             grew = not more <= found
             found |= more
         return found
+
+    def without_runs(self) -> set[str]:
+        """Complete tasks of which no run is recorded, and everything upstream."""
+        legacy = [label for label in self.markers & self.pipeline.nodes.keys() if self.done_run(label) is None]
+        return self.pipeline.upstream(*legacy)
 
     def made(self, labels: Iterable[str], serials: Iterable[int] | None = None) -> set[str]:
         """The names of the rows that tasks made, as far as can be told: of owned models those of (these) runs."""
@@ -156,15 +181,16 @@ class Oracle:
         script: list[Write] = []
         try:
             with self._all_or_nothing():
+                if label in (lost := self.lost()):
+                    self.markers -= lost
                 self._clear_leftovers(label)
                 script += Script(self, label, serial).writes()
                 if fails:
                     raise Refused(None)
                 node = self.pipeline.nodes[label]
-                names = self.made([label], [serial])
-                counts = dict(self.counted(names))
-                tables = {table for model in node.creates for table in self.shape.chain(model)}
-                counts = {table: counts.get(table, 0) for table in tables}
+                own = Counter(t for row in self.rows.values() if row.run == serial for t in self.shape.chain(row.model))
+                counts = {model: own[model] for model in node.creates}
+                counts |= {table: number for table, number in own.items() if number}
                 counts |= {".".join(column): self.values_in(column) for column in node.updates}
                 built_on = {self.done_run(other) for other in (*node.requires, *node.asks)} - {None}
                 self.runs[serial] = Recorded(label, DONE, counts, frozenset(n for n in built_on if n is not None))
@@ -249,11 +275,18 @@ class Oracle:
                 for key in self.shape.models[table].keys:
                     if row.refs[key.column] in names and (table, key.column) not in columns:
                         raise Refused(ClearRefused)
+        if any(name in names for _, name in self.outside.values()):
+            raise Refused(ClearRefused)
         self.rows = {name: row for name, row in self.rows.items() if name not in names}
         self.links = {link for link in self.links if names.isdisjoint(link[1:])}
         for table, column in columns:
             for row in self.rows_in(table):
                 self.set(row.name, column, None)
+
+    def drop(self, models: set[str]) -> None:
+        """The tables of models are dropped, and created again."""
+        self.rows = {name: row for name, row in self.rows.items() if row.model not in models}
+        self.links = {link for link in self.links if all(name in self.rows for name in link[1:])}
 
     def set(self, name: str, column: str, value: int | str | None) -> None:
         """Change a value or reference."""
@@ -274,12 +307,52 @@ class Oracle:
             if self._others_complete(labels, names):
                 raise Refused(ClearRefused)
 
-    def clear(self, labels: Iterable[str]) -> None:
+    def unrecorded(self, labels: Iterable[str]) -> bool:
+        """Whether clearing tasks would delete more rows, or reset more values, than runs recorded."""
+        labels = set(labels)
+        names = self.made(labels)
+        unowned = {m for label in labels for m in self.pipeline.nodes[label].creates if not self.shape.is_owned(m)}
+        owned = {m for label in labels for m in self.pipeline.nodes[label].creates} - unowned
+        tables = {table for model in unowned for table in self.shape.chain(model)}
+        tables -= {table for model in owned for table in self.shape.chain(model)}
+        found = {table: self.counted(names)[table] for table in tables}
+        found |= {".".join(column): self.values_in(column) for column in self.columns(labels)}
+        return any(number > self._recorded(name, labels) for name, number in found.items())
+
+    def _recorded(self, name: str, labels: Collection[str]) -> float:
+        """How many rows or values runs recorded, without those of other complete tasks."""
+        filling = {
+            node.name
+            for node in self.pipeline.nodes.values()
+            if name in {".".join(column) for column in node.updates}
+            or name in {table for model in node.creates for table in self.shape.chain(model)}
+        }
+        for label in self.markers & self.pipeline.nodes.keys():
+            if label.partition(" ")[0] in filling and self.done_run(label) is None:
+                return float("inf")
+        total = 0
+        for run in self.runs.values():
+            if run.state == DONE and run.counts is None and run.label.partition(" ")[0] in filling:
+                return float("inf")
+            if run.state == DONE and (run.label in labels or run.label not in self.markers):
+                total += (run.counts or {}).get(name, 0)
+        return total
+
+    def remove_marker(self, label: str) -> None:
+        """Remove a marker; where no run is recorded, it is recorded that there was one."""
+        if label in self.markers and self.done_run(label) is None:
+            self.runs[self.next_number()] = Recorded(label, DONE, None, was_lost=True)
+        self.markers.discard(label)
+
+    def clear(self, labels: Iterable[str], *, include_unrecorded: bool = False) -> None:
         """Clear tasks together."""
         labels = set(labels)
         with self._all_or_nothing():
             self._check_shared(labels)
-            self.markers -= labels
+            if not include_unrecorded and self.unrecorded(labels):
+                raise Refused(ClearRefused)
+            for label in sorted(labels):
+                self.remove_marker(label)
             serials = self._singled_out(labels)
             self._take(self.made(labels, serials), self.columns(labels))
             self._mark_cleared(serials)
@@ -287,9 +360,11 @@ class Oracle:
     def clear_alone(self, label: str) -> None:
         """Clear one task; where others refer to its rows, only its marker goes."""
         self._check_shared([label])
-        self.markers.discard(label)
+        if self.unrecorded([label]):
+            raise Refused(ClearRefused)
+        self.remove_marker(label)
         try:
-            self.clear([label])
+            self.clear([label], include_unrecorded=True)
         except Refused:
             return
 

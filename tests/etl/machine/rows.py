@@ -20,9 +20,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A run: of which task, what became of it, how many rows it recorded, and the runs that it was built on."""
+    """A run: of which task, what became of it, how many rows it recorded, and the runs that it was built on.
+
+    ``was_lost``: it was recorded when a marker without a run was removed; nothing is known but that there was one.
+    """
 
     label: str
     state: str = RUNNING
     counts: dict[str, int] | None = None
     built_on: frozenset[int] = frozenset()
+    was_lost: bool = False

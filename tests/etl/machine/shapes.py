@@ -46,7 +46,7 @@ class Model:
     @property
     def value(self) -> str:
         """A nullable column that nobody needs."""
-        return "value" if self.base is None else "extra"
+        return "value" if self.base is None else f"extra_{self.name[-1]}"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Shape:
     def chain(self, model: str) -> list[str]:
         """The tables that hold a row of a model."""
         base = self.models[model].base
-        return [model] if base is None else [model, base]
+        return [model] if base is None else [model, *self.chain(base)]
 
     def root(self, model: str) -> str:
         """The table that holds its name."""
@@ -77,6 +77,19 @@ class Shape:
     def is_a(self, model: str, other: str) -> bool:
         """Whether each row of a model has a row in the table of the other."""
         return other in self.chain(model)
+
+    def dropped_with(self, model: str) -> set[str]:
+        """The models whose tables refer to the table of a model, directly or through others, and that model."""
+        found = {model}
+        while True:
+            more = {
+                name
+                for name, other in self.models.items()
+                if other.base in found or any(key.target in found for key in other.keys)
+            }
+            if more <= found:
+                return found
+            found |= more
 
     def updatable(self) -> list[tuple[str, str]]:
         """Columns that a task may fill in rows of others, with the model whose table has them."""
@@ -111,6 +124,8 @@ def shape(number: int) -> Shape:
         variant = chance.choice(["no", "base", "derived"])
         models[first] = replace(models[first], owned=variant == "base", kinds=chance.random() < 0.5)
         models[second] = replace(models[second], owned=variant == "derived", base=first)
+        if len(names) > 3 and chance.random() < 0.5:  # a third level
+            models[names[2]] = replace(models[names[2]], owned=False, base=second)
     for position, name in enumerate(names[1:], 1):
         for _ in range(chance.randint(0 if models[name].base else 1, 2)):
             refer(name, chance.choice(names[:position]), nullable=chance.random() < 0.5)
@@ -184,7 +199,7 @@ def _define(found: Shape, model: Model, late: set[str], classes: dict[str, Any])
     if model.kinds:
         columns["kind"] = mapped_column(sa.String(20))
         mapper["polymorphic_on"] = "kind"
-    if model.kinds or (model.base and found.models[model.base].kinds):
+    if found.models[found.root(model.name)].kinds:
         mapper["polymorphic_identity"] = model.name
     if model.composite:
         columns["id"] = mapped_column(sa.Integer, primary_key=True, autoincrement=False)

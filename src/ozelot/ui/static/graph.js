@@ -5,7 +5,7 @@
   const PAD = 12, LINE = 17, WIDEST = 260, NARROWEST = 90, GAP = 24, STEP = 44;
   const LEGIBLE = 0.6; // the smallest scale at which a drawing that is too large for its frame begins
   const SIGNS = {
-    complete: "✓", failed: "✕", running: "▶", incomplete: "○", stale: "↻",
+    complete: "✓", failed: "✕", running: "▶", incomplete: "○", "rows-missing": "∅", stale: "↻",
     "complete-on-incomplete": "◐", "complete-on-stale": "◔",
   };
   const FAMILY = getComputedStyle(document.documentElement).fontFamily;
