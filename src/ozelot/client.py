@@ -325,8 +325,8 @@ def _create_engine(target: sa.URL) -> sa.Engine:
             arguments["connect_timeout"] = _CONNECT_TIMEOUT
         if driver == "pymysql" and target.password:
             arguments["password"] = target.password.encode()  # PyMySQL would take it for latin-1
-        if target.get_backend_name() in ("mysql", "mariadb"):
-            # As on PostgreSQL. The default would hide from a run what others complete in the meantime.
+        if target.get_backend_name() in ("postgresql", "mysql", "mariadb"):
+            # Other levels hide from a run what others complete in the meantime, or let runs fail side by side.
             options["isolation_level"] = "READ COMMITTED"
     try:
         engine = sa.create_engine(target, **options)
