@@ -19,6 +19,8 @@ LAYERS = [
     "ozelot.url",
     "ozelot.statements",
     "ozelot.sqlite",
+    "ozelot.server_settings",
+    "ozelot.pooler",
     "ozelot.claim",
     "ozelot.underway",
     "ozelot.write_counts",

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from ozelot import sqlite
+from ozelot.pooler import refuse_pooler
 
 try:
     import fcntl
@@ -34,7 +35,12 @@ _FOREVER = 365 * 24 * 3600  # seconds; MariaDB takes no "without end"
 
 @contextmanager
 def claimed(connection: Connection, name: str) -> Iterator[None]:
-    """Hold the claim of that name; waits for as long as another runner holds it."""
+    """Hold the claim of that name; waits for as long as another runner holds it.
+
+    Raises:
+        ConfigError: a pooler would leave the claim behind.
+    """
+    refuse_pooler(connection)
     dialect = connection.dialect.name
     number = _number(name)
     if dialect == "postgresql":
@@ -65,7 +71,11 @@ def take(connection: Connection, names: Collection[str]) -> set[str]:
 
     Returns:
         The names whose claims are held now; all of them, where there are no claims.
+
+    Raises:
+        ConfigError: a pooler would leave the claims behind.
     """
+    refuse_pooler(connection)
     numbers = {name: _number(name) for name in names}
     if connection.dialect.name == "postgresql":
         answer = connection.execute(_TAKE, {"numbers": list(numbers.values())})

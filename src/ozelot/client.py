@@ -20,7 +20,7 @@ from sqlalchemy import orm
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from ozelot import config, fork, joined, sqlite, transaction, url
+from ozelot import config, fork, joined, pooler, server_settings, sqlite, transaction, url
 from ozelot.errors import ConfigError, DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -298,10 +298,10 @@ def _unavailable(target: sa.URL, exc: BaseException) -> DatabaseUnavailable:
         return DatabaseUnavailable(
             f"Cannot open the database {path} ({told}): name an SQLite file that you may read in DATABASE_URL"
         )
-    return DatabaseUnavailable(
-        f"Cannot connect to {url.hide_password(target)} ({told}): check that the server runs, and host, port, user, "
-        "password and database in DATABASE_URL or DEFAULT_DB_PARAMS"
+    advice = server_settings.advice(exc.orig if isinstance(exc, DBAPIError) else exc) or (
+        "check that the server runs, and host, port, user, password and database in DATABASE_URL or DEFAULT_DB_PARAMS"
     )
+    return DatabaseUnavailable(f"Cannot connect to {url.hide_password(target)} ({told}): {advice}")
 
 
 def _create_engine(target: sa.URL) -> sa.Engine:
@@ -348,6 +348,8 @@ def _create_engine(target: sa.URL) -> sa.Engine:
     joined.set_up(engine)  # first: it refuses writes that would wait for the run that they come from
     if is_sqlite:
         sqlite.set_up(engine)
+    elif engine.dialect.name == "postgresql":
+        pooler.set_up(engine)
 
     @sa.event.listens_for(engine.dialect, "handle_error")
     def _say_it_in_one_line(context: ExceptionContext) -> BaseException | None:

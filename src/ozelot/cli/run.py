@@ -25,6 +25,7 @@ from ozelot.cli.state import how_to_provide, how_to_refresh
 from ozelot.cli.tables import missing_tables
 from ozelot.client import Client
 from ozelot.engine import RunResult
+from ozelot.engine.start import refuse_pooled
 from ozelot.errors import ClearRefused, ConfigError, ExitCode, Interrupted, LeftoverRows, RowsChanged, UsageError
 from ozelot.etl.completion import clear_plan
 from ozelot.etl.former import how_to_clear
@@ -67,6 +68,7 @@ def _shown(text: str | None, shows: Display, options: Options) -> int:
     whole = pipeline()
     database = connected()
     tasks = tasks_named(whole, text) if text is not None and options.force else [task_named(whole, text)]
+    refuse_pooled(database)
     walk(tasks)  # what a requires() keeps from being known is told at once, in one line, as what cannot be imported
     plan = _plan(whole, tasks, database, options) if options.force or options.refresh else None
     code: int = ExitCode.OK

@@ -9,7 +9,7 @@ from typing import Any
 import luigi
 
 from ozelot import client
-from ozelot.engine.start import run
+from ozelot.engine.start import refuse_pooled, run
 from ozelot.engine.told import Progress, RunResult
 from ozelot.errors import Interrupted
 from ozelot.etl.declared import keys_of, refuse_shared_columns, task_classes
@@ -56,7 +56,7 @@ def run_again(
 
     Raises:
         GraphError: as for :func:`ozelot.run`; nothing was changed.
-        ConfigError: ``atomic`` with several workers, or an executor; nothing was changed.
+        ConfigError: ``atomic`` with several workers, or an executor, or as for :func:`ozelot.run`; nothing was changed.
         RowsChanged: the rows are not those of the plan any more; nothing was changed.
         ClearRefused: other rows refer to them; nothing was changed.
         TableMissing: the database has not the tables and columns that it takes to load it again; nothing was changed.
@@ -64,6 +64,7 @@ def run_again(
     roots = {task_label(task): task for task in tasks}
     graph = walk([*roots.values()], broken={})
     refuse_shared_columns(graph.tasks)  # before anything is cleared
+    refuse_pooled(client.get_client())
     with client.get_client().engine.connect() as connection:
         if plan.steps:
             refuse_lacks(connection, [*(step.task for step in plan.steps), *graph.tasks.values()])

@@ -7,11 +7,23 @@ from concurrent.futures import Executor
 
 import luigi
 
-from ozelot import client
+from ozelot import client, transaction
 from ozelot.engine import executors
 from ozelot.engine.loop import Loop
 from ozelot.engine.told import Progress, RunResult
 from ozelot.errors import Interrupted
+from ozelot.pooler import refuse_pooler
+
+
+def refuse_pooled(database: client.Client) -> None:
+    """Check that the connections of a run can hold its locks; inside an open transaction, it takes none.
+
+    Raises:
+        ConfigError: there is a pooler that leaves them behind.
+    """
+    if transaction.current(database.engine) is None:
+        with database.engine.connect() as connection:
+            refuse_pooler(connection)
 
 
 def run(
@@ -41,11 +53,13 @@ def run(
         What ran, what was complete, what failed and why, and what was not reached.
 
     Raises:
-        ConfigError: the executor does not go with the database, or with the number of workers.
+        ConfigError: the executor does not go with the database, or with the number of workers, or a pooler would leave
+            the locks of the run behind.
         GraphError: requirements run in a circle, two task classes share a name, or two tasks fill one column.
         Interrupted: Ctrl-C. The first one lets running tasks end; a second one ends at once.
     """
     tasks = [roots] if isinstance(roots, luigi.Task) else list(roots)
+    refuse_pooled(client.get_client())
     chosen, number, is_ours = executors.choose(executor, workers, client.get_client())
     wait = True
     try:

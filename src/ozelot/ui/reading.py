@@ -28,6 +28,11 @@ _SIGNS = (
 )
 
 
+_LIMITS = sa.text(
+    "SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', :milliseconds, true)"
+)
+
+
 class TakesTooLong(OzelotError):
     """The database was stopped, as it took longer to answer than a page may."""
 
@@ -47,19 +52,21 @@ def make_read_only(database: Client, seconds: float) -> None:
         if dialect == "sqlite":
             connection.execute("PRAGMA query_only = ON")
             connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
-            return
-        cursor = connection.cursor()
-        if dialect == "postgresql":
-            cursor.execute("SET default_transaction_read_only = on")
-            cursor.execute(f"SET statement_timeout = {int(seconds * 1000)}")
-            connection.commit()
-        else:
+        elif dialect != "postgresql":
+            cursor = connection.cursor()
             cursor.execute("SET SESSION TRANSACTION READ ONLY")
             is_mariadb = getattr(database.engine.dialect, "is_mariadb", False)
             limit = f"max_statement_time = {seconds}" if is_mariadb else f"max_execution_time = {int(seconds * 1000)}"
             cursor.execute(f"SET SESSION {limit}")
             cursor.execute(f"SET SESSION lock_wait_timeout = {max(1, int(seconds))}")  # MySQL's limit leaves that out
-        cursor.close()
+            cursor.close()
+
+    if dialect == "postgresql":
+
+        @sa.event.listens_for(database.engine, "begin")
+        def _begin(connection: sa.Connection) -> None:
+            # For the transaction: behind a pooler, what is set for the session would hold for other clients.
+            connection.execute(_LIMITS, {"milliseconds": str(int(seconds * 1000))})
 
     if dialect == "sqlite":
         _follow_the_file(database)
