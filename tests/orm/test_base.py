@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Column, ForeignKey, Integer, String, Table
@@ -11,6 +14,7 @@ from ozelot.client import Client
 from ozelot.errors import TableReferenced
 from ozelot.etl import completion, tasks
 from ozelot.orm.base import Base, model_registry, table_of
+from ozelot.orm.target import OWN_TABLES
 from tests.etl.heroes import build
 from tests.tables import create_tables
 
@@ -121,6 +125,52 @@ def test_drop_all_and_create_all(db: Client) -> None:
     assert {"city", "ormtargetmarker"} <= tables(db)
     Base.drop_all(db)
     assert tables(db) == set()
+
+
+DROP_ALL = """
+import sys
+from ozelot.client import Client
+from ozelot.orm import base, run
+
+class Town({owner}base.Base):
+    pass
+
+client = Client(connection_string=sys.argv[1])
+Town.create_table(client)
+assert "ozelot.etl" not in sys.modules and "ozelot.orm.files" not in sys.modules
+base.Base.drop_all(client)
+"""
+
+
+def drop_all(db: Client, owner: str) -> subprocess.CompletedProcess[str]:
+    """Call drop_all() in a script that knows one model and imports no tasks."""
+    Base.metadata.create_all(db.engine, tables=list(OWN_TABLES))
+    url = db.url.render_as_string(hide_password=False)
+    command = [sys.executable, "-c", DROP_ALL.format(owner=owner), url]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("owner", ["", "run.TaskOwned, "])
+def test_drop_all_drops_the_tables_of_ozelot_where_no_tasks_are_imported(db: Client, owner: str) -> None:
+    done = drop_all(db, owner)
+    assert done.returncode == 0, done.stderr
+    assert tables(db) == set()
+
+
+def test_drop_all_names_an_unknown_table_that_refers_to_one_to_be_dropped(db: Client) -> None:
+    Base.metadata.create_all(db.engine, tables=list(OWN_TABLES))
+    with db.engine.begin() as connection:
+        connection.execute(
+            sa.text("CREATE TABLE theirs (run_id INTEGER NOT NULL, FOREIGN KEY (run_id) REFERENCES ozelot_run (id))")
+        )
+    before = tables(db)
+    done = drop_all(db, "")
+    assert done.stderr.splitlines()[-1].startswith(
+        "ozelot.errors.TableReferenced: Cannot drop ozelot_run: theirs refer"
+    )
+    assert tables(db) == before | {"town"}
+    with db.engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE theirs"))
 
 
 def test_get_max_id_is_that_of_the_base_model(db: Client) -> None:

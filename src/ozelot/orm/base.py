@@ -28,7 +28,7 @@ from sqlalchemy import event, orm
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.sql.ddl import sort_tables_and_constraints
 
-from ozelot import sqlite, transaction
+from ozelot import sqlite, transaction, writes
 from ozelot.errors import TableReferenced
 
 if TYPE_CHECKING:
@@ -114,9 +114,22 @@ class Base(orm.DeclarativeBase):
 
     @classmethod
     def drop_all(cls, client: Client) -> None:
-        """Drop the tables of all models that were imported, with all rows."""
+        """Drop the tables of all models that were imported, and ozelot's own, with all rows.
+
+        Raises:
+            TableReferenced: another table refers to one of these; nothing was dropped.
+        """
+        known = cls.metadata.tables
+        own_names = {*writes.OWN, "ozelot_version"}
         with client.engine.begin() as connection:
-            _drop(connection, cls.metadata.tables.values())
+            reflected = sa.MetaData()
+            reflected.reflect(connection, only=lambda name, _: name in own_names and name not in known)
+            # Where ozelot.etl was not imported, no model describes these; one of them may refer to ozelot_run.
+            own = [table for table in reversed(reflected.sorted_tables) if table.name not in known]
+            check_not_referenced(connection, [*known.values(), *own])
+            for table in own:
+                table.drop(connection)
+            _drop(connection, known.values())
 
     @classmethod
     def get_max_id(cls, session: orm.Session) -> int:
@@ -221,13 +234,24 @@ def drop_tables(connection: sa.Connection, tables: Collection[sa.Table]) -> None
     Raises:
         TableReferenced: a table that is not one of these refers to them; nothing was dropped.
     """
-    if blocking := holders_of_references(connection, tables):
-        first, *_ = parents_first(tables)[0]
+    check_not_referenced(connection, tables)
+    _drop(connection, tables)
+
+
+def check_not_referenced(connection: sa.Connection, tables: Collection[sa.Table]) -> None:
+    """Check that no other table of the database refers to one of these.
+
+    Raises:
+        TableReferenced: one does.
+    """
+    dropped = {table.name for table in tables}
+    found = [pair for pair in _references(connection) if pair[0] in dropped and pair[1] not in dropped]
+    if found:
+        first, holders = min(found)[0], ", ".join(sorted({holder for _, holder in found}))
         raise TableReferenced(
-            f"Cannot drop {first.name}: {', '.join(blocking)} refer to it or to a table that refers to it, and are no "
+            f"Cannot drop {first}: {holders} refer to it or to a table that refers to it, and are no "
             "models known here. Import their models, or drop them yourself"
         )
-    _drop(connection, tables)
 
 
 def _drop(connection: sa.Connection, tables: Collection[sa.Table]) -> None:
