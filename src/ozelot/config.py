@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
     logger: logging.Logger
+    logger_handler: logging.Handler
+    logger_formatter: logging.Formatter
 
 #: A template for ``DEFAULT_DB_PARAMS``.
 TEMPLATE_DB_PARAMS: dict[str, Any] = {
@@ -86,6 +88,9 @@ def __getattr__(name: str) -> Any:
     if name == "logger":
         show_logs()
         return logging.getLogger("ozelot")
+    if name in ("logger_handler", "logger_formatter"):
+        show_logs()
+        return _handler if name == "logger_handler" else _handler.formatter
     if not name.isupper():
         raise AttributeError(f"module 'ozelot.config' has no attribute '{name}'")
     if name in _FROM_ENVIRONMENT and (value := os.environ.get(f"OZELOT_{name}")):
@@ -203,6 +208,7 @@ def flag(name: str) -> bool:
 
 
 _showing = threading.Lock()
+_is_shown = False
 
 
 class _TerminalHandler(logging.StreamHandler[Any]):
@@ -215,25 +221,30 @@ class _TerminalHandler(logging.StreamHandler[Any]):
         super().emit(record)
 
 
+_handler = _TerminalHandler()
+# The name is spelled out: lines look as in 0.2, although each module has a logger of its own.
+_handler.setFormatter(logging.Formatter("%(asctime)s - ozelot - %(levelname)s - %(message)s"))
+
+
 def show_logs() -> None:
     """Show ozelot's log lines in scripts and shells; does nothing where logging is configured already.
 
-    Called by what a user calls first (a client, the request cache, a completion check), never at import.
+    Called by what a user calls first (a client, the request cache, a completion check), never at import. A handler that
+    the program removes is not added again.
     """
+    global _is_shown
     root = logging.getLogger("ozelot")
-    if root.hasHandlers():
+    if _is_shown or root.hasHandlers():
         return
     level = sys.modules[__name__].LOG_LEVEL
     try:
         number = logging.getLevelNamesMapping()[str(level).upper()] if not str(level).isdecimal() else int(level)
     except KeyError:
         raise ConfigError(f"LOG_LEVEL is {level!r}: use DEBUG, INFO, WARNING, ERROR or a number") from None
-    handler = _TerminalHandler()
-    # The name is spelled out: lines look as in 0.2, although each module has a logger of its own.
-    handler.setFormatter(logging.Formatter("%(asctime)s - ozelot - %(levelname)s - %(message)s"))
     with _showing:
         if root.handlers:
             return  # another thread was first
         if root.level == logging.NOTSET:
             root.setLevel(number)
-        root.addHandler(handler)
+        root.addHandler(_handler)
+        _is_shown = True

@@ -12,7 +12,7 @@ _R = TypeVar("_R")
 
 
 class on_class_or_task(Generic[_P, _R]):  # noqa: N801 - a decorator
-    """A method that, called on the class, acts on the task with default parameters."""
+    """A method that, called on the class, acts on the task with default parameters, or on a task that it is given."""
 
     def __init__(self, function: Callable[Concatenate[Any, _P], _R]) -> None:
         self.function = function
@@ -24,6 +24,8 @@ class on_class_or_task(Generic[_P, _R]):  # noqa: N801 - a decorator
 
         @functools.wraps(self.function)
         def on_default(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            if args and isinstance(args[0], cls):  # as in ORMTask.clear(self)
+                return self.function(*args, **kwargs)
             return self.function(cls(), *args, **kwargs)
 
         return cast("Callable[_P, _R]", on_default)

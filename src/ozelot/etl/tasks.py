@@ -20,7 +20,7 @@ import inspect
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 import luigi
@@ -288,7 +288,7 @@ class ORMTask(TaskBase):
 class ORMTestTask(ORMTask):
     """A task that checks what others loaded: it declares ``checks``, or ``run()`` asserts; it writes nothing."""
 
-    creates = ()
+    creates: Collection[type[Base] | Table] | None = ()
     diagram_style = ("diagonals",)
 
     def done(self, commit: bool = False) -> None:
@@ -299,7 +299,7 @@ class ORMTestTask(ORMTask):
 class ORMWrapperTask(ORMTask):
     """A task that only bundles others: it is complete when its marker is there and all that it requires is complete."""
 
-    creates = ()
+    creates: Collection[type[Base] | Table] | None = ()
     only_bundles = True
     diagram_style = ("dotted",)
 
@@ -316,6 +316,12 @@ class ORMObjectCreatorMixin:
     """For tasks of ozelot 0.2 that declare ``object_classes``; ``clear()`` deletes all their rows."""
 
     object_classes: Collection[type[Base]] | None = ()
+
+    @on_class_or_task
+    @declared.derived
+    def clear(self, *, include_unrecorded: bool = False) -> None:
+        """Do what :meth:`ORMTask.clear` does."""
+        clearing.clear_one(cast(ORMTask, self), include_unrecorded=include_unrecorded)
 
 
 class InputFileTask(TaskBase):

@@ -14,7 +14,7 @@ from ozelot.etl.picturing import pipeline_picture
 
 
 def render_diagram(
-    root: luigi.Task,
+    root_task: luigi.Task,
     out_base: str | PathLike[str],
     max_param_len: int = 20,
     horizontal: bool = False,
@@ -27,7 +27,7 @@ def render_diagram(
     """Draw a task and everything upstream; arrows go from a requirement to the task that requires it.
 
     Args:
-        root: the task.
+        root_task: the task.
         out_base: path without ending; ``.dot`` is always written, ``.svg`` and ``.png`` where Graphviz is there.
         max_param_len: cut parameter values to so many characters.
         horizontal: lay the graph out from left to right instead of from top to bottom.
@@ -40,7 +40,7 @@ def render_diagram(
         The files that were written.
     """
     options = {"horizontal": horizontal, "colored": colored, "by_class": by_class, "by_depth": by_depth}
-    picture = pipeline_picture(root, max_param_len=max_param_len, around=around, **options)
+    picture = pipeline_picture(root_task, max_param_len=max_param_len, around=around, **options)
     return diagram.write(picture.dot(), out_base)
 
 
