@@ -1,4 +1,4 @@
-"""Settings of this project, as `ozelot.config` finds them; the environment (`OZELOT_...`) comes first."""
+"""Settings of this project; the environment (`OZELOT_DATABASE_URL`, ...) comes first."""
 
 from pathlib import Path
 

@@ -21,6 +21,8 @@ _TABLE_VALUES = etree.XPath(f".//td[{having('pi-data-value')}]")
 _TABLE_LABELS = etree.XPath(".//th")
 _LINKS_TO_APPEARANCES = etree.XPath("//a[contains(@href, '/Appearances')]")
 
+_FIRST_LABEL = "Featured Characters"
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -142,14 +144,20 @@ def movie(text: str) -> MovieFacts:
 def movie_appearances(text: str) -> list[Appearance]:
     """The characters and villains that the page of a film lists, each once under each label.
 
-    Of every list item, nested ones included, the first link counts: what follows it is a comment.
+    Of every list item, nested ones included, the first link counts: what follows it is a comment. A first list without
+    a label names the featured characters.
     """
     found: dict[tuple[str, str], Appearance] = {}
     label = ""
     for element in _appearances_section(read(text)):
+        if element.tag == "p":
+            label = label or _label(element)
+            continue
         if element.tag != "li":
-            label = text_of(element).rstrip(" :")[:100] or label
-        elif re.search(r"characters?\b|villains?\b", label, re.IGNORECASE):
+            label = _label(element) or label
+            continue
+        label = label or _FIRST_LABEL
+        if re.search(r"characters?\b|villains?\b", label, re.IGNORECASE):
             title = _title_of_item(element)
             if title:
                 found.setdefault((title, label.casefold()), Appearance(title, label))
@@ -160,13 +168,19 @@ def _appearances_section(page: Element) -> list[Element]:
     """The labels and list items between the heading `Appearances` and the next heading of its level."""
     section = []
     for heading in page.xpath("(//h2[.//span[@id='Appearances'] or @id='Appearances'])[1]"):
-        for element in heading.xpath("following::*[self::h2 or self::h3 or self::b or self::dt or self::li]"):
+        for element in heading.xpath(
+            "following::*[self::h2 or self::h3 or self::b or self::dt or self::p or self::li]"
+        ):
             if element.tag == "h2":
                 break
             # Bold words in a list item are no label.
             if element.tag == "li" or not element.xpath("ancestor::li"):
                 section.append(element)
     return section
+
+
+def _label(element: Element) -> str:
+    return text_of(element).rstrip(" :")[:100]
 
 
 def _title_of_item(item: Element) -> str | None:

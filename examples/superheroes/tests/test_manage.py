@@ -1,6 +1,7 @@
 """The commands as a user runs them: in a process of their own, from another folder."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from ozelot.cache import RequestCache
 from superheroes.wiki import category_url
 
 MANAGE = Path(__file__).parents[1] / "manage.py"
+CONFIG = MANAGE.with_name("project_config.py")
 
 
 @pytest.fixture
@@ -94,3 +96,43 @@ def test_a_database_out_of_reach_is_one_line(folder: Path) -> None:
     assert result.returncode == 3
     assert "Traceback" not in result.stderr
     assert "is a folder" in result.stderr.splitlines()[-1]
+
+
+SETTINGS = {
+    "DATABASE_URL": ("sqlite:///other.db", "sqlite:///other.db"),
+    "REQUEST_CACHE_PATH": ("other.db", "other.db"),
+    "PIPELINE": ("superheroes.pipeline:LoadMovies", "superheroes.pipeline:LoadMovies"),
+    "MODELS": ("superheroes.models", "superheroes.models"),
+    "WIKI_URL": ("https://wiki.example", "https://wiki.example"),
+    "UNIVERSES": ("Earth-616, Earth-199999", frozenset({"Earth-616", "Earth-199999"})),
+    "RATE_LIMIT": ("0.5", 0.5),
+}
+
+
+def settings(**environment: str) -> dict[str, object]:
+    """The settings of a process with that environment."""
+    code = f"from ozelot import config; print({{name: getattr(config, name) for name in {list(SETTINGS)}}})"
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OZELOT_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=MANAGE.parent,
+        env={**inherited, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: dict[str, object] = eval(done.stdout, {"frozenset": frozenset})
+    return found
+
+
+def test_the_environment_comes_before_the_settings_of_the_project() -> None:
+    given = {f"OZELOT_{name}": text for name, (text, _) in SETTINGS.items()}
+    assert settings(**given) == {name: value for name, (_, value) in SETTINGS.items()}
+    unset = settings()
+    assert (unset["UNIVERSES"], unset["RATE_LIMIT"]) == (None, 1.0)
+    assert settings(**dict.fromkeys(given, "")) == unset
+
+
+def test_every_setting_of_the_project_is_in_that_test() -> None:
+    names = set(re.findall(r"^([A-Z]\w+) = ", CONFIG.read_text(encoding="utf-8"), re.MULTILINE))
+    assert names - {"FOLDER"} == set(SETTINGS)

@@ -165,6 +165,31 @@ def test_characters_and_villains_of_a_film_are_listed_once_a_label() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("before", "label"),
+    [
+        ("", "Featured Characters"),
+        ("<p><br></p>", "Featured Characters"),
+        ("<p><a href='/wiki/File:A.png'><img></a></p>", "Featured Characters"),
+        ("<p>Villains:</p>", "Villains"),
+        ("<p><b>Villains:</b></p>", "Villains"),
+        ("<p>In order.</p><p><b>Villains:</b></p>", "Villains"),
+        ("<h3>Villains</h3><p>In order.</p>", "Villains"),
+        ("<p>Locations:</p>", None),
+        ("<p><b>Locations:</b></p>", None),
+    ],
+)
+def test_a_first_list_without_a_label_names_the_featured_characters(before: str, label: str | None) -> None:
+    page = f"""
+    <ul><li><a href="/wiki/Nobody">before the heading</a></li></ul><p>A film.</p><h2 id="Appearances">Appearances</h2>
+    {before}<ul><li><a href="/wiki/Thor">Thor</a></li></ul>
+    <p><b>Items:</b></p><ul><li><a href="/wiki/Hammer">hammer</a></li></ul>
+    <p><b>Other Characters:</b></p><ul><li><a href="/wiki/Jarvis">Jarvis</a></li></ul>
+    """
+    first = [Appearance("Thor", label)] if label else []
+    assert parse.movie_appearances(page) == [*first, Appearance("Jarvis", "Other Characters")]
+
+
 def test_films_are_linked_once_however_often_the_list_has_them() -> None:
     page = """
     <a href="/wiki/Iron_Man_(film)">Iron Man</a> <a href="/wiki/Iron_Man_(film)#Cast">cast</a>
