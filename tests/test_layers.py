@@ -191,6 +191,7 @@ LAYERS = [
     "ozelot.ui.guard",
     "ozelot.ui.pages",
     "ozelot.ui.app",
+    "ozelot.ui.connections",
     "ozelot.cli.ui",
     "ozelot.cli.groups",
     "ozelot.cli.typed",

@@ -6,7 +6,6 @@ import secrets
 import socket
 import sys
 from contextlib import suppress
-from typing import Any
 from urllib.parse import quote
 
 from ozelot import config
@@ -35,10 +34,11 @@ def serve(host: str, port: int, token: str | None) -> ExitCode:
     try:
         import jinja2  # noqa: F401
         import starlette  # noqa: F401
-        import uvicorn
+        import uvicorn  # noqa: F401
     except ModuleNotFoundError as exc:
         raise ConfigError(f"The status page needs {exc.name}: pip install 'ozelot[ui]'") from None
     from ozelot.ui.app import make_app
+    from ozelot.ui.connections import bounded_server, most_connections
     from ozelot.ui.guard import is_loopback
     from ozelot.ui.keeper import Keeper
     from ozelot.ui.reading import make_read_only
@@ -64,19 +64,9 @@ def serve(host: str, port: int, token: str | None) -> ExitCode:
     say(f"Open {address}{f'?token={quote(token)}' if token else ''}")
     say("It shows what is there, and changes nothing. Stop it with Ctrl-C")
     sys.stdout.flush()
-    app: Any = make_app(keeper, host=host, token=token, is_stopping=lambda: server.should_exit)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            ws="none",
-            timeout_graceful_shutdown=5,
-        )
-    )
-    with suppress(KeyboardInterrupt):
+    most = most_connections()
+    app = make_app(keeper, host=host, token=token, is_stopping=lambda: server.should_exit, most_streams=most // 2)
+    with bounded_server(app, most) as server, suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
     return ExitCode.OK
 

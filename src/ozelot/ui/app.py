@@ -31,7 +31,7 @@ _EVENTS = "text/event-stream"
 _TROUBLE = f"data: {json.dumps({'trouble': True})}\n\n"
 _BEAT = 1.0  # seconds between two looks for what is new
 _MOST_LOOKS = 500  # changes that are sent one by one
-_MOST_STREAMS = 500  # clients that are told what is new at the same time
+_MOST_STREAMS = 500  # clients that are told what is new at the same time, unless fewer can connect
 
 
 class News:
@@ -40,16 +40,18 @@ class News:
     Args:
         keeper: what is known of the pipeline.
         is_stopping: whether the server waits for all answers to come to their end.
+        most: how many clients are told at the same time.
     """
 
-    def __init__(self, keeper: Keeper, is_stopping: Callable[[], bool]) -> None:
+    def __init__(self, keeper: Keeper, is_stopping: Callable[[], bool], most: int = _MOST_STREAMS) -> None:
         self.keeper = keeper
+        self._most = most
         self._is_stopping = is_stopping
         self._streams = 0
 
     async def events(self, request: Request) -> Response:
         """What is new, as it comes."""
-        if self._streams >= _MOST_STREAMS:
+        if self._streams >= self._most:
             raise HTTPException(503, "Too many pages are open: close some")
         if request.method == "HEAD":
             return Response(media_type=_EVENTS)
@@ -117,7 +119,12 @@ def _limited(pages: Pages, answer: Callable[[Request], Response]) -> Callable[[R
 
 
 def make_app(
-    keeper: Keeper, *, host: str, token: str | None = None, is_stopping: Callable[[], bool] = lambda: False
+    keeper: Keeper,
+    *,
+    host: str,
+    token: str | None = None,
+    is_stopping: Callable[[], bool] = lambda: False,
+    most_streams: int = _MOST_STREAMS,
 ) -> Starlette:
     """The application.
 
@@ -126,6 +133,7 @@ def make_app(
         host: where the server listens.
         token: what has to be known to be answered; None: nothing, for this machine alone.
         is_stopping: whether the server waits for all answers to come to their end.
+        most_streams: how many clients may be told at the same time what is new.
     """
     pages = Pages(keeper)
     routes: list[Route | Mount] = [
@@ -143,7 +151,7 @@ def make_app(
             "/runs/{number}": pages.run,
         }.items()
     ]
-    routes.append(Route("/events", News(keeper, is_stopping).events))
+    routes.append(Route("/events", News(keeper, is_stopping, most_streams).events))
     routes.append(Mount("/static", StaticFiles(packages=[("ozelot.ui", "static")])))
     return Starlette(
         routes=routes,
