@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import luigi
 import pytest
@@ -134,7 +135,7 @@ def test_nothing_is_cleared_where_it_could_not_be_loaded_again(db: Client, tmp_p
 def test_luigi_is_refused_as_well(db: Client, tmp_path: Path) -> None:
     create_tables(db, EStep)
     failures: list[BaseException] = []
-    handler = Step.event_handler(luigi.Event.FAILURE)
+    handler: Any = Step.event_handler(luigi.Event.FAILURE)  # type: ignore[no-untyped-call]
     handler(lambda _task, exc: failures.append(exc))
     with pgbouncer(db.url.render_as_string(hide_password=False), tmp_path, **POOLS["transactions"]) as url:
         through = pooled(url)

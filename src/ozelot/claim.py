@@ -20,6 +20,7 @@ from sqlalchemy import Connection, func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from ozelot import sqlite
+from ozelot.errors import DatabaseUnavailable
 from ozelot.pooler import refuse_pooler
 
 try:
@@ -61,7 +62,7 @@ def claimed(connection: Connection, name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(DBAPIError):  # a broken connection has lost the lock already
+        with suppress(DBAPIError, DatabaseUnavailable):  # a broken connection has lost the lock already
             connection.execute(select(release))
             connection.rollback()
 
@@ -104,7 +105,7 @@ def give_back(connection: Connection, names: Collection[str]) -> None:
         releasing = select(*(func.release_lock(_lock_name(connection, number)) for number in numbers))
     else:
         return
-    with suppress(DBAPIError):  # a broken connection has lost the locks already
+    with suppress(DBAPIError, DatabaseUnavailable):  # a broken connection has lost the locks already
         connection.execute(releasing)
         connection.rollback()
 

@@ -294,14 +294,21 @@ def _unavailable(target: sa.URL, exc: BaseException) -> DatabaseUnavailable:
         )
     reason = str(exc.orig if isinstance(exc, DBAPIError) else exc).strip().splitlines()
     told = url.without_password(target, reason[0] if reason else type(exc).__name__)
+    advice = server_settings.advice(exc.orig if isinstance(exc, DBAPIError) else exc, path)
     if path is not None:
-        return DatabaseUnavailable(
-            f"Cannot open the database {path} ({told}): name an SQLite file that you may read in DATABASE_URL"
-        )
-    advice = server_settings.advice(exc.orig if isinstance(exc, DBAPIError) else exc) or (
+        advice = advice or "name an SQLite file that you may read in DATABASE_URL"
+        return DatabaseUnavailable(f"Cannot open the database {path} ({told}): {advice}")
+    advice = advice or (
         "check that the server runs, and host, port, user, password and database in DATABASE_URL or DEFAULT_DB_PARAMS"
     )
-    return DatabaseUnavailable(f"Cannot connect to {url.hide_password(target)} ({told}): {advice}")
+    return _with_database(
+        DatabaseUnavailable(f"Cannot connect to {url.hide_password(target)} ({told}): {advice}"), target
+    )
+
+
+def _with_database(error: DatabaseUnavailable, target: sa.URL) -> DatabaseUnavailable:
+    error.database = url.hide_password(target)
+    return error
 
 
 def _create_engine(target: sa.URL) -> sa.Engine:
@@ -353,8 +360,20 @@ def _create_engine(target: sa.URL) -> sa.Engine:
 
     @sa.event.listens_for(engine.dialect, "handle_error")
     def _say_it_in_one_line(context: ExceptionContext) -> BaseException | None:
+        if isinstance(context.original_exception, DatabaseUnavailable):  # SQLAlchemy would wrap it
+            return _with_database(DatabaseUnavailable(str(context.original_exception)), target)
         never_connected = context.connection is None and not context.is_pre_ping
         return _unavailable(target, context.original_exception) if never_connected else None
+
+    if not is_sqlite:
+
+        @sa.event.listens_for(engine, "do_connect")
+        def _connect(dialect: sa.Dialect, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
+            # Here, as an invalidated connection that connects again raises what the driver does.
+            try:
+                return dialect.connect(*arguments, **options)
+            except dialect.loaded_dbapi.Error as exc:
+                raise _unavailable(target, exc) from exc
 
     if not sqlite.is_in_memory(target):  # what is in memory, a fork copies
         fork.set_up(engine)

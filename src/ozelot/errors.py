@@ -71,9 +71,14 @@ class ConfigError(OzelotError, RuntimeError, ValueError):
 
 
 class DatabaseUnavailable(OzelotError, RuntimeError):
-    """The database cannot be reached; the message names what to change, never a password."""
+    """The database cannot be reached; the message names what to change, never a password.
+
+    Attributes:
+        database: its URL, without the password.
+    """
 
     exit_code = ExitCode.ENVIRONMENT
+    database = ""
 
 
 class DatabaseNewer(OzelotError, RuntimeError):

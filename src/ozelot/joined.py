@@ -359,7 +359,9 @@ def set_up(engine: Engine) -> None:
     @event.listens_for(engine, "handle_error")
     def _failed(context: ExceptionContext) -> None:
         conn = context.connection
-        if conn is not None and not conn.closed and isinstance(joined := conn.connection, JoinedConnection):
+        if conn is None or conn.closed or conn.invalidated:  # to look would connect again
+            return
+        if isinstance(joined := conn.connection, JoinedConnection):
             joined.scope.failed = True
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+import shutil
+from contextlib import suppress
+from pathlib import Path
 
-_CONNECTIONS = "raise it, or use fewer workers (--workers)"
-_IDLE = "raise it, or let the task compute before its first statement"
+_CONNECTIONS = "raise the limit, or use fewer workers (--workers)"
+_IDLE = "raise the limit, or let the task compute before its first statement"
+_LEAST = 64 * 1024  # bytes that SQLite needs beside a file to read it
 _DISK_FULL = "free space on the disk of the database, then run again"
 
 #: By PostgreSQL's code or MariaDB's number.
@@ -39,7 +42,7 @@ _BY_TEXT = [
             f"max_connections of the server is reached: {_CONNECTIONS}",
         ),
         (r"max_client_conn", f"max_client_conn of the pooler is reached: {_CONNECTIONS}"),
-        (r"query_wait_timeout", f"the pool has no free server connection: raise default_pool_size: {_CONNECTIONS}"),
+        (r"query_wait_timeout", f"default_pool_size of the pooler is reached: {_CONNECTIONS}"),
         (r"statement pooling mode", "a run needs sessions: set pool_mode = session; see the how-to on poolers"),
         (r"statement timeout", "statement_timeout of the server or the role: raise it"),
         (r"no space left|disk is full|errcode: 28|error 28\b", _DISK_FULL),
@@ -47,9 +50,28 @@ _BY_TEXT = [
 ]
 
 
-def advice(error: BaseException | None) -> str:
-    """The setting behind an error of a database driver, and what to do; empty where none is known."""
-    code: Any = getattr(error, "sqlstate", None) or next(iter(getattr(error, "args", ())), None)
-    if isinstance(code, str | int) and code in _BY_CODE:
-        return _BY_CODE[code]
-    return next((text for pattern, text in _BY_TEXT if pattern.search(str(error))), "")
+def advice(error: BaseException | None, file: Path | None = None) -> str:
+    """The setting behind an error of a database driver, and what to do; empty where none is known.
+
+    Args:
+        error: of the driver.
+        file: the database, if it is a file: on a full disk, SQLite fails to read as well, with other errors.
+    """
+    if file is not None and _is_full(file):
+        return _DISK_FULL
+    codes = codes_of(error)
+    by_code = (text for code, text in _BY_CODE.items() if code in codes)
+    by_text = (text for pattern, text in _BY_TEXT if pattern.search(str(error)))
+    return next(by_code, None) or next(by_text, "")
+
+
+def _is_full(file: Path) -> bool:
+    with suppress(OSError):
+        return shutil.disk_usage(file.absolute().parent).free < _LEAST
+    return False
+
+
+def codes_of(error: BaseException | None) -> set[str | int]:
+    """The codes of a driver's error: PostgreSQL's and those of the standard are texts, MariaDB's are numbers."""
+    found = (getattr(error, "sqlstate", None), next(iter(getattr(error, "args", ())), None))
+    return {code for code in found if isinstance(code, str | int)}

@@ -26,7 +26,7 @@ from sqlalchemy.pool import Pool
 
 from ozelot import sqlite
 from ozelot.claim import claimed
-from ozelot.errors import TransactionError
+from ozelot.errors import DatabaseUnavailable, TransactionError
 from ozelot.statements import Target
 from ozelot.underway import UnderWay
 from ozelot.write_counts import WriteCounts
@@ -192,7 +192,7 @@ class OpenTransaction:
         except BaseException:
             try:
                 self._back_to(part)
-            except (self._error, SQLAlchemyError, TransactionError):
+            except (self._error, SQLAlchemyError, TransactionError, DatabaseUnavailable):
                 self.ended = True  # the first error tells why: the connection broke, the disk is full
             raise
         self.release(part)

@@ -159,3 +159,28 @@ def test_a_late_requirement_of_a_task_whose_connection_broke(server: Client) -> 
     drawn.acts["late"] = ask
     assert ozelot.run(LateStep(name="late")).ok
     assert rows(server) == ["a", "b", "late"]
+
+
+@only("mariadb")
+def test_a_lock_that_another_transaction_holds_for_too_long_is_waited_for_again(server: Client) -> None:
+    with server.engine.begin() as connection:
+        connection.execute(sa.insert(ECounter).values(number=1))
+    other = server.engine.connect()
+    other.execute(sa.update(ECounter).values(number=2))
+
+    def act(step: Any) -> None:
+        step.session.execute(sa.text("SET SESSION innodb_lock_wait_timeout = 1"))
+        step.session.execute(sa.select(ECounter).with_for_update()).all()
+
+    drawn.acts["0"] = act
+    told: list[str] = []
+
+    def progress(event: ozelot.engine.Event) -> None:
+        told.append(event.kind)
+        if event.kind == "retry":
+            other.rollback()
+
+    result = ozelot.run(chain(1), progress=progress)
+    other.close()
+    assert result.ok, result.failed
+    assert told.count("retry") == 1

@@ -14,11 +14,12 @@ from sqlalchemy.exc import DBAPIError
 
 from ozelot import client
 from ozelot.engine.jobs import Became, Job, Note, Outcome
-from ozelot.errors import OutputMissing, TimedOut, WorkerError
+from ozelot.errors import DatabaseUnavailable, OutputMissing, TimedOut, WorkerError
 from ozelot.etl.declared import task_classes
 from ozelot.etl.needs import Needs
 from ozelot.orm.run import reason_of
-from ozelot.url import without_password
+from ozelot.server_settings import codes_of
+from ozelot.url import hide_password, without_password
 
 #: PostgreSQL's codes and MariaDB's numbers for "try again": deadlocks, serialization failures, lock waits.
 _TRANSIENT = {"40001", "40P01", 1213, 1205}
@@ -78,8 +79,8 @@ def attempt(
         raise
     except BaseException as exc:  # noqa: BLE001 - the task's own; under Luigi, too, sys.exit() fails the task
         seconds = time.perf_counter() - begin
-        if is_transient(exc):
-            return failed(job.label, exc, seconds, Became.LOST)
+        if (became := became_by(exc)) is not Became.FAILED:
+            return failed(job.label, exc, seconds, became)
         return _failed_for_good(job, exc, seconds)
     finally:
         vars(task).update(dict.fromkeys(_SAYINGS))
@@ -129,7 +130,7 @@ def _finish(task: luigi.Task, result: Any) -> Iterable[luigi.Task] | None:
 def failed(label: str, exc: BaseException, seconds: float, became: Became = Became.FAILED) -> Outcome:
     """The outcome of a task that raised."""
     url = client.get_client().engine.url
-    first = _first_of(exc)
+    first = exc if became is Became.REFUSED else _first_of(exc)
     lines = without_password(url, str(first.orig if isinstance(first, DBAPIError) else first)).strip().splitlines()
     told = without_password(url, "".join(traceback.format_exception(exc)))
     reason = f"{type(first).__name__}: {lines[0]}" if lines else type(first).__name__
@@ -152,9 +153,23 @@ def _first_of(exc: BaseException) -> BaseException:
     return exc
 
 
+def became_by(exc: BaseException) -> Became:
+    """What became of a task that raised: whether it may begin again, now or once the database answers."""
+    if is_transient(exc):
+        return Became.LOST
+    url = client.get_client().url
+    refused = url.get_backend_name() != "sqlite" and _is_unavailable(exc, hide_password(url))
+    return Became.REFUSED if refused else Became.FAILED
+
+
+def _is_unavailable(exc: BaseException, database: str) -> bool:
+    if isinstance(exc, DatabaseUnavailable):
+        return exc.database == database
+    return exc.__cause__ is not None and _is_unavailable(exc.__cause__, database)
+
+
 def is_transient(exc: BaseException) -> bool:
     """Whether an error says that a connection broke, or that another transaction was in the way."""
     if not isinstance(exc, DBAPIError):
         return exc.__cause__ is not None and is_transient(exc.__cause__)
-    code: Any = getattr(exc.orig, "sqlstate", None) or next(iter(getattr(exc.orig, "args", ())), None)
-    return exc.connection_invalidated or code in _TRANSIENT
+    return exc.connection_invalidated or not _TRANSIENT.isdisjoint(codes_of(exc.orig))

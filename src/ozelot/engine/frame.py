@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from ozelot import claim, transaction
 from ozelot.engine.attempts import Report, attempt, failed, succeeded
 from ozelot.engine.jobs import Became, Job, Outcome
+from ozelot.errors import DatabaseUnavailable
 from ozelot.etl.declared import keys_of
 from ozelot.etl.execution import Begun, run_task
 from ozelot.etl.fingerprints import fingerprint_of
@@ -61,7 +62,7 @@ class Frame:
             self._run(due)
         finally:
             connection.rollback()  # nothing on success; a broken connection takes no statement before that
-            with suppress(DBAPIError):  # the connection may be what broke
+            with suppress(DBAPIError, DatabaseUnavailable):  # the connection may be what broke
                 if unused := [begun.run_id for begun in self.begun.values() if begun.run_id is not None]:
                     run.forget(connection, unused)
                 connection.commit()

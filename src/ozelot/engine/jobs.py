@@ -191,6 +191,7 @@ class Became(Enum):
     WAITS = auto()  # for requirements that turned up while it ran
     LEFT = auto()  # it was not begun
     LOST = auto()  # by no fault of its own: the connection broke, or there was a deadlock
+    REFUSED = auto()  # no connection was to be had
     FAILED = auto()
 
 

@@ -17,7 +17,7 @@ import luigi
 
 from ozelot import client
 from ozelot.engine import executors
-from ozelot.engine.attempts import failed, is_transient
+from ozelot.engine.attempts import became_by, failed
 from ozelot.engine.interruption import Interruption
 from ozelot.engine.jobs import Batch, Became, Note, Outcome, announce, job_of
 from ozelot.engine.order import Order, causes, circle_in, limits_of_luigi
@@ -39,6 +39,12 @@ _SOON, _LATEST = 0.05, 1.0
 
 #: How often a task is begun anew that lost its connection or its worker.
 _LOST = 3
+
+#: No connection was to be had: seconds to wait for the database, and between two attempts, at first and at most.
+_PATIENCE, _FIRST_PAUSE, _LONGEST_PAUSE = 60.0, 0.1, 5.0
+
+#: Two such failures that are further apart have different causes.
+_SAME_OUTAGE = 30.0
 
 #: PostgreSQL keeps claims in shared memory, of a few thousand in all.
 _MOST, _MOST_ON_SERVERS = 250, 64
@@ -81,6 +87,8 @@ class Loop:
         self._running: dict[Future[Any], list[str]] = {}
         self._awaited: dict[str, Future[Any]] = {}  # what each task is part of, of which nothing was heard since
         self._allowed: dict[Future[Any], float] = {}  # seconds; below 0: they are over
+        self._refused: tuple[float, float] | None = None  # when no connection was to be had: first, and last
+        self._connected: set[Future[Any]] = set()  # what ran when no further connection was to be had
         self._tries: Counter[tuple[str, Became]] = Counter()
         broken: dict[str, Exception] = {}
         self._graph = walk(roots, broken)
@@ -207,12 +215,12 @@ class Loop:
                 raise error
             died = executors.died(error)
             told = WorkerError(f"its worker died ({type(error).__name__}: {error})") if died else error
-            again = (died and not (len(labels) == 1 and executors.gave_up(error))) or is_transient(error)
+            again = died and not (len(labels) == 1 and executors.gave_up(error))
             for label in labels:
                 if self._awaited.get(label) is future:
                     if died:
                         self._order.alone.add(label)  # so that one that ends its worker takes no other along again
-                    self._heard(failed(label, told, 0.0, Became.LOST if again else Became.FAILED))
+                    self._heard(failed(label, told, 0.0, Became.LOST if again else became_by(error)))
         for label in labels:
             self._order.release(label)
 
@@ -239,6 +247,8 @@ class Loop:
     def _heard(self, outcome: Outcome) -> None:
         label = outcome.label
         self._awaited.pop(label, None)
+        if outcome.became in (Became.DONE, Became.COMPLETE):
+            self._refused = None
         if outcome.became is Became.DONE:
             self._order.took(label, outcome.seconds)
             self.result.ran[label] = Ran(outcome.seconds, outcome.rows)
@@ -255,6 +265,8 @@ class Loop:
             self._order.again(label)
         elif outcome.became is Became.WAITS:
             self._wait(label, [job.task for job in outcome.wanted])
+        elif outcome.became is Became.REFUSED:
+            self._wait_for_database(outcome)
         elif outcome.became is Became.LOST and self._try(label, outcome.became) <= _LOST:
             self._order.alone.add(label)  # so that one that loses its connection takes no other along again
             self._retry(outcome, self._tries[label, outcome.became], first=0.1)
@@ -274,6 +286,23 @@ class Loop:
         seconds = min(300.0, first * 2 ** (number - 1)) * random.uniform(1.0, 1.2)  # noqa: S311 - no secret
         self._event(Kind.RETRY, outcome.label, seconds=seconds, text=outcome.reason)
         self._order.again(outcome.label, seconds)
+
+    def _wait_for_database(self, outcome: Outcome) -> None:
+        """Try again once a server that restarts is back, or tasks that hold all connections have ended."""
+        now = time.monotonic()
+        if self._refused is None or now - self._refused[1] > _SAME_OUTAGE:
+            self._refused = now, now
+            self._connected = set(self._running)
+            self._say_once(f"Waiting for the database. {outcome.reason}")
+        self._refused = self._refused[0], now
+        waited = now - self._refused[0]
+        if waited > _PATIENCE and self._connected.isdisjoint(self._running):
+            self._give_up(outcome)
+            self.stopping.set()
+            return
+        pause = min(_LONGEST_PAUSE, max(_FIRST_PAUSE, waited / 2)) * random.uniform(1.0, 1.2)  # noqa: S311 - no secret
+        self._order.again(outcome.label)
+        self._order.pause(pause)
 
     def _failed(self, outcome: Outcome) -> None:
         task: Any = self._order.jobs[outcome.label].task
@@ -307,7 +336,7 @@ class Loop:
             if not labels and (missing := next((task for task in wanted if not task.complete()), None)) is not None:
                 raise OutputMissing(f"it asked for {task_label(missing)}, which is not complete although it ran")
         except Exception as exc:  # noqa: BLE001 - whatever requires() raises
-            self._heard(failed(label, exc, 0.0, Became.LOST if is_transient(exc) else Became.FAILED))
+            self._heard(failed(label, exc, 0.0, became_by(exc)))
             return
         announce(found, map(task_label, wanted), labels)
         self._graph.tasks.update({name: found.tasks[name] for name in added})

@@ -48,6 +48,7 @@ class Order:
         self._needs: dict[str, dict[str, int]] = {}
         self._held: dict[str, dict[str, int]] = {}
         self._seconds: dict[type, float] = {}
+        self._paused_until = 0.0
 
     def add(self, jobs: Iterable[Job], wanted_by: str | None = None) -> None:
         """Add tasks, requirements first; of what they require, what is no task of the run is complete.
@@ -130,9 +131,16 @@ class Order:
             self._used[name] -= given
             held[name] = held.get(name, 0) - given
 
+    def pause(self, seconds: float) -> None:
+        """Hand out no tasks for so long."""
+        self._paused_until = time.monotonic() + seconds
+
     def until_next(self) -> float | None:
         """Seconds until a task has another turn; None: nobody waits for one."""
-        return max(0.0, self._later[0][0] - time.monotonic()) if self._later else None
+        now = time.monotonic()
+        if self._ready and self._paused_until > now:
+            return self._paused_until - now
+        return max(0.0, self._later[0][0] - now) if self._later else None
 
     def has_ready(self) -> bool:
         """Whether there are tasks that wait for nothing but their turn."""
@@ -155,6 +163,8 @@ class Order:
     def next_batch(self) -> list[str]:
         """Labels of tasks for one worker, taken off; empty where none may run now."""
         now = time.monotonic()
+        if now < self._paused_until:
+            return []
         while self._later and self._later[0][0] <= now:
             self.again(heapq.heappop(self._later)[2])
         batch: list[str] = []

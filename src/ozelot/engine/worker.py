@@ -95,7 +95,7 @@ def _run_within(job: Job, outer: transaction.OpenTransaction, report: Report) ->
         missing = [] if there and not lost_rows else [target]
         begun = Begun(outer.connection, target.keys[0], missing, needs=job.needs, lost_rows=lost_rows)
         outcome = succeeded(job, attempt(job, report, lambda: run_task(job.task, begun)))
-    if outcome.became is Became.LOST:
+    if outcome.became in (Became.LOST, Became.REFUSED):
         outcome.became = Became.FAILED  # with the connection, or by a deadlock, all of the transaction is lost
     outcome.rows = begun.rows
     return outcome

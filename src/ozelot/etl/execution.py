@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from ozelot import client, transaction, writes
 from ozelot.checks import checked
 from ozelot.claim import claimed
-from ozelot.errors import NoRun, OzelotError
+from ozelot.errors import DatabaseUnavailable, NoRun, OzelotError
 from ozelot.etl.base_rows import check_base_rows, inherited_tables
 from ozelot.etl.declared import created_models, keys_of, task_classes, writable
 from ozelot.etl.fingerprints import fingerprint_of
@@ -266,7 +266,7 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
         # a cursor, with its lock: to wait for that would be to wait for oneself.
         struck = connection.invalidated and connection.dialect.name == "sqlite"
         explained = _explained(task, exc, connection.engine)
-        with suppress(SQLAlchemyError):  # the connection may be what broke
+        with suppress(SQLAlchemyError, DatabaseUnavailable):  # the connection may be what broke
             if not struck:
                 told = "".join(traceback.format_exception(explained))
                 run.fail(connection, run_id, without_password(connection.engine.url, told))
@@ -290,7 +290,7 @@ def _built_on(begun: Begun, others: Collection[Any], connection: sa.Connection) 
 def _explained(task: Any, exc: BaseException, engine: sa.Engine) -> BaseException:
     """The error itself, or another one that says what to do about it."""
     found: OzelotError | None = None
-    with suppress(SQLAlchemyError):  # the connection may be what broke
+    with suppress(SQLAlchemyError, DatabaseUnavailable):  # the connection may be what broke
         if isinstance(exc, DBAPIError) and not exc.connection_invalidated:
             found = lacking.explained(task_label(task), exc, engine)
     found = found or _explained_by_run(task, exc)
