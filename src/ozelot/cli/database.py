@@ -6,7 +6,7 @@ import contextlib
 
 from sqlalchemy.exc import DBAPIError
 
-from ozelot import client, sqlite, url
+from ozelot import client, server_settings, sqlite, url
 from ozelot.client import Client
 from ozelot.errors import DatabaseUnavailable, OzelotError, TableMissing
 from ozelot.schema import lacking
@@ -61,4 +61,5 @@ def error_from(exc: Exception) -> OzelotError | None:
     with contextlib.suppress(DBAPIError), found.engine.connect() as connection:
         if not exc.connection_invalidated and (lacks := lacking.behind(connection, exc)):
             return TableMissing(f"{told}: {lacking.told(connection, lacks)}")
-    return DatabaseUnavailable(told)
+    what_to_do = server_settings.advice(exc.orig, sqlite.file_of(found.url))
+    return DatabaseUnavailable(f"{told}: {what_to_do}" if what_to_do else told)

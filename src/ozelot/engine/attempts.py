@@ -12,13 +12,13 @@ import luigi
 from luigi.task import DynamicRequirements
 from sqlalchemy.exc import DBAPIError
 
-from ozelot import client
+from ozelot import client, sqlite
 from ozelot.engine.jobs import Became, Job, Note, Outcome
 from ozelot.errors import DatabaseUnavailable, OutputMissing, TimedOut, WorkerError
 from ozelot.etl.declared import task_classes
 from ozelot.etl.needs import Needs
 from ozelot.orm.run import reason_of
-from ozelot.server_settings import codes_of
+from ozelot.server_settings import advice, codes_of
 from ozelot.url import hide_password, without_password
 
 #: PostgreSQL's codes and MariaDB's numbers for "try again": deadlocks, serialization failures, lock waits.
@@ -134,6 +134,8 @@ def failed(label: str, exc: BaseException, seconds: float, became: Became = Beca
     lines = without_password(url, str(first.orig if isinstance(first, DBAPIError) else first)).strip().splitlines()
     told = without_password(url, "".join(traceback.format_exception(exc)))
     reason = f"{type(first).__name__}: {lines[0]}" if lines else type(first).__name__
+    if isinstance(first, DBAPIError) and (what_to_do := advice(first.orig, sqlite.file_of(url))):
+        reason += f": {what_to_do}"
     if type(first) is AssertionError and not lines:
         reason = reason_of(told)
     if isinstance(exc, ValueError) and reason.startswith(_MAIN_THREAD):  # as a task that starts a program
