@@ -1,22 +1,27 @@
 """What becomes of database connections when the process forks, as Luigi does for each worker.
 
 A child never uses a connection of its parent, and cannot act on the parent's transaction by closing one. The parent
-goes on with what it had. No help is there for an SQLite transaction that has written and is open at the fork: a child
-that writes would wait for it in vain, and says so.
+goes on with what it had. A child that a task's ``run()`` forks ends where that does. No help is there for an SQLite
+transaction that has written and is open at the fork: a child that writes would wait for it in vain, and says so.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import sqlite3
+import sys
 import threading
+import traceback
 import weakref
+from types import TracebackType
 from typing import Any
 
 from sqlalchemy import Engine, event
 
 from ozelot import transaction
 from ozelot.errors import TransactionError
+from ozelot.url import without_password
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
 
@@ -45,6 +50,41 @@ class _ParentsConnection:
     def commit(self) -> None: ...
 
     rollback = close = commit
+
+
+class ChildrenEnd:
+    """Around the code of a task: a child that it forks ends where the block ends, and never goes on as a worker.
+
+    As at the end of a program, ``sys.exit()`` gives the exit code, and an error is printed and gives 1.
+    """
+
+    def __enter__(self) -> None:
+        self._process = os.getpid()
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        if os.getpid() != self._process:
+            _end(exc)
+
+
+def _end(exc: BaseException | None) -> None:
+    code = 0
+    try:
+        if isinstance(exc, SystemExit):
+            code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
+            told = "" if code == exc.code or exc.code is None else f"{exc.code}\n"
+        elif exc is None or isinstance(exc, StopIteration):
+            told = ""
+        else:
+            code, told = 1, "".join(traceback.format_exception(exc))
+        for engine in list(_engines):
+            told = without_password(engine.url, told)
+        if sys.__stderr__ is not None:
+            sys.__stderr__.write(told)
+        for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+            if isinstance(stream, io.TextIOWrapper):  # others may wait for threads that are not in this process
+                stream.flush()
+    finally:
+        os._exit(code & 0xFF)
 
 
 def _before_fork() -> None:

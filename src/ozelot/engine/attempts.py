@@ -17,6 +17,7 @@ from ozelot.engine.jobs import Became, Job, Note, Outcome
 from ozelot.errors import DatabaseUnavailable, OutputMissing, TimedOut, WorkerError
 from ozelot.etl.declared import task_classes
 from ozelot.etl.needs import Needs
+from ozelot.fork import ChildrenEnd
 from ozelot.orm.run import reason_of
 from ozelot.server_settings import advice, codes_of
 from ozelot.url import hide_password, without_password
@@ -68,7 +69,9 @@ def attempt(
     begin = time.perf_counter()
     task.trigger_event(luigi.Event.START, task)
     try:
-        if (waits_for := _finish(task, act())) is not None:
+        with ChildrenEnd():
+            waits_for = _finish(task, act())
+        if waits_for is not None:
             jobs = [Job(requirement, [], [], Needs()) for requirement in waits_for]
             return Outcome(job.label, Became.WAITS, time.perf_counter() - begin, wanted=jobs)
         check(task)

@@ -35,6 +35,7 @@ from ozelot.etl.missing_rows import find_missing_rows, remove_markers_without_ro
 from ozelot.etl.needs import Needs, needs_of
 from ozelot.etl.row_counts import known_writes, row_counts
 from ozelot.etl.targets import ORMTarget
+from ozelot.fork import ChildrenEnd
 from ozelot.joined import OF_A_RUNNER
 from ozelot.orm import files, fingerprint, pages, run
 from ozelot.orm import target as marker
@@ -102,7 +103,8 @@ def run_task(task: Any, begun: Begun | None = None) -> Any:
     result = None
     with _one_run(task, begun) as is_due:
         if is_due:
-            result = own_run()
+            with ChildrenEnd():
+                result = own_run()
             if isinstance(result, Generator):
                 raise _RolledBackError  # such as 'return super().run()': begin again, step by step
     return _drive(task, own_run, begun) if isinstance(result, Generator) else result
@@ -126,7 +128,8 @@ def _drive(
             answer = None
             try:
                 while True:
-                    wanted = steps.send(answer)
+                    with ChildrenEnd():
+                        wanted = steps.send(answer)
                     requirements = wanted if isinstance(wanted, DynamicRequirements) else DynamicRequirements(wanted)
                     if not requirements.complete():
                         raise _RolledBackError
