@@ -201,13 +201,13 @@ class OwnWays(tasks.ORMObjectCreatorMixin, tasks.ORMTask):
     object_classes = [Summary]
 
     def run(self) -> None:
-        tasks.ORMTask.mark_incomplete(self)  # type: ignore[call-arg]
+        tasks.ORMTask.mark_incomplete(self)
         self.session.add(Summary(text="one"))
         tasks.ORMTask.done(self)
 
     def clear(self, **_: Any) -> None:
-        tasks.ORMTask.mark_incomplete(self)  # type: ignore[call-arg]
-        tasks.ORMObjectCreatorMixin.clear(self)  # type: ignore[call-arg, arg-type]
+        tasks.ORMTask.mark_incomplete(self)
+        tasks.ORMObjectCreatorMixin.clear(self)
 
 
 def summaries(db: Client) -> int:

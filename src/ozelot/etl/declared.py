@@ -22,7 +22,7 @@ from ozelot.orm.base import Base
 from ozelot.orm.rows import BaseRows, Model, Rows, chain, models_in, tables_of
 from ozelot.writes import Undeclared, Writable
 
-_M = TypeVar("_M", bound=Callable[..., Any])
+_R = TypeVar("_R")
 
 
 class ClearableTask(Protocol):
@@ -43,8 +43,11 @@ class ClearableTask(Protocol):
 task_classes: WeakKeyDictionary[Any, None] = WeakKeyDictionary()
 
 
-def derived(method: _M) -> _M:
-    """Say of ``clear()`` or ``mark_incomplete()`` that what it does follows from what the task declares."""
+def derived(method: Callable[..., _R]) -> Callable[..., _R]:
+    """Say of ``clear()`` or ``mark_incomplete()`` that what it does follows from what the task declares.
+
+    To type checkers it takes any arguments, as classes of 0.2 override ``clear()`` by one that takes none.
+    """
     method.derived = True  # type: ignore[attr-defined]
     return method
 
