@@ -37,6 +37,7 @@ LAYERS = [
     "ozelot.frames.backends",
     "ozelot.frames",
     "ozelot.client",
+    "ozelot.own_files",
     "ozelot.diagram",
     "ozelot.words",
     "ozelot.notebook",

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from ozelot import config
 from ozelot.errors import ConfigError
+from ozelot.own_files import refuse_own_file
 
 log = logging.getLogger(__name__)
 
@@ -70,12 +71,15 @@ def write(dot: str, out_base: str | PathLike[str]) -> list[Path]:
         The files that were written.
 
     Raises:
-        ConfigError: ``DOT_EXECUTABLE`` names no program, or Graphviz failed; the ``.dot`` is written then, too.
+        ConfigError: a file of the database itself has one of these names; ``DOT_EXECUTABLE`` names no program, or
+            Graphviz failed, and the ``.dot`` is written.
     """
     config.show_logs()
     source = Path(f"{out_base}.dot")
-    source.write_text(dot, encoding="utf-8")
     images = [source.with_name(f"{Path(out_base).name}.{kind}") for kind in ("svg", "png")]
+    for file in (source, *images):
+        refuse_own_file(file, "A diagram")
+    source.write_text(dot, encoding="utf-8")
     for image in images:
         command = _command(source, image)
         if command is None:

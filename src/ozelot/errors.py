@@ -81,6 +81,12 @@ class DatabaseUnavailable(OzelotError, RuntimeError):
     database = ""
 
 
+class DatabaseFileError(OzelotError, RuntimeError):
+    """An SQLite file cannot be written safely: it was deleted or replaced while in use, or has several names."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+
 class DatabaseNewer(OzelotError, RuntimeError):
     """A later ozelot brought the tables of the database to a form that this one does not know."""
 

@@ -18,6 +18,7 @@ from ozelot.cache.secrets import masked, without
 from ozelot.cache.waiting import Timer
 from ozelot.cache.web import Web
 from ozelot.errors import ConfigError, FetchError, NotInCache
+from ozelot.own_files import refuse_own_file
 
 _PIECE = 1 << 20  # bytes
 
@@ -44,7 +45,7 @@ def download(
 
     Raises:
         FetchError: it cannot be had, or is not what the checksum says; that which came is deleted then.
-        ConfigError: the checksum is none.
+        ConfigError: the checksum is none, or the path is a file of the database itself.
     """
     algorithm, _, digest = (checksum or "sha256:").partition(":")
     if algorithm not in hashlib.algorithms_guaranteed or algorithm.startswith("shake"):
@@ -93,6 +94,8 @@ class _Part:
         self._path = path
         self._file = path.with_name(f"{path.name}.part")
         self._note = path.with_name(f"{path.name}.part.json")
+        for each in (path, self._file, self._note, _receipt(path)):
+            refuse_own_file(each, "A download")
 
     def fetch(self, web: Web, request: Request) -> Answer:
         """Fetch the rest of it."""

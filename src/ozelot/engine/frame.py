@@ -61,12 +61,14 @@ class Frame:
             self._begin(due)
             self._run(due)
         finally:
-            connection.rollback()  # nothing on success; a broken connection takes no statement before that
-            with suppress(DBAPIError, DatabaseUnavailable):  # the connection may be what broke
-                if unused := [begun.run_id for begun in self.begun.values() if begun.run_id is not None]:
-                    run.forget(connection, unused)
-                connection.commit()
-            claim.give_back(connection, held)
+            try:
+                connection.rollback()  # nothing on success; a broken connection takes no statement before that
+                with suppress(DBAPIError, DatabaseUnavailable):  # the connection may be what broke
+                    if unused := [begun.run_id for begun in self.begun.values() if begun.run_id is not None]:
+                        run.forget(connection, unused)
+                    connection.commit()
+            finally:
+                claim.give_back(connection, held)
 
     def _due(self, held: set[str]) -> list[Job]:
         """Those that are still to be run, and that nobody else is at."""

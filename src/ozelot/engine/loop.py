@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import luigi
 
-from ozelot import client
+from ozelot import client, sqlite
 from ozelot.engine import executors
 from ozelot.engine.attempts import became_by, failed
 from ozelot.engine.interruption import Interruption
@@ -23,11 +23,12 @@ from ozelot.engine.jobs import Batch, Became, Note, Outcome, announce, job_of
 from ozelot.engine.order import Order, causes, circle_in, limits_of_luigi
 from ozelot.engine.told import Event, Failure, Kind, Progress, Ran, RunResult
 from ozelot.engine.worker import run_batch, run_elsewhere
-from ozelot.errors import GraphError, OutputMissing, TimedOut, WorkerError
+from ozelot.errors import DatabaseFileError, GraphError, OutputMissing, TimedOut, WorkerError
 from ozelot.etl.completion import complete, to_run
 from ozelot.etl.declared import refuse_shared_columns
 from ozelot.etl.graph import Graph, walk
 from ozelot.etl.identity import task_label
+from ozelot.etl.needs import refuse_own_inputs
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +94,7 @@ class Loop:
         broken: dict[str, Exception] = {}
         self._graph = walk(roots, broken)
         self._filling = refuse_shared_columns(self._graph.tasks)
+        refuse_own_inputs(self._graph.tasks.values())
         missing: dict[str, str] = {}
         done = complete(self._graph, broken, missing)
         wanted = [task_label(root) for root in roots]
@@ -102,6 +104,7 @@ class Loop:
         self._workers = workers
         self._order = Order(workers, most, limits_of_luigi())
         self._open = set(labels)
+        self._file = sqlite.in_use(self._database.url)
         self.result.complete = [label for label in self._graph.tasks if label in done and label not in self._open]
         self._add(self._graph, labels, done, missing)
         self._broken = {label: exc for label, exc in broken.items() if label in self._open}
@@ -117,6 +120,7 @@ class Loop:
                     self._graph.tasks[label].trigger_event(luigi.Event.BROKEN_TASK, self._graph.tasks[label], exc)
                     self._give_up(failed(label, exc, 0.0))
                 self._hand_out_all()
+                sqlite.check_same(*self._file)
             finally:
                 self.stopping.set()
                 if self._local is not None:
@@ -202,6 +206,7 @@ class Loop:
     def _end(self, future: Future[Any]) -> None:
         """A worker has ended its batch, or died over it."""
         labels = self._running.pop(future)
+        sqlite.check_same(*self._file)
         allowed = self._allowed.pop(future, 0.0)
         error = CancelledError() if future.cancelled() else future.exception()
         if error is None:
@@ -249,6 +254,8 @@ class Loop:
         self._awaited.pop(label, None)
         if outcome.became in (Became.DONE, Became.COMPLETE):
             self._refused = None
+        if isinstance(outcome.exception, DatabaseFileError):
+            raise outcome.exception  # what ran may be lost, and nothing else can be recorded
         if outcome.became is Became.DONE:
             self._order.took(label, outcome.seconds)
             self.result.ran[label] = Ran(outcome.seconds, outcome.rows)
@@ -326,6 +333,7 @@ class Loop:
             if label in found.tasks:
                 raise GraphError(f"Requirements run in a circle: {label} -> {task_label(wanted[0])} -> ... -> {label}")
             self._filling = refuse_shared_columns({**self._filling, **found.tasks})
+            refuse_own_inputs(found.tasks.values())
             new = Graph({name: found.tasks[name] for name in found.tasks if name not in self._order.jobs}, {})
             lost: dict[str, str] = {}
             done = complete(new, missing=lost) | {

@@ -218,8 +218,8 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
         if outer is None:
             connection.commit()  # so that others see that it is running
     run_id, began = begun.run_id, utc_now()
-    inputs = [seen for wanted in needs.inputs if (seen := files.see(wanted)) is not None]
     try:
+        inputs = [seen for wanted in needs.inputs if (seen := files.see(wanted)) is not None]
         with outer.nested() if outer else transaction.on_connection(connection):
             opened = cast(transaction.OpenTransaction, transaction.current(connection.engine))
             if begun.lost_rows and find_missing_rows(opened.connection, [begun.key]):

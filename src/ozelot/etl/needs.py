@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import luigi
@@ -12,6 +13,7 @@ from ozelot.etl.columns import columns_of, pairs, updated_by
 from ozelot.etl.declared import declaration, task_classes
 from ozelot.etl.identity import task_label
 from ozelot.orm.files import Input
+from ozelot.own_files import own_files, refuse_own_file
 
 
 @dataclass(frozen=True)
@@ -58,3 +60,19 @@ def needs_of(requirements: Iterable[luigi.Task]) -> Needs:
             else:
                 elsewhere.append(task_label(task))
     return Needs(pairs(frozenset(columns)), frozenset(updated), tuple(sorted(inputs)), tuple(sorted(set(elsewhere))))
+
+
+def refuse_own_inputs(tasks: Iterable[luigi.Task]) -> None:
+    """Make sure that no task, such as an input file, has a file of the database itself as its output.
+
+    Raises:
+        ConfigError: one has.
+    """
+    own = own_files()
+    found: list[tuple[str, luigi.Task]] = []
+    for task in tasks if own else ():
+        if type(task) not in task_classes:
+            with suppress(Exception):  # an error of the user's output() is reported when its task's turn comes
+                found += [(str(t.path), task) for t in asked.outputs(task) if isinstance(t, luigi.LocalTarget)]
+    for path, task in found:
+        refuse_own_file(path, task_label(task), own)

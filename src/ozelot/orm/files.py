@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from ozelot.orm.base import Base
 from ozelot.orm.prepared import Prepared
 from ozelot.orm.run import LONG_TEXT, few, storable
+from ozelot.own_files import refuse_own_file
 
 #: Files as each run found them when it began.
 run_file = sa.Table(
@@ -65,12 +66,17 @@ _hashes: dict[tuple[str, int, int], str] = {}
 
 
 def see(wanted: Input) -> Seen | None:
-    """A file as it is now; None where there is none. It is read only where size or time are new to this process."""
+    """A file as it is now; None where there is none. It is read only where size or time are new to this process.
+
+    Raises:
+        ConfigError: it is a file of the database itself.
+    """
     try:
         path = Path(wanted.path).resolve()
         now = path.stat()
         key = str(path), now.st_size, now.st_mtime_ns
         if key not in _hashes:
+            refuse_own_file(path, wanted.task)
             with path.open("rb") as file:
                 _hashes[key] = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
