@@ -6,6 +6,7 @@ rows are there once is decided by the unique index on the markers, also where cl
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import logging
 import os
@@ -13,14 +14,13 @@ import threading
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, func, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ozelot import sqlite
-from ozelot.errors import DatabaseUnavailable
+from ozelot.errors import DatabaseFileError, DatabaseUnavailable
 from ozelot.pooler import refuse_pooler
 
 try:
@@ -30,6 +30,7 @@ except ImportError:  # Windows: no locks on byte ranges in the standard library
 
 log = logging.getLogger(__name__)
 
+_SUFFIX = "-claims"  # of the lock file; other versions of ozelot use the same
 _POLL = 0.02  # seconds between two looks at a claimed byte
 _FOREVER = 365 * 24 * 3600  # seconds; MariaDB takes no "without end"
 
@@ -119,13 +120,9 @@ def is_held(connection: Connection, name: str) -> bool:
     if dialect in ("mysql", "mariadb"):
         return connection.scalar(select(func.is_used_lock(_lock_name(connection, number)))) is not None
     path = _claims_file(connection)
-    if path is None or not Path(path).exists():
+    if path is None or not os.path.lexists(path):
         return False
-    held = (os.getpid(), path, number & _OFFSETS)
-    if not _take(held):
-        return True
-    _give_back(held)
-    return False
+    return fcntl is not None and _is_taken((os.getpid(), path, number & _OFFSETS))
 
 
 def take_in_file(path: str, name: str) -> bool:
@@ -165,8 +162,14 @@ def _lock_name(connection: Connection, number: int) -> str:
 
 
 def _claims_file(connection: Connection) -> str | None:
-    path = sqlite.file_of(connection.engine.url)
-    return None if path is None else f"{path.absolute()}-claims"
+    if connection.dialect.name != "sqlite":
+        return None
+    try:
+        path: str = connection.info[sqlite.FILE]
+    except (KeyError, SQLAlchemyError):  # the connection broke, and there is no other
+        named = sqlite.file_of(connection.engine.url)
+        path = "" if named is None else str(sqlite.resolved(named))
+    return f"{path}{_SUFFIX}" if path else None
 
 
 #: One open file a process and database: closing any handle of a file drops all POSIX locks on it.
@@ -216,9 +219,7 @@ def _take(held: tuple[int, str, int]) -> bool:
         if held in _held:
             return False
         try:
-            if held[:2] not in _files:
-                _files[held[:2]] = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            fcntl.lockf(_files[held[:2]], fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)
+            fcntl.lockf(_file(held), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, offset)
         except BlockingIOError:
             return False
         except OSError as exc:  # a file system without locks; see the top of this file
@@ -226,3 +227,44 @@ def _take(held: tuple[int, str, int]) -> bool:
             return True
         _held.add(held)
         return True
+
+
+def _is_taken(held: tuple[int, str, int]) -> bool:
+    """Whether somebody holds a claim. Who looks takes it for an instant, so that others who look do not see that."""
+    with _guard:
+        if held in _held:
+            return True
+        try:
+            file = _file(held)
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB, 1, held[2])
+        except BlockingIOError:
+            return True
+        except OSError as exc:
+            log.debug("No claims beside %s: %s", held[1], exc)
+            return False
+        fcntl.lockf(file, fcntl.LOCK_UN, 1, held[2])
+        return False
+
+
+def _file(held: tuple[int, str, int]) -> int:
+    """The file of a claim, opened once a process.
+
+    Raises:
+        DatabaseFileError: it is a link, which would lead the locks to another file.
+    """
+    if (found := _files.get(held[:2])) is not None:
+        return found
+    how = os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        try:
+            file = os.open(held[1], os.O_RDWR | os.O_CREAT | how, 0o666)
+        except PermissionError:
+            file = os.open(held[1], os.O_RDONLY | how)  # enough to look
+    except OSError as exc:
+        if exc.errno in (errno.ELOOP, errno.EMLINK):
+            raise DatabaseFileError(
+                f"The lock file {held[1]} is a symbolic link: delete it, and ozelot creates a file in its place"
+            ) from None
+        raise
+    _files[held[:2]] = file
+    return file

@@ -126,4 +126,4 @@ def _identity(path: Path) -> tuple[object, ...] | None:
     same: tuple[object, ...] = (found.st_dev, found.st_ino)
     if not sqlite.is_read_only(path):
         return same
-    return *same, found.st_mtime_ns, found.st_size, Path(f"{path}-wal").exists()
+    return *same, found.st_mtime_ns, found.st_size, Path(f"{sqlite.resolved(path)}-wal").exists()
