@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sqlite3
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -180,6 +181,57 @@ def test_hard_link_is_refused_for_writing(file: Path) -> None:
     with by(f"sqlite:///{file}"), pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stdin", io.StringIO("go on\n"))
         assert build(Waits())
+
+
+def test_live_run_is_not_called_interrupted_by_a_hard_link(file: Path) -> None:
+    with running(f"sqlite:///{file}"):
+        checkpoint(file)
+        Path("hard.db").hardlink_to(file)
+        with by("sqlite:///hard.db") as database:
+            (entry,) = recorded()
+            assert entry.last == "running"
+            assert "cannot be seen" in entry.why
+            assert "a hard link" in entry.why
+            with database.create_session() as session:
+                assert [run.state for run in history.runs(session)] == ["running"]
+            with pytest.raises(ClearRefused, match="cannot be seen here"):
+                clear_plan(Waits(), [Waits()]).refuse_running()
+        Path("hard.db").unlink()
+
+
+def checkpoint(file: Path) -> None:
+    """Bring the file up to date, as the other name has no log."""
+    with by(f"sqlite:///{file}") as database, database.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").fetchone() is not None
+
+
+LOOK = """
+import os, sys
+import importlib.metadata, sqlalchemy.orm, ozelot.client, ozelot.etl.status, ozelot.orm.history, ozelot.cli.app
+importlib.metadata.version("ozelot")
+ozelot.client.Client(connection_string="sqlite://").check_connection()
+if os.getuid() == 0:
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+ozelot.client.set_client(ozelot.client.Client(connection_string=sys.argv[1]))
+(entry,) = ozelot.etl.status.recorded()
+print(entry.last, "|", entry.why)
+"""
+
+
+@pytest.mark.parametrize(("mode", "found"), [(0o644, "running | running since"), (0o600, "cannot be seen")])
+def test_another_user_sees_live_runs_or_is_told_why_not(file: Path, mode: int, found: str) -> None:
+    if os.getuid() != 0:
+        mode = 0o000 if mode == 0o600 else 0o444  # as another user would have it
+    with running(f"sqlite:///{file}"):
+        for path in (file.parent, *file.parent.parents[:3]):
+            if path.owner() == file.owner() and path != Path("/tmp"):
+                path.chmod(path.stat().st_mode | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
+        Path(f"{file}-claims").chmod(mode)
+        done = subprocess.run(
+            [sys.executable, "-c", LOOK, f"sqlite:///{file}"], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert found in done.stdout, done.stderr
+        Path(f"{file}-claims").chmod(0o644)
 
 
 LOOKS = """

@@ -125,6 +125,31 @@ def is_held(connection: Connection, name: str) -> bool:
     return fcntl is not None and _is_taken((os.getpid(), path, number & _OFFSETS))
 
 
+def why_unseen(connection: Connection) -> str:
+    """Why claims of others cannot be seen on this connection, so that :func:`is_held` says nothing of them.
+
+    Returns:
+        The reason; empty where they can be seen.
+    """
+    dialect = connection.dialect.name
+    if dialect == "postgresql":
+        is_replica = connection.scalar(select(func.pg_is_in_recovery()))
+    elif dialect in ("mysql", "mariadb"):
+        is_replica = str(connection.scalar(text("SELECT @@global.read_only"))).upper() not in ("0", "OFF")
+    else:
+        is_replica = False
+    if is_replica:
+        return "this server is read-only, as a replica is, and the locks of running tasks are on another one"
+    path = _claims_file(connection)
+    if path is None:
+        return ""
+    if sqlite.has_several_names(path.removesuffix(_SUFFIX)):
+        return "the database file has a second name (a hard link), and the run may use that one"
+    if os.path.lexists(path) and not os.access(path, os.R_OK):
+        return f"you may not read the lock file {path}"
+    return ""
+
+
 def take_in_file(path: str, name: str) -> bool:
     """Take the claim of that name in a file of claims, without waiting; whether nobody held it.
 

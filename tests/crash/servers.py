@@ -61,6 +61,27 @@ class Postgres:
         self._control("-m", "immediate", "stop")
 
 
+class Replica(Postgres):
+    """A read-only copy of a cluster, which follows it; it is deleted with that.
+
+    Args:
+        primary: the cluster.
+    """
+
+    def __init__(self, primary: Postgres) -> None:
+        self.port = _free_port()
+        self.url = f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/postgres"
+        self._folder = primary._folder / "replica"
+        self._folder.mkdir()
+        self._data = self._folder / "data"
+        self._as, self._pg_ctl = primary._as, primary._pg_ctl
+        if self._as:
+            shutil.chown(self._folder, "postgres")
+        where = ["-h", "127.0.0.1", "-p", str(primary.port), "-U", "postgres", "-D", str(self._data)]
+        _call([*self._as, _program("pg_basebackup"), *where, "-R", "-c", "fast"], self._folder)
+        self._control("start")
+
+
 class MariaDB:
     """A MariaDB server with data of its own; the folder must be empty."""
 

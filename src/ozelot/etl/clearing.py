@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from ozelot import client, transaction, writes
-from ozelot.claim import is_held
+from ozelot.claim import is_held, why_unseen
 from ozelot.errors import ClearRefused, RowsChanged
 from ozelot.etl.base_rows import base_rows
 from ozelot.etl.declared import (
@@ -224,10 +224,15 @@ def refuse_running(connection: sa.Connection, keys: Collection[str]) -> None:
     """
     query = sa.select(run.runs).where(run.runs.c.state == run.RUNNING)
     for entry in connection.execute(query).all():
-        if entry.key in keys and is_held(connection, entry.key):
+        if entry.key not in keys:
+            continue
+        since = f"since {entry.started:%Y-%m-%d %H:%M:%S} UTC on {entry.host} (process {entry.process})"
+        if is_held(connection, entry.key):
+            raise ClearRefused(f"{entry.name} {entry.params} is running, {since}: wait until it ends")
+        if why := why_unseen(connection):
             raise ClearRefused(
-                f"{entry.name} {entry.params} is running, since {entry.started:%Y-%m-%d %H:%M:%S} UTC on {entry.host} "
-                f"(process {entry.process}): wait until it ends"
+                f"{entry.name} {entry.params} is recorded as running, {since}. Whether it still is cannot be seen "
+                f"here: {why}"
             )
 
 

@@ -116,6 +116,10 @@ def of_graph(graph: Graph) -> Statuses:
     done = complete(graph, missing=missing)
     open_tasks = pending(graph, done)
     last = _last_runs(graph, done)
+    ended = {label for label, entry in last.items() if entry.state == run.DONE and label not in {*done, *missing}}
+    if ended:  # perhaps since the markers were read
+        done |= complete(Graph({label: graph.tasks[label] for label in ended}, {}))
+        open_tasks = pending(graph, done)
     verdicts = judge(graph, graph.tasks.keys() - open_tasks.keys())
     found = Statuses()
     for label, task in graph.tasks.items():
@@ -155,6 +159,9 @@ def recorded() -> Statuses:
         last = {}
         if has_runs(connection):
             last = _to_be_told(history.told(session, session.scalars(run.last_runs(None)).all()), markers.keys())
+        if any(entry.state == run.DONE and key not in markers for key, entry in last.items()):
+            # They may have ended since the markers were read.
+            markers |= {row.key: row for row in marker.every(connection) if row.key in last}
     found = Statuses()
     for row in sorted(markers.values(), key=lambda row: last[row.key].id if row.key in last else 0):
         state = State.ON_INCOMPLETE if row.key in on else State.COMPLETE
@@ -232,8 +239,9 @@ def _why_incomplete(recorded: Run | None) -> str:
         if recorded.reason == KeyboardInterrupt.__name__:
             return "it was interrupted"
         return f"failed: {recorded.reason or 'no reason is known'}"
+    doubt = f"; whether it still is cannot be seen here: {recorded.unseen}" if recorded.unseen else ""
     return {
-        run.RUNNING: f"running since {recorded.started:%Y-%m-%d %H:%M:%S} UTC on {recorded.host}",
+        run.RUNNING: f"running since {recorded.started:%Y-%m-%d %H:%M:%S} UTC on {recorded.host}{doubt}",
         run.ABORTED: "it was interrupted, or its runner died",
         run.CLEARED: "it was cleared",
     }.get(recorded.state, "its marker was removed, what it loaded is still there")

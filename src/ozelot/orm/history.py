@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from ozelot.claim import is_held
+from ozelot.claim import is_held, why_unseen
 from ozelot.orm import run
 from ozelot.orm import target as marker
 from ozelot.orm.base import Base, names_there
@@ -17,6 +19,8 @@ from ozelot.orm.pages import run_page
 from ozelot.orm.run import Counts, Run, chunks, counts_of, few, run_edge
 from ozelot.orm.run import runs as _runs
 from ozelot.orm.version import has_runs
+
+log = logging.getLogger(__name__)
 
 _ROUNDS = 10  # steps downstream that are asked one by one; beyond them, reading all is quicker
 
@@ -196,12 +200,35 @@ def runs(
 
 
 def told(session: orm.Session, found: Collection[Run]) -> list[Run]:
-    """Runs as they are to be shown, apart from the session: those whose runner died as aborted."""
+    """Runs as they are to be shown, apart from the session: those whose runner died as aborted.
+
+    A run that is deleted meanwhile is left out. Where nobody can tell whether a run is alive, it stays running, and
+    its ``unseen`` says why.
+    """
     session.expunge_all()
-    for entry in found:
-        if entry.state == run.RUNNING and not is_held(session.connection(), entry.key):
-            entry.state = run.ABORTED
-    return list(found)
+    connection = session.connection()
+    silent = [entry.id for entry in found if entry.state == run.RUNNING and not is_held(connection, entry.key)]
+    if not silent:
+        return list(found)
+    # Once more: a run records how it ended before it gives its claim back.
+    again = {
+        entry.id: entry for ids in chunks(silent) for entry in session.scalars(sa.select(Run).where(Run.id.in_(ids)))
+    }
+    session.expunge_all()
+    open_runs = [entry for entry in again.values() if entry.state == run.RUNNING]
+    why = why_unseen(connection) if open_runs else ""
+    if why:
+        _warn(why)
+    for entry in open_runs:
+        entry.unseen = why
+        entry.state = run.RUNNING if why else run.ABORTED
+    missing = set(silent).difference(again)
+    return [again.get(entry.id, entry) for entry in found if entry.id not in missing]
+
+
+@functools.cache
+def _warn(why: str) -> None:
+    log.warning("Whether a run that is recorded as running is still alive cannot be seen here: %s", why)
 
 
 def prunable(connection: sa.Connection, keep: int) -> dict[str, int]:

@@ -83,6 +83,9 @@ class Run(Base):
     process: Mapped[int] = mapped_column()
     fingerprint: Mapped[str | None] = mapped_column(sa.String(64))
 
+    #: Why it cannot be seen whether its runner is alive; set by :func:`ozelot.orm.history.told`, not stored.
+    unseen = ""
+
     # Of two indexes of one column each, SQLite might take that on the state, which most runs share.
     __table_args__ = (sa.Index("ix_ozelot_run_key_state", "key", "state"), {"mysql_charset": "utf8mb4"})
 

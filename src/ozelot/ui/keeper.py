@@ -18,11 +18,10 @@ import luigi
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from ozelot.claim import is_held
 from ozelot.client import Client
 from ozelot.errors import OzelotError
-from ozelot.orm import run
-from ozelot.orm.run import reason_of, runs
+from ozelot.orm import history, run
+from ozelot.orm.run import Run, runs
 from ozelot.orm.target import marker_key, markers
 from ozelot.orm.version import has_runs
 from ozelot.ui.pipeline import Look, Pipeline, read
@@ -150,14 +149,12 @@ class Keeper:
         new = (runs.c.id > seen) | (runs.c.state == run.RUNNING)
         if self._running:
             new |= runs.c.id.in_(list(self._running)[:_MOST])
-        query = sa.select(runs.c.id, runs.c.name, runs.c.params, runs.c.key, runs.c.state, runs.c.error)
         looks, running = {}, {}
-        with self.database.engine.connect() as connection:
-            found = connection.execute(query.where(new).order_by(runs.c.id.desc()).limit(_MOST)).all()
-            for one in reversed(found):
-                is_alive = one.state == run.RUNNING and is_held(connection, one.key)
-                looks[marker_key(one.name, one.params)] = _told(one.state, one.error, is_alive)
-                if is_alive:
+        with self.database.create_session() as session:
+            query = sa.select(Run).where(new).order_by(runs.c.id.desc()).limit(_MOST)
+            for one in reversed(history.told(session, session.scalars(query).all())):
+                looks[marker_key(one.name, one.params)] = _told(one)
+                if one.state == run.RUNNING:
                     running[one.id] = one.key
         with self._lock:
             self._running = running
@@ -196,13 +193,14 @@ class Keeper:
         return bool(changed)
 
 
-def _told(state: str, error: str | None, is_alive: bool) -> tuple[Look, str]:
+def _told(entry: Run) -> tuple[Look, str]:
     """The state of a task by that of its last run."""
-    if state == run.DONE:
+    if entry.state == run.DONE:
         return Look.COMPLETE, ""
-    if state == run.FAILED:
-        return Look.FAILED, f"failed: {discreet(reason_of(error or '')) or 'no reason is known'}"
-    if is_alive:
-        return Look.RUNNING, "running now"
-    is_cleared = state in (run.CLEARED, run.CLEARING)
+    if entry.state == run.FAILED:
+        return Look.FAILED, f"failed: {discreet(entry.reason) or 'no reason is known'}"
+    if entry.state == run.RUNNING:
+        doubt = f", as recorded; whether it still is cannot be seen here: {entry.unseen}" if entry.unseen else " now"
+        return Look.RUNNING, f"running{doubt}"
+    is_cleared = entry.state in (run.CLEARED, run.CLEARING)
     return Look.INCOMPLETE, "it was cleared" if is_cleared else "it was interrupted, or its runner died"

@@ -73,9 +73,10 @@ def find(session: orm.Session, *, task: str = "", name: str = "", state: str = "
         query = query.where(Run.state == state)
     if before is not None:
         query = query.where(Run.id < before)
-    found = history.told(session, session.scalars(query).all())
-    shown = [entry for entry in found[:PAGE] if entry.state == state or state not in (run.RUNNING, run.ABORTED)]
-    return Past(shown, found[PAGE - 1].id if len(found) > PAGE else None)
+    found = session.scalars(query).all()
+    after = found[PAGE - 1].id if len(found) > PAGE else None
+    shown = history.told(session, found[:PAGE])
+    return Past([entry for entry in shown if state in ("", entry.state)], after)
 
 
 def one(session: orm.Session, number: int) -> Run | None:
@@ -83,7 +84,7 @@ def one(session: orm.Session, number: int) -> Run | None:
     if not has_runs(session.connection()):
         return None
     found = session.get(Run, number)
-    return None if found is None else history.told(session, [found])[0]
+    return None if found is None else next(iter(history.told(session, [found])), None)
 
 
 def sources(session: orm.Session, number: int) -> tuple[list[Source], int]:
