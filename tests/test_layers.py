@@ -16,6 +16,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 LAYERS = [
     "ozelot.errors",
     "ozelot.config",
+    "ozelot.limits",
     "ozelot.url",
     "ozelot.statements",
     "ozelot.sqlite",
@@ -55,6 +56,7 @@ LAYERS = [
     "ozelot.orm.references",
     "ozelot.orm.removal",
     "ozelot.orm.target",
+    "ozelot.orm.damage",
     "ozelot.orm.history",
     "ozelot.checks.check",
     "ozelot.checks.about",

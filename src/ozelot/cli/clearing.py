@@ -9,7 +9,7 @@ from typing import Any
 import luigi
 
 from ozelot.cli.asking import confirm
-from ozelot.cli.database import connected, name_of
+from ozelot.cli.database import TO_COUNT, connected, name_of
 from ozelot.cli.naming import gone_named, pipeline, task_named, tasks_named
 from ozelot.cli.output import grouped, how_many, listed, prints_to_stderr, say, show_json, show_table, visible
 from ozelot.cli.state import how_to_provide, reason
@@ -27,8 +27,9 @@ from ozelot.words import amounts, task_text
 def show_plan(text: str | None, *, as_json: bool) -> ExitCode:
     """Show what a run of a task (or the root) would run, and what clearing all that is pending would delete."""
     with prints_to_stderr():
-        root = task_named(pipeline(), text)
-        connected()
+        whole = pipeline()
+        connected(seconds=TO_COUNT)
+        root = task_named(whole, text)
         found = {entry.label: entry for entry in status(root)}
         done = {label for label, entry in found.items() if not entry.is_incomplete}
         planned = to_run(walk(root), {[*found][-1]}, done)
@@ -78,8 +79,8 @@ def show_refresh(text: str | None, *, as_json: bool) -> ExitCode:
     """Show what a refresh of a task (or the root) would clear and run; changes nothing."""
     with prints_to_stderr():
         whole = pipeline()
+        database = connected(seconds=TO_COUNT)
         root = task_named(whole, text)
-        database = connected()
         found = {entry.label: entry for entry in status(root)}
         plan = refresh_plan(whole, [root], found.values())
         done = {label for label, entry in found.items() if not entry.is_incomplete}

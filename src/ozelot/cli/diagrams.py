@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ozelot import client, diagram
-from ozelot.cli.database import connected, is_there
+from ozelot.cli.database import TO_READ, connected, is_there
 from ozelot.cli.importing import import_models
 from ozelot.cli.naming import pipeline, task_named
 from ozelot.cli.output import say
@@ -27,7 +27,7 @@ def draw_pipeline(
     root = pipeline()
     colored = is_there(client.get_client())
     if colored:
-        connected()
+        connected(seconds=TO_READ)
     center = None if around is None else task_named(root, around)
     picture = pipeline_picture(root, colored=colored, by_class=by_class, by_depth=by_depth, around=center)
     return _draw(picture, out, mermaid=mermaid)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ozelot.cli.asking import confirm
-from ozelot.cli.database import connected, name_of
+from ozelot.cli.database import TO_READ, connected, name_of
 from ozelot.cli.naming import identity, nearest
 from ozelot.cli.output import how_many, moment_for_json, prints_to_stderr, say, show_json, show_table, visible
 from ozelot.errors import ExitCode, TaskNotFound
@@ -19,7 +19,7 @@ _HEADINGS = ("started (UTC)", "task", "state", "rows", "checks", "took", "where"
 def show_runs(text: str | None, *, last: int | None, tracebacks: bool, as_json: bool) -> ExitCode:
     """Show runs, newest first: of all tasks, of one, or of all of one class; on request the tracebacks of failures."""
     with prints_to_stderr():
-        database = connected()
+        database = connected(seconds=TO_READ)
         name, params = identity(text) if text is not None else (None, None)
         with database.create_session() as session:
             found = history.runs(session, name=name, params=params, last=last)

@@ -19,7 +19,7 @@ from ozelot.cache.request import key_of_address
 from ozelot.cache.secrets import HIDDEN, masked
 from ozelot.cache.store import Entry
 from ozelot.cli.asking import confirm
-from ozelot.cli.database import connected
+from ozelot.cli.database import TO_READ, connected
 from ozelot.cli.output import how_many, moment_for_json, say, show_json, show_table, visible
 from ozelot.errors import ConfigError, ExitCode, FetchError, NotInCache, UsageError
 from ozelot.orm import pages
@@ -172,7 +172,7 @@ def verify() -> ExitCode:
 
 def show_readers(url: str, *, as_json: bool) -> ExitCode:
     """List the tasks that read a page, and whether it is now what they read."""
-    with connected().engine.connect() as connection:
+    with connected(seconds=TO_READ).engine.connect() as connection:
         found = pages.readers(connection, key_of_address(url))
     with RequestCache() as cache:
         now = {Request(url).key(entry.xpath).hex(): entry.hash.hex() for _, entry in _matching(cache, url, None)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ozelot.cli.database import connected
+from ozelot.cli.database import TO_READ, connected
 from ozelot.cli.naming import pipeline, task_named, tasks_named
 from ozelot.cli.output import how_many, prints_to_stderr, say, show_json, visible
 from ozelot.client import get_client
@@ -27,8 +27,9 @@ _MOST = 5
 def show_why(text: str, *, as_json: bool) -> ExitCode:
     """Show of a task in which state it is and why, and what it is made of."""
     with prints_to_stderr():
-        root = task_named(pipeline(), text)
-        connected()
+        whole = pipeline()
+        connected(seconds=TO_READ)
+        root = task_named(whole, text)
         entry = status(root)[-1]
         made_of = _made_of(entry.task)
     if as_json:

@@ -8,7 +8,7 @@ from typing import Any
 
 import luigi
 
-from ozelot.cli.database import connected, name_of
+from ozelot.cli.database import TO_COUNT, TO_READ, connected, name_of
 from ozelot.cli.naming import pipeline, pipeline_is_named, task_named
 from ozelot.cli.output import grouped, how_many, moment_for_json, prints_to_stderr, say, show_json, show_table, visible
 from ozelot.client import Client
@@ -35,11 +35,12 @@ def show_status(text: str | None, *, as_json: bool, each: bool, without_pipeline
     """
     with prints_to_stderr():
         if text is None and without_pipeline and not pipeline_is_named():
-            database = connected()
+            database = connected(seconds=TO_READ)
             found, of_what = recorded(), f"recorded in {name_of(database)}"
         else:
-            root = task_named(pipeline(), text)
-            database = connected()
+            whole = pipeline()
+            database = connected(seconds=TO_READ)
+            root = task_named(whole, text)
             found = status(root)
             of_what = "of the pipeline" if text is None else f"of {visible(task_text(found[-1].label))} and upstream"
     complete = sum(entry.is_complete for entry in found)
@@ -129,8 +130,9 @@ def reason(whys: Sequence[str]) -> str:
 def show_findings(text: str | None, *, as_json: bool) -> ExitCode:
     """Show what does not fit together in the database, for a task (or the root) and everything upstream."""
     with prints_to_stderr():
-        root = task_named(pipeline(), text)
-        connected()
+        whole = pipeline()
+        connected(seconds=TO_COUNT)
+        root = task_named(whole, text)
         found = library.verify(root)
     if as_json:
         show_json([{"kind": one.kind, "where": one.where, "what": one.what, "do": one.do} for one in found])

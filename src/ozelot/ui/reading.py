@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,27 +13,8 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError
 
 from ozelot import sqlite
 from ozelot.client import Client
-from ozelot.errors import OzelotError
-
-_STEPS = 10_000  # of SQLite's machine, from one look at the clock to the next
-#: What databases say where a statement took too long, or waited too long for another one.
-_SIGNS = (
-    "interrupted",
-    "statement timeout",
-    "max_statement_time",
-    "maximum statement execution time",
-    "is locked",
-    "lock wait",
-)
-
-
-_LIMITS = sa.text(
-    "SELECT set_config('transaction_read_only', 'on', true), set_config('statement_timeout', :milliseconds, true)"
-)
-
-
-class TakesTooLong(OzelotError):
-    """The database was stopped, as it took longer to answer than a page may."""
+from ozelot.limits import TakesTooLong as TakesTooLong
+from ozelot.limits import is_over_the_limit, limit_statements
 
 
 def make_read_only(database: Client, seconds: float) -> None:
@@ -55,10 +35,6 @@ def make_read_only(database: Client, seconds: float) -> None:
         elif dialect != "postgresql":
             cursor = connection.cursor()
             cursor.execute("SET SESSION TRANSACTION READ ONLY")
-            is_mariadb = getattr(database.engine.dialect, "is_mariadb", False)
-            limit = f"max_statement_time = {seconds}" if is_mariadb else f"max_execution_time = {int(seconds * 1000)}"
-            cursor.execute(f"SET SESSION {limit}")
-            cursor.execute(f"SET SESSION lock_wait_timeout = {max(1, int(seconds))}")  # MySQL's limit leaves that out
             cursor.close()
 
     if dialect == "postgresql":
@@ -66,15 +42,11 @@ def make_read_only(database: Client, seconds: float) -> None:
         @sa.event.listens_for(database.engine, "begin")
         def _begin(connection: sa.Connection) -> None:
             # For the transaction: behind a pooler, what is set for the session would hold for other clients.
-            connection.execute(_LIMITS, {"milliseconds": str(int(seconds * 1000))})
+            connection.execute(sa.text("SET TRANSACTION READ ONLY"))
 
+    limit_statements(database.engine, seconds)
     if dialect == "sqlite":
         _follow_the_file(database)
-
-        @sa.event.listens_for(database.engine, "before_cursor_execute")
-        def _limit(_connection: object, cursor: sqlite3.Cursor, *_: object) -> None:
-            end = time.monotonic() + seconds
-            cursor.connection.set_progress_handler(lambda: int(time.monotonic() > end), _STEPS)
 
 
 @contextmanager
@@ -87,8 +59,7 @@ def within_the_limit() -> Iterator[None]:
     try:
         yield
     except DBAPIError as exc:
-        said = str(exc.orig)
-        if any(sign in said.casefold() for sign in _SIGNS):
+        if is_over_the_limit(exc.orig):
             raise TakesTooLong("The database takes too long to answer this for a page that is looked at") from None
         raise
 
