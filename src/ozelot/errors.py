@@ -9,6 +9,7 @@
     ├── TransactionError      sessions of one open transaction got in each other's way
     ├── MarkerNotFound        a marker that was to be removed is not there
     ├── TaskBroken            requires(), complete() or output() of a task failed, or gave what is no task
+    ├── TaskInvalid           a task class has no usable run(), or does not declare what it writes
     ├── GraphError            requirements in a circle, two task classes of one name, or two tasks that fill one column
     ├── LeftoverRows          a task was about to run on top of rows of an earlier run
     ├── UndeclaredWrite       a task wrote to a table that it does not declare
@@ -103,6 +104,12 @@ class MarkerNotFound(OzelotError, LookupError, RuntimeError):
 
 class TaskBroken(OzelotError, RuntimeError):
     """A task could not be asked: ``requires()``, ``complete()`` or ``output()`` failed, or gave what is no task."""
+
+    exit_code = ExitCode.ENVIRONMENT
+
+
+class TaskInvalid(OzelotError, TypeError):
+    """A task class has no usable ``run()``, or does not declare what it writes; the message has the file and line."""
 
     exit_code = ExitCode.ENVIRONMENT
 

@@ -125,6 +125,8 @@ def test_tasks_of_luigi_itself_are_part_of_the_graph(sqlite_db: Client) -> None:
 
 def test_a_complete_that_a_class_overrides_is_asked(sqlite_db: Client) -> None:
     class Always(tasks.ORMTask):
+        creates = ()
+
         def complete(self) -> bool:
             return True
 

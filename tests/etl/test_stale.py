@@ -143,6 +143,9 @@ def test_a_file_that_goes_is_not_known(db: Client, tmp_path: Path) -> None:
         def requires(self) -> Any:
             return [Bundle()]  # type: ignore[no-untyped-call]
 
+        def run(self) -> None:
+            self.session.add(staff.Unit(name=file.read_text()))
+
     create_tables(db, staff.Employee)
     assert ozelot.run(Load()).ok
     assert found(Load())["Load"].state is COMPLETE

@@ -391,12 +391,16 @@ def test_a_setting_that_is_neither_on_nor_off_says_so(db: Client, monkeypatch: p
         task(by_flush, creates=()).run()
 
 
-@pytest.mark.parametrize("declared", [{}, {"object_classes": [staff.Unit]}], ids=["nothing", "as in 0.2"])
+@pytest.mark.parametrize(
+    "declared",
+    [{"clear": lambda self: self.mark_incomplete()}, {"object_classes": [staff.Unit]}],
+    ids=["own clear", "as in 0.2"],
+)
 def test_classes_written_for_0_2_are_warned_about_once(
     db: Client, declared: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
-    namespace = f"old{len(declared)}_{db.engine.dialect.name}"
+    namespace = f"old_{next(iter(declared))}_{db.engine.dialect.name}"
     task(by_flush, task_namespace=namespace, **declared).run()
     task(by_core, task_namespace=namespace, **declared, priority=1).mark_incomplete()
     task(by_core, task_namespace=namespace, **declared).run()

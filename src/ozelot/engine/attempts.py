@@ -16,6 +16,7 @@ from ozelot import client, sqlite
 from ozelot.engine.jobs import Became, Job, Note, Outcome
 from ozelot.errors import DatabaseUnavailable, OutputMissing, TimedOut, WorkerError
 from ozelot.etl.declared import task_classes
+from ozelot.etl.definition import refuse_awaitable
 from ozelot.etl.needs import Needs
 from ozelot.fork import ChildrenEnd
 from ozelot.orm.run import reason_of
@@ -113,6 +114,7 @@ def _failed_for_good(job: Job, exc: BaseException, seconds: float) -> Outcome:
 def _finish(task: luigi.Task, result: Any) -> Iterable[luigi.Task] | None:
     """Go on with a ``run()`` that yields requirements; returns those that it has to wait for."""
     if not isinstance(result, Generator):
+        refuse_awaitable(task, result)
         return None
     answer = None
     try:

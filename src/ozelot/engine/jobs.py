@@ -16,9 +16,11 @@ from typing import Any
 
 import luigi
 import sqlalchemy as sa
+from luigi.task import externalize
 
 from ozelot.errors import WorkerError
 from ozelot.etl.declared import keys_of, task_classes
+from ozelot.etl.definition import is_external
 from ozelot.etl.graph import Graph
 from ozelot.etl.identity import task_label
 from ozelot.etl.needs import Needs, needs_of
@@ -58,7 +60,7 @@ class Job:
 
     def __reduce__(self) -> tuple[Any, ...]:
         cls = type(self.task)
-        values = pickle.dumps(self.task.param_kwargs)
+        values = pickle.dumps((self.task.param_kwargs, is_external(self.task)))
         arrived = cls.__module__, cls.__qualname__, values, self.label, self.requires, self.required, self.needs
         return _Arrived, (*arrived, self.again, self.lost_rows)
 
@@ -108,8 +110,9 @@ class _Arrived(Job):
             ) from exc
         for part in name.split("."):
             found = getattr(found, part)
-        made: luigi.Task = found(**pickle.loads(self._values))  # noqa: S301 - from the process that handed it out
-        return made
+        values, external = pickle.loads(self._values)  # noqa: S301 - from the process that handed it out
+        made: luigi.Task = found(**values)
+        return externalize(made) if external else made
 
 
 def job_of(graph: Graph, label: str, done: Collection[str], missing: Collection[str] = ()) -> Job:
@@ -122,12 +125,7 @@ def job_of(graph: Graph, label: str, done: Collection[str], missing: Collection[
 
 def is_plain(task: luigi.Task) -> bool:
     """Whether the marker alone says if a task is complete, so that many can be looked up, claimed and begun at once."""
-    return type(task) in task_classes and judged_by_marker(task)
-
-
-def is_external(task: luigi.Task) -> bool:
-    """Whether somebody else has to see to it: there is nothing to run."""
-    return task.run is None or task.run is NotImplemented
+    return type(task) in task_classes and judged_by_marker(task) and not is_external(task)
 
 
 def announce(graph: Graph, roots: Iterable[str], labels: Iterable[str]) -> None:

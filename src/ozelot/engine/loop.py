@@ -26,6 +26,7 @@ from ozelot.engine.worker import run_batch, run_elsewhere
 from ozelot.errors import DatabaseFileError, GraphError, OutputMissing, TimedOut, WorkerError
 from ozelot.etl.completion import complete, to_run
 from ozelot.etl.declared import refuse_shared_columns
+from ozelot.etl.definition import is_external
 from ozelot.etl.graph import Graph, walk
 from ozelot.etl.identity import task_label
 from ozelot.etl.needs import refuse_own_inputs
@@ -364,7 +365,9 @@ class Loop:
         wanted_by: str | None = None,
     ) -> None:
         for label in labels:
-            if not self._shares and (why := executors.stays_here(graph.tasks[label])):
+            if is_external(graph.tasks[label]):
+                self._order.here.add(label)
+            elif not self._shares and (why := executors.stays_here(graph.tasks[label])):
                 self._say_once(f"{why}: it runs in a thread of this process")
                 self._order.here.add(label)
             if self.timeout or graph.tasks[label].worker_timeout:

@@ -10,9 +10,10 @@ import luigi
 from ozelot import client, transaction, writes
 from ozelot.engine.attempts import Report, attempt, failed, succeeded
 from ozelot.engine.frame import Frame
-from ozelot.engine.jobs import Batch, Became, Job, Note, Outcome, is_external, is_plain
+from ozelot.engine.jobs import Batch, Became, Job, Note, Outcome, is_plain
 from ozelot.errors import OutputMissing
 from ozelot.etl.declared import task_classes
+from ozelot.etl.definition import is_external
 from ozelot.etl.execution import Begun, run_task
 from ozelot.etl.missing_rows import find_missing_rows
 from ozelot.etl.status import why_not_there
@@ -107,7 +108,8 @@ def _run_other(job: Job, report: Report) -> Outcome:
     if is_external(task):
         if task.complete():  # by now
             return Outcome(job.label, Became.COMPLETE)
-        return failed(job.label, OutputMissing(why_not_there(task)), 0.0)
+        why = "another program has to complete it (run = None)" if type(task) in task_classes else why_not_there(task)
+        return failed(job.label, OutputMissing(why), 0.0)
     return succeeded(job, attempt(job, report, task.run, _require_output))
 
 

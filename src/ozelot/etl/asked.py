@@ -72,6 +72,12 @@ def is_of_library(file: str) -> bool:
     return file.startswith(_LIBRARIES) or Path(file).is_relative_to(_OWN)
 
 
+def shown(file: str) -> Path:
+    """The path of a file as messages show it: relative where it is in the working directory."""
+    path = Path(file)
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
 @contextmanager
 def _told(task: luigi.Task, method: str) -> Iterator[None]:
     """Tell an error of a task's method; one method may call another one."""
@@ -83,11 +89,9 @@ def _told(task: luigi.Task, method: str) -> Iterator[None]:
         names = [frame.name for frame in traceback.extract_tb(exc.__traceback__)]
         inner = next((name for name in reversed(names) if name in ("output", "requires", "complete")), method)
         file, line = place(exc)
-        path = Path(file)
-        shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
         said = next(iter(str(exc).splitlines()), "")
         told = f"{type(exc).__name__}: {said}" if said else type(exc).__name__
-        raise TaskBroken(f"{type(task).__name__}.{inner}(): {told} ({shown}, line {line})") from exc
+        raise TaskBroken(f"{type(task).__name__}.{inner}(): {told} ({shown(file)}, line {line})") from exc
 
 
 def _what(one: object) -> str:

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Collection
 from typing import Any, cast
 
+import luigi
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
@@ -36,6 +37,7 @@ from ozelot.etl.declared import (
     updater_names,
     writable,
 )
+from ozelot.etl.definition import check_definition
 from ozelot.etl.former import how_to_clear, with_former
 from ozelot.etl.unrecorded import Unrecorded, find_unrecorded, how_to_delete
 from ozelot.orm import history, run, version
@@ -61,6 +63,7 @@ def clear_one(task: ClearableTask, *, include_unrecorded: bool = False) -> None:
     Raises:
         ClearRefused: there are such rows, or rows of another task that cannot be told from these.
     """
+    check_definition(cast(luigi.Task, task))
     check_clearable(task)
     database = client.get_client()
     marker.prepare(database.engine)

@@ -14,6 +14,7 @@ from ozelot.errors import ClearRefused, GraphError
 from ozelot.etl import asked
 from ozelot.etl.clearing import remove_markers
 from ozelot.etl.declared import is_orm_task, keys_of, rows_of
+from ozelot.etl.definition import is_external
 from ozelot.etl.graph import Graph, walk
 from ozelot.etl.identity import task_label
 from ozelot.etl.missing_rows import find_missing_rows
@@ -79,7 +80,7 @@ def has_rows(task: luigi.Task) -> bool:
 def to_run(graph: Graph, roots: Collection[str], done: set[str]) -> list[str]:
     """The labels of tasks that a run would run, requirements first: what the roots need and is not there.
 
-    A run does not look behind a task that is there, unless it only bundles others.
+    A run does not look behind a task that is there, unless it only bundles others, nor behind an external task.
 
     Args:
         graph: the graph of the roots.
@@ -92,7 +93,7 @@ def to_run(graph: Graph, roots: Collection[str], done: set[str]) -> list[str]:
             there.add(label)
     needed = set(roots)
     for label in reversed(graph.tasks):
-        if label in needed and label not in there:
+        if label in needed and label not in there and not is_external(graph.tasks[label]):
             needed.update(graph.requires[label])
     return [label for label in graph.tasks if label in needed and label not in there]
 

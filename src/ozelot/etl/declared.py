@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from typing import Any, Protocol, TypeGuard, TypeVar
+from typing import Any, Protocol, TypeGuard, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 import luigi
@@ -62,7 +62,7 @@ def task_of(name: str, params: str) -> luigi.Task | None:
     values = params_of(params)
     if values is None:
         return None
-    for cls in reversed(list(task_classes)):
+    for cls in _classes():
         if cls.get_name() == name:
             with suppress(Exception):  # whatever a parameter's parser may raise: then it is no such task
                 task: luigi.Task = cls.from_str_params(values)
@@ -74,7 +74,7 @@ def task_of(name: str, params: str) -> luigi.Task | None:
 def task_of_marker(row: marker.MarkerRow) -> luigi.Task | None:
     """The task of a marker, also in the spelling of ozelot 0.2; None where no known class has such a task."""
     values = params_of(row.params)
-    for cls in reversed(list(task_classes)) if values is not None else ():
+    for cls in _classes() if values is not None else ():
         if row.name in (cls.get_name(), cls.__name__):
             with suppress(Exception):  # whatever a parameter's parser may raise: then it is no such task
                 task: luigi.Task = cls.from_str_params(values)
@@ -83,11 +83,30 @@ def task_of_marker(row: marker.MarkerRow) -> luigi.Task | None:
     return None
 
 
+def _classes() -> list[Any]:
+    """All classes of ORM tasks, those with a ``run()`` first, the newest first."""
+    newest_first = list(task_classes)[::-1]
+    return sorted(newest_first, key=lambda cls: cls.run is None)
+
+
 def created_models(task: Any) -> list[Model]:
     """The models (or plain tables) whose rows a task, or a class of tasks, says that it creates."""
-    if not task.creates and not task.object_classes:
+    if task.creates is None and task.object_classes is None:
         return []
-    return list(dict.fromkeys([*(task.creates or ()), *(task.object_classes or ())]))
+    return list(dict.fromkeys([*_models_in(task.creates), *_models_in(task.object_classes)]))
+
+
+def _models_in(value: Any) -> list[Model]:
+    """The models in a list. Anything else is an error once the task is to run (:mod:`ozelot.etl.definition`)."""
+    return [m for m in listed(value) if isinstance(m, sa.Table) or (isinstance(m, type) and hasattr(m, "__mapper__"))]
+
+
+def listed(value: Any) -> Collection[Any]:
+    """The items of a declaration; none where it is not a list, or another collection."""
+    if type(value) in (list, tuple):
+        return cast(Collection[Any], value)
+    is_list = isinstance(value, Collection) and not isinstance(value, str | bytes | type | Mapping | sa.FromClause)
+    return cast(Collection[Any], value) if is_list else ()
 
 
 def declaration(task: Any) -> tuple[object, ...]:
@@ -102,7 +121,7 @@ def updated_columns(task: Any) -> list[sa.Column[Any]]:
     Raises:
         NotClearable: one of them could not be reset to what it was.
     """
-    found = _named_columns(task)
+    found = named_columns(task)
     for column in found:
         if not column.nullable or column.default is not None or column.server_default is not None:
             raise NotClearable(
@@ -112,19 +131,19 @@ def updated_columns(task: Any) -> list[sa.Column[Any]]:
     return found
 
 
-def _named_columns(task: Any) -> list[sa.Column[Any]]:
-    if not task.updates:
-        return []
-    found: dict[sa.Column[Any], None] = {}
-    for attribute in task.updates:
-        columns = getattr(getattr(attribute, "property", None), "columns", ())
-        if not columns or not all(isinstance(column, sa.Column) for column in columns):
-            raise NotClearable(
-                f"{task.get_name()} updates {attribute}, which is no column: 'updates' names mapped columns, as in "
-                "'updates = [Employee.bonus]'"
-            )
-        found.update(dict.fromkeys(columns))
-    return list(found)
+def named_columns(task: Any) -> list[sa.Column[Any]]:
+    """The columns in ``updates`` of a task, or a class of tasks, also those that cannot be reset."""
+    return (
+        []
+        if task.updates is None
+        else list(dict.fromkeys(c for each in listed(task.updates) for c in columns_of(each)))
+    )
+
+
+def columns_of(attribute: object) -> Collection[sa.Column[Any]]:
+    """The columns of a mapped attribute; none where it is something else."""
+    columns = getattr(getattr(attribute, "property", None), "columns", ())
+    return columns if all(isinstance(column, sa.Column) for column in columns) else ()
 
 
 def declares_nothing(task: Any) -> bool:
@@ -134,7 +153,7 @@ def declares_nothing(task: Any) -> bool:
 
 def writable(task: Any) -> Writable:
     """Where a task, or a class of tasks, says that it writes."""
-    models, columns = tuple(created_models(task)), tuple(_named_columns(task))
+    models, columns = tuple(created_models(task)), tuple(named_columns(task))
     number = len(Base.registry.mappers) if models or columns else 0
     tables, by_column, kinds = _writable_tables(models, columns, number)
     return Writable(
@@ -142,7 +161,7 @@ def writable(task: Any) -> Writable:
         tables=tables,
         columns=by_column,
         kinds=kinds,
-        strict=functools.partial(_is_strict, task),
+        strict=functools.partial(_refuses_writes, task),
         advice=functools.partial(_lines_to_add, task),
     )
 
@@ -163,9 +182,13 @@ def _writable_tables(
     return tables, {table.fullname: names for table, names in by_column.items()}, _kinds(models)
 
 
-def _is_strict(task: Any) -> bool:
-    strict = config.flag("STRICT_WRITES") if task.strict_writes is None else task.strict_writes
-    return bool(strict) and not only_as_in_0_2(task)
+def is_strict(task: Any) -> bool:
+    """Whether a task that writes what it does not declare is an error, by its class or the settings."""
+    return bool(config.flag("STRICT_WRITES") if task.strict_writes is None else task.strict_writes)
+
+
+def _refuses_writes(task: Any) -> bool:
+    return is_strict(task) and not only_as_in_0_2(task)
 
 
 def _kinds(models: Iterable[Model]) -> dict[str, set[type]]:
@@ -196,7 +219,9 @@ def _lines_to_add(task: Any, found: Mapping[str, Undeclared]) -> str:
         lines.append(f"'creates = [{', '.join(models)}]'")
     if len(columns) > len(task.updates or ()):
         lines.append(f"'updates = [{', '.join(columns)}]'")
-    return f"add {' and '.join(lines)} to class {task.get_name().rpartition('.')[2]}"
+    unmapped = [table for table in found if table not in Base.metadata.tables]
+    why = f" (no model derived from ozelot.orm.base.Base defines {', '.join(unmapped)})" if unmapped else ""
+    return f"add {' and '.join(lines)} to class {task.get_name().rpartition('.')[2]}{why}"
 
 
 def only_as_in_0_2(task: Any) -> bool:
@@ -212,7 +237,7 @@ def creator_names(models: Iterable[Model]) -> set[str]:
 
 def updater_names(column: sa.Column[Any]) -> set[str]:
     """The names of all tasks that say that they fill this column."""
-    return {cls.get_name() for cls in list(task_classes) if column in _named_columns(cls)}
+    return {cls.get_name() for cls in list(task_classes) if column in named_columns(cls)}
 
 
 def refuse_shared_columns(tasks: Mapping[str, object]) -> dict[str, object]:
@@ -231,7 +256,7 @@ def refuse_shared_columns(tasks: Mapping[str, object]) -> dict[str, object]:
     for label, task in tasks.items():
         columns: list[sa.Column[Any]] = []
         with suppress(NotClearable):  # which is said of the task by itself
-            columns = _named_columns(task) if is_orm_task(task) else []
+            columns = named_columns(task) if is_orm_task(task) else []
         for column in columns:
             if (other := fills.setdefault(column, label)) != label:
                 raise GraphError(

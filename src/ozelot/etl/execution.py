@@ -28,6 +28,7 @@ from ozelot.claim import claimed
 from ozelot.errors import DatabaseUnavailable, NoRun, OzelotError
 from ozelot.etl.base_rows import check_base_rows, inherited_tables
 from ozelot.etl.declared import created_models, keys_of, task_classes, writable
+from ozelot.etl.definition import check_definition, refuse_awaitable
 from ozelot.etl.fingerprints import fingerprint_of
 from ozelot.etl.identity import task_label
 from ozelot.etl.leftovers import clear_leftovers, refuse_half
@@ -96,8 +97,11 @@ def run_task(task: Any, begun: Begun | None = None) -> Any:
         What the class's own ``run()`` returns; for a generator function, a generator of the requirements it waits for.
     """
     # What the class says, not the task itself.
+    if begun is None:  # otherwise the engine has walked the graph
+        check_definition(task)
     function: Any = next(vars(cls)["run"] for cls in type(task).__mro__ if "run" in vars(cls))
-    own_run: Callable[[], Any] = function.__get__(task, type(task))
+    # A functools.partial and other callable objects are no methods.
+    own_run: Callable[[], Any] = function.__get__(task, type(task)) if hasattr(function, "__get__") else function
     if inspect.isgeneratorfunction(own_run):
         return _drive(task, own_run, begun)
     result = None
@@ -105,6 +109,7 @@ def run_task(task: Any, begun: Begun | None = None) -> Any:
         if is_due:
             with ChildrenEnd():
                 result = own_run()
+                refuse_awaitable(task, result)
             if isinstance(result, Generator):
                 raise _RolledBackError  # such as 'return super().run()': begin again, step by step
     return _drive(task, own_run, begun) if isinstance(result, Generator) else result

@@ -115,6 +115,7 @@ def _compared(was: Mapping[str, str], now: Mapping[str, str]) -> list[tuple[str,
 
 def code(cls: type) -> Code:
     """The code of a class of tasks, as :func:`ozelot.code.following.code_of` finds it."""
+    cls = vars(cls).get("__wrapped__", cls)  # a copy by luigi.task.externalize() has the code of its original
     if cls not in _codes:
         _codes[cls] = code_of(cls)
     return _codes[cls]

@@ -11,6 +11,7 @@ import luigi
 
 from ozelot.errors import GraphError
 from ozelot.etl import asked
+from ozelot.etl.definition import check_definition, is_external
 from ozelot.etl.identity import task_label
 
 
@@ -54,14 +55,18 @@ class Graph:
         return found
 
 
-def walk(roots: luigi.Task | Iterable[luigi.Task], broken: dict[str, Exception] | None = None) -> Graph:
+def walk(
+    roots: luigi.Task | Iterable[luigi.Task], broken: dict[str, Exception] | None = None, *, to_run: bool = True
+) -> Graph:
     """The graph of a task, or of several; calls each task's ``requires()`` once.
 
     Args:
         roots: the tasks.
         broken: where it is given, an error of ``requires()`` is put there by label, and the walk goes on.
+        to_run: whether the classes of the tasks must be such that they can run.
 
     Raises:
+        TaskInvalid: a class has no usable ``run()``, or does not declare what it writes.
         GraphError: requirements run in a circle, or two classes share a name.
         TaskBroken: a ``requires()`` failed, or gives what is no task.
     """
@@ -82,6 +87,8 @@ def walk(roots: luigi.Task | Iterable[luigi.Task], broken: dict[str, Exception] 
     path: dict[str, Iterator[luigi.Task]] = {}  # the tasks under way, and which requirements are still to visit
 
     def enter(task: luigi.Task, label: str) -> None:
+        if to_run:
+            check_definition(task)
         try:
             requirements = {label_of(requirement): requirement for requirement in asked.requirements(task)}
         except Exception as exc:
@@ -107,6 +114,10 @@ def walk(roots: luigi.Task | Iterable[luigi.Task], broken: dict[str, Exception] 
                 raise GraphError(f"Requirements run in a circle: {_drawn(list(path), found)}")
             elif found not in entered:
                 enter(requirement, found)
+            elif is_external(entered[found]) and not is_external(requirement):
+                entered[found] = requirement  # an externalized task runs where another task requires it as it is
+                if found in graph.tasks:
+                    graph.tasks[found] = requirement
     return graph
 
 

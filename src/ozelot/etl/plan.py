@@ -241,7 +241,7 @@ def legacy_graph(connection: sa.Connection) -> Graph:
     Nothing was recorded of what they were built on, so their ``requires()`` is asked.
     """
     found = (task_of_marker(row) for row in marker.without_run(connection))
-    return walk([task for task in found if task is not None], broken={})
+    return walk([task for task in found if task is not None], broken={}, to_run=False)
 
 
 def _downstream_first(tasks: Mapping[str, Any], requires: Mapping[str, Collection[str]]) -> Iterator[str]:

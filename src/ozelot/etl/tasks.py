@@ -32,15 +32,16 @@ from sqlalchemy.orm import InstrumentedAttribute
 from ozelot import client, transaction
 from ozelot.checks import Check, Result, checked
 from ozelot.code.sources import look_around
-from ozelot.errors import ConfigError, MarkerNotFound, NotClearable
+from ozelot.errors import ConfigError, LoadError, MarkerNotFound, NotClearable
 from ozelot.etl import clearing, completion, declared, execution
 from ozelot.etl.completion import check_completion as check_completion
+from ozelot.etl.definition import to_define
 from ozelot.etl.identity import task_label
 from ozelot.etl.identity import task_name as get_task_name
 from ozelot.etl.identity import task_params as get_task_param_string
 from ozelot.etl.methods import on_class_or_task, on_either
 from ozelot.etl.targets import ORMTarget, by_marker
-from ozelot.orm.base import Base
+from ozelot.orm.base import Base, described, why_no_model
 
 if TYPE_CHECKING:
     from ozelot.orm.bulk import LoadReport, Refs
@@ -162,7 +163,8 @@ class ORMTask(TaskBase):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        declared.task_classes[cls] = None
+        if callable(cls.get_name):  # otherwise it is a parameter, and the class is refused
+            declared.task_classes[cls] = None
         look_around()
         for base in cls.__mro__:  # plain mixins included
             for name in ("clear", "mark_incomplete"):
@@ -228,6 +230,8 @@ class ORMTask(TaskBase):
 
             self.load(Flight, frame, refs={"carrier": Airline.code}, missing="skip")
         """
+        if isinstance(model, type) and (why := why_no_model(model)):
+            raise LoadError(f"{task_label(self)} loads {described(model)}, {why}")
         from ozelot.orm import bulk  # knows all about every database, which takes a while to import
 
         return bulk.load(self.session, model, rows, refs=refs, missing=missing)
@@ -264,6 +268,7 @@ class ORMTask(TaskBase):
                 with contextlib.suppress(MarkerNotFound):  # somebody else was faster
                     target.remove()
 
+    @to_define
     def run(self) -> Any:
         """Fill the database; for the derived class to define."""
 

@@ -185,6 +185,36 @@ def table_of(model: type[Base]) -> sa.Table:
     return table
 
 
+def described(value: object) -> str:
+    """What something is, for messages on a declaration."""
+    if isinstance(value, str):
+        return f"the string {value!r}"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, sa.Table):
+        return f"the table {value.name}"
+    if isinstance(value, orm.InstrumentedAttribute):
+        return f"the column {value}"
+    return f"an object of type {type(value).__name__}"
+
+
+def why_no_model(found: object) -> str:
+    """Why a task cannot create rows of something; empty where it is a model, or a table of one."""
+    another = "a model of another declarative base: derive it from ozelot.orm.base.Base"
+    if isinstance(found, sa.Table):
+        return "" if found.metadata is Base.metadata else "a table of another MetaData: define it with Base.metadata"
+    if isinstance(found, str):
+        name = next((name for name in model_registry if name.lower() == found.lower()), "")
+        return f"not a model: write {name}, without quotes" if name else "not a model: name the class, without quotes"
+    if not isinstance(found, type):
+        return "not a model: name the class" if sa.inspect(found, raiseerr=False) is not None else "not a model"
+    mapper: object = sa.inspect(found, raiseerr=False)
+    if isinstance(mapper, orm.Mapper):
+        known = mapper.registry is Base.registry and getattr(mapper.local_table, "metadata", None) is Base.metadata
+        return "" if known else another
+    return "an abstract model, which has no table" if issubclass(found, Base) else "which is not a model"
+
+
 def names_there(connection: sa.Connection) -> set[str]:
     """The names of the tables of the database, those in other schemas that models name included."""
     inspector = sa.inspect(connection)

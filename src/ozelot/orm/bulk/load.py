@@ -12,6 +12,7 @@ from sqlalchemy import orm
 from ozelot import transaction
 from ozelot.errors import LoadError
 from ozelot.joined import count_whole
+from ozelot.orm.base import described, why_no_model
 from ozelot.orm.bulk.chunks import Chunk, Values
 from ozelot.orm.bulk.cleaning import cleaned
 from ozelot.orm.bulk.faults import bad_rows
@@ -63,6 +64,8 @@ def load(
         LoadError: the rows do not fit the model.
         UndeclaredWrite: the task that runs does not declare the model.
     """
+    if not isinstance(model, type) or sa.inspect(model, raiseerr=False) is None:
+        raise LoadError(f"load() expects a model and has {described(model)}{_what_to_load(model)}")
     began = time.perf_counter()
     with session.begin_nested():
         found = _Load(session, model, rows, refs, missing)
@@ -72,6 +75,14 @@ def load(
     if opened is not None:
         opened.run.note(report.left_out)
     return report
+
+
+def _what_to_load(model: Any) -> str:
+    """What to write where something that is not a model was to be loaded."""
+    if isinstance(model, sa.Table):
+        return f". Write its rows with session.execute(insert({model.name}), rows)"
+    why = why_no_model(type(model) if sa.inspect(model, raiseerr=False) is not None else model)
+    return f", {why}" if why else f": write load({type(model).__name__}, ...)"
 
 
 class _Load:
