@@ -39,6 +39,7 @@ from ozelot.etl.declared import (
 )
 from ozelot.etl.definition import check_definition
 from ozelot.etl.former import how_to_clear, with_former
+from ozelot.etl.targets import look_again
 from ozelot.etl.unrecorded import Unrecorded, find_unrecorded, how_to_delete
 from ozelot.orm import history, run, version
 from ozelot.orm import target as marker
@@ -65,6 +66,7 @@ def clear_one(task: ClearableTask, *, include_unrecorded: bool = False) -> None:
     """
     check_definition(cast(luigi.Task, task))
     check_clearable(task)
+    look_again()
     database = client.get_client()
     marker.prepare(database.engine)
     with database.transaction() as session:
@@ -157,7 +159,9 @@ def remove_markers(tasks: Collection[Any]) -> None:
     """Remove the markers of tasks, those of ordinary tasks by one statement."""
     ordinary = [task for task in tasks if removes_marker_only(task)]
     with client.get_client().engine.begin() as connection:
-        identities = [marker.Identity(task.get_name(), task.get_param_string(), *keys_of(task)) for task in ordinary]
+        identities = [
+            marker.Identity(task.get_name(), task.get_param_string(), *keys_of(task)[:2]) for task in ordinary
+        ]
         marker.record_lost_runs(connection, identities)
         marker.delete(connection, [key for task in ordinary for key in keys_of(task)])
     for task in tasks:

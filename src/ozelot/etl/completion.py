@@ -44,7 +44,7 @@ def complete(
     Raises:
         TaskBroken: a ``complete()`` failed.
     """
-    keys: dict[str, tuple[str, str]] = {}
+    keys: dict[str, tuple[str, ...]] = {}
     found = set()
     for label, task in graph.tasks.items():
         if judged_by_marker(task):

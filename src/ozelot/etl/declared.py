@@ -15,7 +15,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from ozelot import client, config
 from ozelot.errors import GraphError, NotClearable
-from ozelot.etl.identity import params_of, task_argument, task_label
+from ozelot.etl.identity import parameters_with_keys, params_of, task_argument, task_params, without_order
 from ozelot.etl.targets import ORMTarget, judged_by_marker
 from ozelot.orm import target as marker
 from ozelot.orm.base import Base
@@ -66,9 +66,15 @@ def task_of(name: str, params: str) -> luigi.Task | None:
         if cls.get_name() == name:
             with suppress(Exception):  # whatever a parameter's parser may raise: then it is no such task
                 task: luigi.Task = cls.from_str_params(values)
-                if task_label(task) == f"{name} {params}":
+                if _is_named(task, params):
                     return task
     return None
+
+
+def _is_named(task: luigi.Task, params: str) -> bool:
+    """Whether a parameter string is that of a task, in whatever order it has the keys of dicts."""
+    own, names = task_params(task), parameters_with_keys(task)
+    return own == params or (bool(names) and without_order(own, names) == without_order(params, names))
 
 
 def task_of_marker(row: marker.MarkerRow) -> luigi.Task | None:
@@ -279,8 +285,8 @@ def clears_itself(task: object) -> bool:
     return not _is_derived(task, "clear")
 
 
-def keys_of(task: Any) -> tuple[str, str]:
-    """The key of a task's marker, and the one that it has where ozelot 0.2 wrote it."""
+def keys_of(task: Any) -> tuple[str, ...]:
+    """The key of a task's marker, the one that it has where ozelot 0.2 wrote it, and those of other spellings."""
     return task.keys if isinstance(task, GoneTask) else ORMTarget.from_task(task).keys
 
 

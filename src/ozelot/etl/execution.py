@@ -35,7 +35,7 @@ from ozelot.etl.leftovers import clear_leftovers, refuse_half
 from ozelot.etl.missing_rows import find_missing_rows, remove_markers_without_rows
 from ozelot.etl.needs import Needs, needs_of
 from ozelot.etl.row_counts import known_writes, row_counts
-from ozelot.etl.targets import ORMTarget
+from ozelot.etl.targets import ORMTarget, look_again
 from ozelot.fork import ChildrenEnd
 from ozelot.joined import OF_A_RUNNER
 from ozelot.orm import files, fingerprint, pages, run
@@ -166,6 +166,7 @@ def _claimed(task: Any, waited_for: Collection[luigi.Task]) -> Iterator[bool]:
     """The frame of a run that first takes its claim, and reads the marker again."""
     engine = client.get_client().engine
     marker.prepare(engine)
+    look_again()
     outputs = flatten(task.output())
     targets = [target for target in outputs if isinstance(target, ORMTarget)]
     outer = transaction.current(engine)

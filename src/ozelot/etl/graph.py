@@ -13,6 +13,7 @@ from ozelot.errors import GraphError
 from ozelot.etl import asked
 from ozelot.etl.definition import check_definition, is_external
 from ozelot.etl.identity import task_label
+from ozelot.etl.targets import look_again
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def walk(
         GraphError: requirements run in a circle, or two classes share a name.
         TaskBroken: a ``requires()`` failed, or gives what is no task.
     """
+    look_again()
     graph = Graph()
     labels: dict[int, str] = {}
     classes: dict[str, type[luigi.Task]] = {}

@@ -16,7 +16,7 @@ from ozelot.etl.compared import Verdict
 from ozelot.etl.completion import complete, pending
 from ozelot.etl.declared import is_orm_task, keys_of, task_of
 from ozelot.etl.graph import Graph, walk
-from ozelot.etl.identity import task_name, task_params
+from ozelot.etl.identity import task_label, task_name, task_params
 from ozelot.etl.stale import judge
 from ozelot.orm import history, run
 from ozelot.orm import target as marker
@@ -197,7 +197,7 @@ def with_late(root: luigi.Task) -> Graph:
         keys = {keys_of(task)[0] for task in graph.tasks.values() if is_orm_task(task)}
         with client.get_client().engine.connect() as connection:
             recorded = history.upstream(connection, keys)
-        found = {f"{name} {params}": task for name, params in recorded if (task := task_of(name, params)) is not None}
+        found = {task_label(task): task for each in recorded if (task := task_of(*each)) is not None}
         new = found.keys() - graph.tasks.keys()
         if not new:
             return graph

@@ -267,6 +267,15 @@ def every(connection: sa.Connection) -> list[MarkerRow]:
     ]
 
 
+def recorded_as(connection: sa.Connection, name: str) -> list[MarkerRow]:
+    """The markers with this name, and then the runs, the latest first, as if they were markers; changes nothing."""
+    found = [row for row in every(connection) if row.name == name]
+    if version.has_runs(connection):
+        query = sa.select(runs.c.name, runs.c.params, runs.c.key, sa.null()).where(runs.c.name == name)
+        found += [MarkerRow(*row) for row in connection.execute(query.order_by(runs.c.id.desc()))]
+    return list({row.key: row for row in reversed(found)}.values())[::-1]
+
+
 def prepare(engine: sa.Engine) -> None:
     """Create the tables of markers and runs where they are missing, and bring one of ozelot 0.2 up to date.
 
