@@ -98,6 +98,15 @@ def to_run(graph: Graph, roots: Collection[str], done: set[str]) -> list[str]:
     return [label for label in graph.tasks if label in needed and label not in there]
 
 
+def complete_tasks(tasks: Collection[luigi.Task]) -> set[str]:
+    """The labels of those of the tasks that are complete; of wrappers, with all that they require."""
+    bundles = any(getattr(task, "only_bundles", False) for task in tasks)
+    graph = walk(tasks) if bundles else Graph({task_label(task): task for task in tasks})
+    labels = {task_label(task) for task in tasks}
+    done = complete(graph)
+    return labels.difference(to_run(graph, labels, done)) if bundles else done
+
+
 def all_complete(wrapper: luigi.Task) -> bool:
     """Whether all that a wrapper requires is complete, looking through wrappers that it requires, each once."""
     seen: dict[str, luigi.Task] = {}

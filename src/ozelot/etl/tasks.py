@@ -18,7 +18,7 @@ import contextlib
 import functools
 import inspect
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
@@ -85,6 +85,17 @@ class TaskBase(luigi.Task, metaclass=_TaskMeta):
         if found is None:
             found = _TaskMeta.params_of[cls] = super().get_params()  # type: ignore[no-untyped-call]
         return found
+
+    @classmethod
+    def bulk_complete(cls, parameter_tuples: Iterable[Any]) -> list[Any]:
+        """Those of the parameters whose tasks are complete, by few queries; for ``luigi.tools.range``."""
+        given = []
+        for each in parameter_tuples:
+            named, values = (each, ()) if isinstance(each, dict) else ({}, each)
+            # There, cls is a functools.partial() of the class.
+            given.append((each, cls(*(values if isinstance(values, tuple | list) else [values]), **named)))
+        done = completion.complete_tasks([task for _, task in given])
+        return [each for each, task in given if task_label(task) in done]
 
     #: Graphviz styles of the task's box in the pipeline diagram.
     diagram_style: Sequence[str] = ()
