@@ -329,6 +329,37 @@ def test_a_task_that_says_nothing_cannot_be_cleared(db: Client) -> None:
     assert root.complete()
 
 
+class Harbor(Base):
+    code = Column("code_name", String(20), key="harbor_code", unique=True, nullable=False)
+
+
+class Berth(Base):
+    harbor = Column("of_harbor", String(20), ForeignKey("harbor.harbor_code"), key="berth_harbor")
+
+
+def test_a_column_with_a_key_may_be_what_an_unmapped_table_refers_to(db: Client) -> None:
+    create_tables(db, Harbor, Berth)
+    refers = "berth_of VARCHAR(20), FOREIGN KEY (berth_of) REFERENCES harbor (code_name)"
+    with db.engine.begin() as connection:
+        connection.execute(sa.text(f"CREATE TABLE mooring (id INTEGER PRIMARY KEY, {refers})"))
+    harbors = task("LoadHarbors", lambda: [Harbor(code="a"), Harbor(code="b")], creates=[Harbor])
+    berths = task("LoadBerths", lambda: [Berth(harbor="a")], [harbors], creates=[Berth])
+    assert build(berths)
+    plan = clear_plan(berths, [harbors])
+    assert (plan.deletes, plan.refused) == ({"berth": 1, "harbor": 2}, "")
+    with db.engine.begin() as connection:
+        connection.execute(sa.text("INSERT INTO mooring VALUES (1, 'b')"))
+    assert clear_plan(berths, [harbors]).refused.startswith("1 row of mooring (key 1) refers to harbor")
+    with pytest.raises(ClearRefused):
+        plan.apply()
+    with db.engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM mooring"))
+    plan.apply()
+    assert count(db, Harbor, Berth) == [0, 0]
+    with db.engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE mooring"))
+
+
 def test_tasks_that_are_no_orm_tasks_are_left_as_they_are(db: Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 

@@ -44,9 +44,9 @@ def no_orphans(column: Any, to: Any = None, *, name: str | None = None, severity
     part = clause(column)
     target = clause(to) if to is not None else _referred(column)
     there = target.table.alias("referred")  # it may be the same table
-    other = there.c[target.name]
+    other = there.c[target.key]
     owner = about(column)
-    key = [one for one in key_columns(owner) if one.name != part.key]
+    key = [one for one in key_columns(owner) if one.key != part.key]
     query = sa.select(*key, part).select_from(owner)
     dangling = query.where(part.is_not(None), ~sa.exists(sa.select(1).select_from(there).where(other == part)))
     told = name or f"no_orphans({name_of(column)})"

@@ -119,7 +119,8 @@ def _stranger_keys(rows: Rows, connection: sa.Connection) -> Iterator[tuple[sa.T
             if target is not None:
                 stranger = _stranger(connection, holder, key["constrained_columns"])
                 own = [stranger.c[name] for name in key["constrained_columns"]]
-                other = sa.select(*(target.c[name] for name in key["referred_columns"]))
+                by_name = {column.name.lower(): column for column in target.columns}  # which table.c knows by their key
+                other = sa.select(*(by_name[name.lower()] for name in key["referred_columns"]))
                 wanted = restrict(other, rows.tables[target])
                 refers_to_it = own[0].in_(wanted) if len(own) == 1 else sa.tuple_(*own).in_(wanted)
                 yield stranger, refers_to_it, target, key["options"].get("ondelete")
