@@ -103,6 +103,7 @@ LAYERS = [
     "ozelot.fakeweb",
     "ozelot.etl",
     "ozelot.etl.identity",
+    "ozelot.etl.late",
     "ozelot.etl.asked",
     "ozelot.etl.targets",
     "ozelot.etl.declared",

@@ -101,6 +101,8 @@ def test_the_error_itself_is_the_cause(project: Path) -> None:
     from ozelot.etl.tasks import ORMTask
 
     class Unasked(ORMTask):
+        creates = ()
+
         def requires(self) -> None:
             raise LookupError("nothing there\nat all")
 

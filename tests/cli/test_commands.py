@@ -315,6 +315,22 @@ def test_a_failure_is_summed_up_with_its_reason_and_what_it_kept_from_running(sq
         assert "RuntimeError: no goods [red]" in shown
 
 
+def test_an_on_success_that_fails_after_the_commit_is_told_as_that(
+    sqlite_db: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Base.create_all(sqlite_db)
+
+    def fails(_task: object) -> None:
+        raise RuntimeError("no mail server")
+
+    monkeypatch.setattr(shop.LoadShelves, "on_success", fails)
+    found = called("run")
+    assert found.code == 1
+    told = "on_success() failed after the commit, and the task is complete: RuntimeError: no mail server"
+    assert f"  LoadShelves: {told}\nAll is complete, but on_success() failed: LoadShelves\n" in found.out
+    assert called("run").code == 0
+
+
 def test_a_failure_of_a_plain_luigi_task_is_told_in_its_own_words(sqlite_db: Client) -> None:
     Base.create_all(sqlite_db)
     found = called("run", "--pipeline", "tests.cli.shop:NeedsFile(plain=true)")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import sqlite3
 from pathlib import Path
 from typing import Any
 
 import luigi
 import pytest
+import sqlalchemy as sa
 
 import ozelot
 from ozelot.client import Client
@@ -45,6 +48,15 @@ class DeniesIt(ORMTask):
 
     def complete(self) -> bool:
         return False
+
+
+class AsksForMany(ORMTask):
+    creates = ()
+    count: int = luigi.IntParameter()
+
+    def run(self) -> Any:
+        for number in range(self.count):
+            yield Step(name=f"{number:04}")
 
 
 class OnTop(ORMTask):
@@ -223,3 +235,79 @@ def test_what_was_written_before_the_wait_is_there_once(everywhere: Client) -> N
     drawn.acts["late"] = ask
     assert ozelot.run(LateStep(name="late")).ok
     assert rows(everywhere) == ["a", "before", "late"]
+
+
+def numbered(count: int) -> list[Step]:
+    return [Step(name=f"{number:04}") for number in range(count)]
+
+
+def test_how_much_a_run_asks_the_database_grows_with_the_number_of_requirements(here: Client) -> None:
+    asked: list[str] = []
+    sa.event.listen(here.engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+    numbers = []
+    for name, count in (("few", 20), ("many", 80)):
+        drawn.acts[name] = asks(*numbered(count))
+        asked.clear()
+        assert ozelot.run(LateStep(name=name)).ok
+        numbers.append(len(asked))
+    assert numbers[1] < 4.5 * numbers[0]
+    assert len(rows(here)) == 82
+
+
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_many_requirements_one_after_another_are_no_error(everywhere: Client, executor: str) -> None:
+    result = ozelot.run(AsksForMany(count=25), executor=executor, workers=1)
+    assert result.ok, result.failed
+    assert len(rows(everywhere)) == 25
+
+
+@pytest.mark.parametrize("cls", [LateStep, PlainLate], ids=["marker", "file"])
+def test_starts_that_never_ask_again_for_what_the_last_one_asked_for_are_an_error(here: Client, cls: Any) -> None:
+    numbers = itertools.count()
+    drawn.acts["late"] = lambda step: (Step(name=str(next(numbers))) for _ in "once")
+    result = ozelot.run([cls(name="late"), Step(name="other")])
+    reason = result.failed[label("late", cls)].reason
+    assert reason.startswith(
+        f"GraphError: 10 starts of {label('late', cls)} in a row did not yield again what the start"
+    )
+    assert drawn.began.count("late") == 11
+    assert rows(here) == sorted([*map(str, range(10)), "other"])
+
+
+def test_part_of_what_was_asked_for_is_not_enough(here: Client) -> None:
+    numbers = itertools.count()
+    drawn.acts["late"] = lambda step: ([Step(name="same"), Step(name=str(next(numbers)))] for _ in "once")
+    assert "did not yield again" in ozelot.run(LateStep(name="late")).failed[label("late", LateStep)].reason
+
+
+def test_a_start_that_asks_again_begins_the_count_anew(here: Client) -> None:
+    numbers = itertools.count()
+    seen: list[Step] = []
+
+    def ask(step: LateStep) -> Any:
+        number = next(numbers)
+        if number < 24:
+            seen.append(Step(name=str(number)))
+            if number % 8 == 0:
+                yield seen[max(-2, -len(seen))]
+            yield seen[-1]
+
+    drawn.acts["late"] = ask
+    assert ozelot.run(LateStep(name="late")).ok
+
+
+def test_a_requirement_that_is_cleared_meanwhile_is_noticed_at_the_end(here: Client) -> None:
+    starts: list[int] = []
+
+    def ask(step: LateStep) -> Any:
+        starts.append(len(starts))
+        if len(starts) == 3:  # by another process
+            with sqlite3.connect(here.url.database or "") as other:
+                other.execute("DELETE FROM ormtargetmarker WHERE params LIKE '%gone%'")
+        yield Step(name="gone")
+        yield Step(name="b")
+
+    drawn.acts["late"] = ask
+    result = ozelot.run(LateStep(name="late"))
+    assert "is not complete although it ran" in result.failed[label("late", LateStep)].reason
+    assert not LateStep(name="late").complete()

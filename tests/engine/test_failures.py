@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any
+from typing import Any, ClassVar
 
 import luigi
 import pytest
@@ -13,6 +13,7 @@ import sqlalchemy as sa
 import ozelot
 from ozelot.client import Client
 from ozelot.engine import RunResult
+from ozelot.etl.status import status
 from ozelot.etl.tasks import ORMTask
 from tests.engine.steps import LateStep, Step, asks, chain, drawn, fail, label, rows, wait_for
 
@@ -138,11 +139,41 @@ def failed_with(result: RunResult, task: str) -> str:
     return result.failed[task].reason
 
 
-def test_on_success_that_raises_fails_the_task_whose_rows_are_there(here: Client) -> None:
-    result = ozelot.run(OnRaises(where="on_success"))
-    assert "raised in on_success" in failed_with(result, "Raises {'where': 'on_success'}")
-    assert Raises(where="on_success").complete()
+@pytest.mark.parametrize("executor", ["thread", "process"])
+def test_on_success_that_raises_after_the_commit_is_told_as_that(here: Client, executor: str) -> None:
+    result = ozelot.run(OnRaises(where="on_success"), executor=executor, workers=1)
+    label = "Raises {'where': 'on_success'}"
+    assert failed_with(result, label) == (
+        "on_success() failed after the commit, and the task is complete: LookupError: raised in on_success"
+    )
+    assert result.failed[label].is_complete
+    assert list(result.ran) == [label, "OnRaises {'where': 'on_success'}"]
+    assert result.not_reached == {}
+    (entry,) = status(Raises(where="on_success"))
+    assert (entry.is_complete, entry.last) == (True, "done")
     assert ozelot.run(OnRaises(where="on_success")).ok
+
+
+def test_on_success_that_raises_before_the_commit_rolls_all_back(here: Client) -> None:
+    with pytest.raises(LookupError), here.transaction():
+        result = ozelot.run(OnRaises(where="on_success"))
+        failure = result.failed["Raises {'where': 'on_success'}"]
+        assert not failure.is_complete
+        assert failure.exception is not None
+        raise failure.exception
+    assert not Raises(where="on_success").complete()
+
+
+def test_retries_are_not_for_on_success(here: Client) -> None:
+    class Retried(Raises):
+        retry_count = 3
+        began: ClassVar[list[str]] = []
+
+        def run(self) -> None:
+            self.began.append("run")
+
+    result = ozelot.run(Retried(where="on_success"))
+    assert (len(result.failed), Retried.began) == (1, ["run"])
 
 
 def test_on_failure_that_raises_does_not_hide_the_first_error(here: Client) -> None:

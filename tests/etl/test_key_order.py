@@ -74,7 +74,7 @@ VALUES: list[dict[str, Any]] = [
 
 def rename(client: Client, task: Count, written: dict[str, Any]) -> None:
     """Write marker and run of a task as an ozelot did that did not sort the keys."""
-    values = task.to_str_params(only_significant=True, only_public=True)
+    values: dict[str, str] = task.to_str_params(only_significant=True, only_public=True)  # type: ignore[no-untyped-call]
     values |= {name: json.dumps(value) for name, value in written.items()}
     pairs = (f"'{name}': '{values[name]}'".replace("\\", "\\\\") for name in sorted(values))
     params = "{" + ", ".join(pair.replace("'", "\\'") if pair.count("'") > 4 else pair for pair in pairs) + "}"

@@ -197,6 +197,9 @@ def _conclude(after: list[list[TaskStatus]], result: RunResult, database: Client
     if options.atomic and not result.ok:
         say("Nothing was changed: all is as it was before")
         return ExitCode.INCOMPLETE
+    if not pending and result.failed and all(failure.is_complete for failure in result.failed.values()):
+        say(f"All is complete, but on_success() failed: {listed([shown(label) for label in result.failed])}")
+        return ExitCode.INCOMPLETE
     if not pending and not result.ok:
         say("What was to be loaded again is not complete. See: ozelot status")
         return ExitCode.INCOMPLETE

@@ -17,6 +17,7 @@ from ozelot.engine.jobs import Became, Job, Note, Outcome
 from ozelot.errors import DatabaseUnavailable, OutputMissing, TimedOut, WorkerError
 from ozelot.etl.declared import task_classes
 from ozelot.etl.definition import refuse_awaitable
+from ozelot.etl.late import LateRequirements
 from ozelot.etl.needs import Needs
 from ozelot.fork import ChildrenEnd
 from ozelot.orm.run import reason_of
@@ -70,11 +71,13 @@ def attempt(
     begin = time.perf_counter()
     task.trigger_event(luigi.Event.START, task)
     try:
+        job.late.requested = set()
         with ChildrenEnd():
-            waits_for = _finish(task, act())
+            waits_for = _finish(task, act(), job.late)
         if waits_for is not None:
             jobs = [Job(requirement, [], [], Needs()) for requirement in waits_for]
-            return Outcome(job.label, Became.WAITS, time.perf_counter() - begin, wanted=jobs)
+            seconds = time.perf_counter() - begin
+            return Outcome(job.label, Became.WAITS, seconds, wanted=jobs, late=job.late)
         check(task)
         seconds = time.perf_counter() - begin
         task.trigger_event(luigi.Event.PROCESSING_TIME, task, seconds)
@@ -90,8 +93,14 @@ def attempt(
         vars(task).update(dict.fromkeys(_SAYINGS))
 
 
-def succeeded(job: Job, outcome: Outcome) -> Outcome:
-    """Tell a task, and all who listen, that it ended well; the outcome, which is another one if that raises."""
+def succeeded(job: Job, outcome: Outcome, *, committed: bool = True) -> Outcome:
+    """Tell a task, and all who listen, that it ended well; the outcome, which is another one if that raises.
+
+    Args:
+        job: the task.
+        outcome: of its run.
+        committed: whether the task stays complete if its ``on_success()`` raises.
+    """
     if outcome.became is not Became.DONE:
         return outcome
     try:
@@ -100,7 +109,11 @@ def succeeded(job: Job, outcome: Outcome) -> Outcome:
     except KeyboardInterrupt:
         raise
     except BaseException as exc:  # noqa: BLE001 - the task's own
-        return _failed_for_good(job, exc, outcome.seconds)
+        found = _failed_for_good(job, exc, outcome.seconds)
+        if committed:
+            found.became, found.rows = outcome.became, outcome.rows
+            found.reason = f"on_success() failed after the commit, and the task is complete: {found.reason}"
+        return found
     return outcome
 
 
@@ -111,7 +124,7 @@ def _failed_for_good(job: Job, exc: BaseException, seconds: float) -> Outcome:
     return failed(job.label, exc, seconds)
 
 
-def _finish(task: luigi.Task, result: Any) -> Iterable[luigi.Task] | None:
+def _finish(task: luigi.Task, result: Any, late: LateRequirements) -> Iterable[luigi.Task] | None:
     """Go on with a ``run()`` that yields requirements; returns those that it has to wait for."""
     if not isinstance(result, Generator):
         refuse_awaitable(task, result)
@@ -122,7 +135,7 @@ def _finish(task: luigi.Task, result: Any) -> Iterable[luigi.Task] | None:
             wanted = result.send(answer)
             requirements = wanted if isinstance(wanted, DynamicRequirements) else DynamicRequirements(wanted)
             # An ORM task has looked, and undone what it did so far.
-            if type(task) in task_classes or not requirements.complete():
+            if type(task) in task_classes or not late.is_complete(requirements):
                 found: Iterable[luigi.Task] = requirements.flat_requirements
                 return found
             answer = requirements.paths

@@ -182,7 +182,7 @@ class Frame:
             return Outcome(job.label, Became.LEFT)
         begun.required = {self.runs[key] for key in job.required if key in self.runs}
         self.report(job.label)
-        outcome = attempt(job, self.report, lambda: run_task(job.task, begun))
+        outcome = attempt(job, self.report, lambda: run_task(job.task, begun, job.late))
         outcome.rows = begun.rows
         if outcome.became is Became.DONE and begun.finished and begun.run_id is not None:
             self.runs[begun.key] = begun.run_id

@@ -23,6 +23,7 @@ from ozelot.etl.declared import keys_of, task_classes
 from ozelot.etl.definition import is_external
 from ozelot.etl.graph import Graph
 from ozelot.etl.identity import task_label
+from ozelot.etl.late import LateRequirements
 from ozelot.etl.needs import Needs, needs_of
 from ozelot.etl.targets import judged_by_marker
 from ozelot.orm.run import Counts
@@ -38,6 +39,9 @@ class Job:
         needs: what else they give it.
         again: whether it is complete, but only bundles others that are not.
         lost_rows: whether it has a marker, but its rows were found missing.
+
+    Attributes:
+        late: what it has requested while it ran.
     """
 
     def __init__(
@@ -56,13 +60,14 @@ class Job:
         self.needs = needs
         self.again = again
         self.lost_rows = lost_rows
+        self.late = LateRequirements()
         self.task = task
 
     def __reduce__(self) -> tuple[Any, ...]:
         cls = type(self.task)
         values = pickle.dumps((self.task.param_kwargs, is_external(self.task)))
         arrived = cls.__module__, cls.__qualname__, values, self.label, self.requires, self.required, self.needs
-        return _Arrived, (*arrived, self.again, self.lost_rows)
+        return _Arrived, (*arrived, self.again, self.lost_rows, self.late)
 
 
 class _Arrived(Job):
@@ -79,6 +84,7 @@ class _Arrived(Job):
         needs: Needs,
         again: bool,
         lost_rows: bool,
+        late: LateRequirements,
     ) -> None:
         self._class = module, name
         self._values = values
@@ -88,10 +94,11 @@ class _Arrived(Job):
         self.needs = needs
         self.again = again
         self.lost_rows = lost_rows
+        self.late = late
 
     def __reduce__(self) -> tuple[Any, ...]:  # by Dask's scheduler, which has no pipeline to make the task of
         parts = self._values, self.label, self.requires, self.required, self.needs, self.again, self.lost_rows
-        return _Arrived, (*self._class, *parts)
+        return _Arrived, (*self._class, *parts, self.late)
 
     @functools.cached_property
     def task(self) -> luigi.Task:  # type: ignore[override]
@@ -202,10 +209,11 @@ class Outcome:
         became: what.
         seconds: how long it took.
         rows: what it made.
-        reason: the error in one line.
+        reason: the error in one line; of a task that is done, that of its ``on_success()``.
         traceback: all of it.
         exception: the error itself; None where it cannot travel.
         wanted: the requirements that it waits for.
+        late: what it has requested so far.
     """
 
     label: str
@@ -216,6 +224,7 @@ class Outcome:
     traceback: str = ""
     exception: BaseException | None = None
     wanted: list[Job] = field(default_factory=list)
+    late: LateRequirements = field(default_factory=LateRequirements)
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(vars(self))

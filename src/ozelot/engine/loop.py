@@ -29,6 +29,7 @@ from ozelot.etl.declared import refuse_shared_columns
 from ozelot.etl.definition import is_external
 from ozelot.etl.graph import Graph, walk
 from ozelot.etl.identity import task_label
+from ozelot.etl.late import LateRequirements
 from ozelot.etl.needs import refuse_own_inputs
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,9 @@ _PATIENCE, _FIRST_PAUSE, _LONGEST_PAUSE = 60.0, 0.1, 5.0
 
 #: Two such failures that are further apart have different causes.
 _SAME_OUTAGE = 30.0
+
+#: How many starts of a task in a row may yield other requirements than the start before.
+_MOST_FORGOTTEN = 10
 
 #: PostgreSQL keeps claims in shared memory, of a few thousand in all.
 _MOST, _MOST_ON_SERVERS = 250, 64
@@ -126,7 +130,8 @@ class Loop:
                 self.stopping.set()
                 if self._local is not None:
                     self._local.shutdown(wait=False)
-        because = causes({label: self._graph.requires[label] for label in self._open}, self.result.failed)
+        failed_open = self._open.intersection(self.result.failed)
+        because = causes({label: self._graph.requires[label] for label in self._open}, failed_open)
         for label in self._order.jobs:
             if label in self._open and label not in self.result.failed:
                 self.result.not_reached[label] = because.get(label, "")
@@ -261,6 +266,8 @@ class Loop:
             self._order.took(label, outcome.seconds)
             self.result.ran[label] = Ran(outcome.seconds, outcome.rows)
             self._complete(label, Kind.DONE, outcome)
+            if outcome.reason:
+                self._give_up(outcome)
         elif outcome.became is Became.COMPLETE:
             self.result.elsewhere.append(label)
             self._complete(label, Kind.ELSEWHERE, outcome)
@@ -272,7 +279,7 @@ class Loop:
         elif outcome.became is Became.LEFT:
             self._order.again(label)
         elif outcome.became is Became.WAITS:
-            self._wait(label, [job.task for job in outcome.wanted])
+            self._wait(label, [job.task for job in outcome.wanted], outcome.late)
         elif outcome.became is Became.REFUSED:
             self._wait_for_database(outcome)
         elif outcome.became is Became.LOST and self._try(label, outcome.became) <= _LOST:
@@ -321,15 +328,23 @@ class Loop:
             self._give_up(outcome)
 
     def _give_up(self, outcome: Outcome) -> None:
-        failure = Failure(outcome.reason, outcome.traceback, outcome.exception, outcome.seconds)
+        is_complete = outcome.became is Became.DONE
+        failure = Failure(outcome.reason, outcome.traceback, outcome.exception, outcome.seconds, is_complete)
         self.result.failed[outcome.label] = failure
         self._event(Kind.FAILED, outcome.label, seconds=outcome.seconds, text=outcome.reason)
         if not self.keep_going:
             self.stopping.set()
 
-    def _wait(self, label: str, wanted: list[luigi.Task]) -> None:
+    def _wait(self, label: str, wanted: list[luigi.Task], late: LateRequirements) -> None:
         """A task asked for requirements while it ran."""
+        self._tries[label, Became.WAITS] = 0 if late.repeats else self._tries[label, Became.WAITS] + 1
         try:
+            if self._tries[label, Became.WAITS] == _MOST_FORGOTTEN:
+                raise GraphError(
+                    f"{_MOST_FORGOTTEN} starts of {label} in a row did not yield again what the start before had "
+                    f"yielded; the last one yielded {task_label(wanted[0])}. run() begins again once a requirement is "
+                    "complete: let it yield the same requirements each time"
+                )
             found = walk(wanted)
             if label in found.tasks:
                 raise GraphError(f"Requirements run in a circle: {label} -> {task_label(wanted[0])} -> ... -> {label}")
@@ -353,6 +368,8 @@ class Loop:
         self._graph.requires[label] = [*self._graph.requires[label], *map(task_label, wanted)]
         self._open.update(added)
         self._add(found, added, done, lost, wanted_by=label)
+        late.last = set(map(task_label, wanted))
+        self._order.jobs[label].late = late
         self._event(Kind.PAUSED, label)
         self._order.wait_for(label, labels)
 

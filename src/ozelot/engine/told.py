@@ -80,12 +80,14 @@ class Failure:
         traceback: where in the code it came from.
         exception: the error itself, where it could travel from the process where it was raised.
         seconds: how long the task ran.
+        is_complete: whether only ``on_success()`` failed, after the commit: the task is complete, and in ``ran``.
     """
 
     reason: str
     traceback: str = ""
     exception: BaseException | None = None
     seconds: float = 0.0
+    is_complete: bool = False
 
 
 @dataclass
@@ -96,7 +98,7 @@ class RunResult:
         ran: the tasks that ran well, by label, in the order in which they ended.
         complete: labels of tasks that were complete before.
         elsewhere: labels of tasks that another runner did meanwhile.
-        failed: the tasks that failed, by label.
+        failed: the tasks that failed, or whose ``on_success()`` did, by label.
         not_reached: labels of tasks that did not run, and what they waited for: the label of a task that failed,
             or the empty text where the run was stopped.
         rolled_back: labels of tasks that ran well, in one transaction with others that did not, and so were undone.
@@ -113,5 +115,5 @@ class RunResult:
 
     @property
     def ok(self) -> bool:
-        """Whether all is complete."""
+        """Whether all is complete, and nothing failed."""
         return not (self.failed or self.not_reached or self.rolled_back)

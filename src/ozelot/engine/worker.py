@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 
@@ -95,7 +96,7 @@ def _run_within(job: Job, outer: transaction.OpenTransaction, report: Report) ->
             return Outcome(job.label, Became.COMPLETE)
         missing = [] if there and not lost_rows else [target]
         begun = Begun(outer.connection, target.keys[0], missing, needs=job.needs, lost_rows=lost_rows)
-        outcome = succeeded(job, attempt(job, report, lambda: run_task(job.task, begun)))
+        outcome = succeeded(job, attempt(job, report, lambda: run_task(job.task, begun, job.late)), committed=False)
     if outcome.became in (Became.LOST, Became.REFUSED):
         outcome.became = Became.FAILED  # with the connection, or by a deadlock, all of the transaction is lost
     outcome.rows = begun.rows
@@ -110,7 +111,9 @@ def _run_other(job: Job, report: Report) -> Outcome:
             return Outcome(job.label, Became.COMPLETE)
         why = "another program has to complete it (run = None)" if type(task) in task_classes else why_not_there(task)
         return failed(job.label, OutputMissing(why), 0.0)
-    return succeeded(job, attempt(job, report, task.run, _require_output))
+    is_orm_task = type(task) in task_classes
+    act = functools.partial(run_task, task, late=job.late) if is_orm_task else task.run
+    return succeeded(job, attempt(job, report, act, _require_output))
 
 
 def _require_output(task: luigi.Task) -> None:

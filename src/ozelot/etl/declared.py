@@ -22,6 +22,9 @@ from ozelot.orm.base import Base
 from ozelot.orm.rows import BaseRows, Model, Rows, chain, models_in, tables_of
 from ozelot.writes import Undeclared, Writable
 
+#: The one empty tuple that there is, which most tasks that load nothing declare.
+_NOTHING: tuple[()] = ()
+
 _R = TypeVar("_R")
 
 
@@ -97,9 +100,11 @@ def _classes() -> list[Any]:
 
 def created_models(task: Any) -> list[Model]:
     """The models (or plain tables) whose rows a task, or a class of tasks, says that it creates."""
-    if task.creates is None and task.object_classes is None:
-        return []
-    return list(dict.fromkeys([*_models_in(task.creates), *_models_in(task.object_classes)]))
+    found: dict[Model, None] = {}
+    for value in (task.creates, task.object_classes):
+        if value is not None and value is not _NOTHING:
+            found |= dict.fromkeys(_models_in(value))
+    return list(found)
 
 
 def _models_in(value: Any) -> list[Model]:

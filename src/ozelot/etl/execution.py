@@ -27,10 +27,12 @@ from ozelot.checks import checked
 from ozelot.claim import claimed
 from ozelot.errors import DatabaseUnavailable, NoRun, OzelotError
 from ozelot.etl.base_rows import check_base_rows, inherited_tables
+from ozelot.etl.completion import complete_tasks
 from ozelot.etl.declared import created_models, keys_of, task_classes, writable
 from ozelot.etl.definition import check_definition, refuse_awaitable
 from ozelot.etl.fingerprints import fingerprint_of
 from ozelot.etl.identity import task_label
+from ozelot.etl.late import LateRequirements
 from ozelot.etl.leftovers import clear_leftovers, refuse_half
 from ozelot.etl.missing_rows import find_missing_rows, remove_markers_without_rows
 from ozelot.etl.needs import Needs, needs_of
@@ -86,12 +88,13 @@ class Begun:
         return replace(self, finished=False, rows={})
 
 
-def run_task(task: Any, begun: Begun | None = None) -> Any:
+def run_task(task: Any, begun: Begun | None = None, late: LateRequirements | None = None) -> Any:
     """Run an ORM task, as described at the top of this file.
 
     Args:
         task: the task.
         begun: where somebody holds its claim already, and saw that it is not complete.
+        late: what earlier starts of its ``run()`` requested.
 
     Returns:
         What the class's own ``run()`` returns; for a generator function, a generator of the requirements it waits for.
@@ -103,7 +106,7 @@ def run_task(task: Any, begun: Begun | None = None) -> Any:
     # A functools.partial and other callable objects are no methods.
     own_run: Callable[[], Any] = function.__get__(task, type(task)) if hasattr(function, "__get__") else function
     if inspect.isgeneratorfunction(own_run):
-        return _drive(task, own_run, begun)
+        return _drive(task, own_run, begun, late or LateRequirements())
     result = None
     with _one_run(task, begun) as is_due:
         if is_due:
@@ -112,11 +115,11 @@ def run_task(task: Any, begun: Begun | None = None) -> Any:
                 refuse_awaitable(task, result)
             if isinstance(result, Generator):
                 raise _RolledBackError  # such as 'return super().run()': begin again, step by step
-    return _drive(task, own_run, begun) if isinstance(result, Generator) else result
+    return _drive(task, own_run, begun, late or LateRequirements()) if isinstance(result, Generator) else result
 
 
 def _drive(
-    task: Any, own_run: Callable[[], Generator[Any, Any, Any]], begun: Begun | None
+    task: Any, own_run: Callable[[], Generator[Any, Any, Any]], begun: Begun | None, late: LateRequirements
 ) -> Generator[Any, Any, None]:
     """Run a generator that yields requirements; never yields within a transaction.
 
@@ -126,6 +129,8 @@ def _drive(
     while True:
         wanted = None
         waited_for: list[luigi.Task] = []
+        by_marker: list[luigi.Task] = []
+        late.requested = set()
         with _one_run(task, begun, waited_for) as is_due:
             if not is_due:
                 return
@@ -136,17 +141,28 @@ def _drive(
                     with ChildrenEnd():
                         wanted = steps.send(answer)
                     requirements = wanted if isinstance(wanted, DynamicRequirements) else DynamicRequirements(wanted)
-                    if not requirements.complete():
+                    if not late.is_complete(requirements):
                         raise _RolledBackError
                     waited_for += requirements.flat_requirements
+                    if requirements.custom_complete is None:
+                        by_marker += [each for each in requirements.flat_requirements if type(each) in task_classes]
                     wanted, answer = None, requirements.paths
             except StopIteration:
-                pass
+                wanted = _gone(by_marker, late)
+                if wanted is not None:
+                    raise _RolledBackError from None
             finally:
                 steps.close()  # here, so that whatever it does at its end is rolled back with the rest
         if wanted is None:
             return
         yield wanted
+
+
+def _gone(waited_for: Collection[luigi.Task], late: LateRequirements) -> list[luigi.Task] | None:
+    """Requirements that were complete when ``run()`` waited for them, and are not any more."""
+    gone = {task_label(task) for task in waited_for} - complete_tasks(waited_for)
+    late.complete -= gone
+    return [task for task in waited_for if task_label(task) in gone] or None
 
 
 def _one_run(task: Any, begun: Begun | None, waited_for: Collection[luigi.Task] = ()) -> AbstractContextManager[bool]:
