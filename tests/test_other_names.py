@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import sqlite3
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -223,9 +225,9 @@ def test_another_user_sees_live_runs_or_is_told_why_not(file: Path, mode: int, f
     if os.getuid() != 0:
         mode = 0o000 if mode == 0o600 else 0o444  # as another user would have it
     with running(f"sqlite:///{file}"):
-        for path in (file.parent, *file.parent.parents[:3]):
-            if path.owner() == file.owner() and path != Path("/tmp"):
-                path.chmod(path.stat().st_mode | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
+        folders = itertools.takewhile(lambda path: path != Path(tempfile.gettempdir()), file.parents)
+        for path in folders if file.is_relative_to(tempfile.gettempdir()) else ():
+            path.chmod(path.stat().st_mode | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
         Path(f"{file}-claims").chmod(mode)
         done = subprocess.run(
             [sys.executable, "-c", LOOK, f"sqlite:///{file}"], capture_output=True, text=True, timeout=60, check=False

@@ -62,7 +62,14 @@ class Served:
 
 
 @contextmanager
-def served(url: str, root: luigi.Task | None, *, host: str = "127.0.0.1", token: str | None = None) -> Iterator[Served]:
+def served(
+    url: str,
+    root: luigi.Task | None,
+    *,
+    host: str = "127.0.0.1",
+    token: str | None = None,
+    most_streams: int = 500,
+) -> Iterator[Served]:
     """Serve the page of a pipeline, or, without a root, of a database alone.
 
     Args:
@@ -70,12 +77,15 @@ def served(url: str, root: luigi.Task | None, *, host: str = "127.0.0.1", token:
         root: the root of the pipeline.
         host: where it says that it listens.
         token: what has to be known.
+        most_streams: how many clients may be told at the same time what is new.
     """
     database = Client(connection_string=url)
     make_read_only(database, 5)
     keeper = Keeper(database, root)
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        app = make_app(keeper, host=host, token=token, is_stopping=lambda: server.should_exit)
+        app = make_app(
+            keeper, host=host, token=token, is_stopping=lambda: server.should_exit, most_streams=most_streams
+        )
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=10))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

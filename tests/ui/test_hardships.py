@@ -255,9 +255,9 @@ def test_asking_for_the_head_of_what_is_new_comes_to_an_end(page: Served) -> Non
             assert connection.recv(10_000).startswith(b"HTTP/1.1 200")
 
 
-def test_no_more_pages_than_some_are_told_what_is_new(page: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "_MOST_STREAMS", 0)
-    assert page.ask("/events").code == 503
+def test_no_more_pages_than_some_are_told_what_is_new(page: Served, database_url: str) -> None:
+    with served(database_url, None, most_streams=0) as full:
+        assert full.ask("/events").code == 503
 
 
 @pytest.mark.parametrize("host", ["[::1x", "[::1]evil.example", "127.0.0.1:evil", "localhost:80@evil.example"])

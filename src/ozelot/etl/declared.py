@@ -109,7 +109,13 @@ def created_models(task: Any) -> list[Model]:
 
 def _models_in(value: Any) -> list[Model]:
     """The models in a list. Anything else is an error once the task is to run (:mod:`ozelot.etl.definition`)."""
-    return [m for m in listed(value) if isinstance(m, sa.Table) or (isinstance(m, type) and hasattr(m, "__mapper__"))]
+    return [found for found in listed(value) if _is_model(found)]
+
+
+def _is_model(found: object) -> bool:
+    if isinstance(found, sa.Table):
+        return found.metadata is Base.metadata
+    return isinstance(found, type) and issubclass(found, Base) and hasattr(found, "__mapper__")
 
 
 def listed(value: Any) -> Collection[Any]:
