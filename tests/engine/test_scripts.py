@@ -127,13 +127,18 @@ def ctrl_c(child: subprocess.Popen[str]) -> None:
     os.killpg(child.pid, signal.SIGINT)  # as a terminal does: to all processes
 
 
+def is_told_to_press_again(child: subprocess.Popen[str]) -> bool:
+    """Whether that is printed; lines on the progress may come before it."""
+    return child.stdout is not None and any("Press Ctrl-C again" in line for line in iter(child.stdout.readline, ""))
+
+
 def test_the_first_ctrl_c_lets_processes_end_their_tasks(sqlite_db: Client, tmp_path: Path) -> None:
     create_tables(sqlite_db)
     database_url = str(sqlite_db.url)
     child, worker = started(tmp_path, database_url)
     with child:
         ctrl_c(child)
-        assert child.stdout is not None and "Press Ctrl-C again" in child.stdout.readline()
+        assert is_told_to_press_again(child)
         assert alive(worker)
         Path("wish LoadReviews").unlink()
         out, err = child.communicate(timeout=60)
@@ -150,7 +155,7 @@ def test_the_second_ctrl_c_ends_them(db: Client, database_url: str, tmp_path: Pa
     child, worker = started(tmp_path, database_url)
     with child:
         ctrl_c(child)
-        assert child.stdout is not None and "Press Ctrl-C again" in child.stdout.readline()
+        assert is_told_to_press_again(child)
         ctrl_c(child)
         _, err = child.communicate(timeout=60)
     assert child.returncode == 130, err
