@@ -73,6 +73,8 @@ def refuse_awaitable(task: luigi.Task, result: object) -> None:
     Raises:
         TaskInvalid: it did.
     """
+    if result is None:  # as nearly always
+        return
     if inspect.isawaitable(result) or inspect.isasyncgen(result):
         if inspect.iscoroutine(result):
             result.close()
