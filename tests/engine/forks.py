@@ -1,4 +1,4 @@
-"""A program whose tasks fork: the child ends as it is told to, the parent keeps its exit code."""
+"""A program whose tasks fork: the child ends in different ways, and the parent keeps its exit code."""
 
 from __future__ import annotations
 

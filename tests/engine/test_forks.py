@@ -1,4 +1,4 @@
-"""A child that run() forks ends where it is told to, and the parent goes on with its transaction."""
+"""A child that run() forks ends by itself, and the parent continues its transaction."""
 
 from __future__ import annotations
 

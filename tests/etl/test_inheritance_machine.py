@@ -153,7 +153,7 @@ class Oracle:
         if whole and added and not is_told:
             raise Refused(NotClearable)
         if is_told and added:
-            # Added rows are told by lying on base rows of runs that wrote nothing to the table.
+            # Added rows are identified by their base rows, whose runs wrote nothing to the table.
             makers = {self.parts[row][owner or ""] for row in added}
             others = {r for r, p in self.parts.items() if own in p and p[own] != p[owner or ""]}
             if others or any(self.counts[maker][own] for maker in makers):

@@ -77,7 +77,7 @@ def served(
         root: the root of the pipeline.
         host: where it says that it listens.
         token: what has to be known.
-        most_streams: how many clients may be told at the same time what is new.
+        most_streams: how many clients may receive updates at the same time.
     """
     database = Client(connection_string=url)
     make_read_only(database, 5)

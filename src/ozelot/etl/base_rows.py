@@ -250,7 +250,7 @@ def _check_added_rows(
     mapper: orm.Mapper[Any],
     empty: Collection[sa.Table],
 ) -> None:
-    """Where base rows know their run: rows for base rows of others are told by being of no run that they refer to."""
+    """Make sure that derived rows for other tasks' base rows can be identified, if base rows have a ``run_id``."""
     owner, tables = owner_of(mapper), chain(mapper)
     if owner is None:
         return

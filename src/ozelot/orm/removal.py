@@ -127,7 +127,7 @@ def _stranger_keys(rows: Rows, connection: sa.Connection) -> Iterator[tuple[sa.T
 
 
 def _stranger(connection: sa.Connection, name: str, referring: Sequence[str]) -> sa.Table:
-    """A table that is no model's, with its primary key and some of its columns."""
+    """A table without a model, with its primary key and some of its columns."""
     inspector = sa.inspect(connection)
     primary = inspector.get_pk_constraint(name)["constrained_columns"]
     nullable = {column["name"]: column["nullable"] for column in inspector.get_columns(name)}

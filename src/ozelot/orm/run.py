@@ -62,9 +62,9 @@ class Run(Base):
     Attributes:
         key: the key of the task's marker.
         state: ``running``, ``done``, ``failed``, ``aborted`` (its runner died) or ``cleared``.
-        rows: JSON: how many rows of each table it made, and ``table.column``: how many values it set, with null for an
-            unknown number; and, under the empty name, what loads left out; under ``?``, what came of checks. None:
-            nothing is known, as of a task that ozelot 0.2 ran.
+        rows: JSON: the number of rows that it wrote by table, and of values that it set by ``table.column``; null:
+            unknown. Also the notes of loads under the empty name, and the results of checks under ``?``. None: no
+            numbers are known, as for tasks that ozelot 0.2 ran.
         host: where it ran, with the process number in ``process``.
         fingerprint: the digest of what the task was made of; see :mod:`ozelot.orm.fingerprint`.
     """

@@ -31,7 +31,7 @@ _EVENTS = "text/event-stream"
 _TROUBLE = f"data: {json.dumps({'trouble': True})}\n\n"
 _BEAT = 1.0  # seconds between two looks for what is new
 _MOST_LOOKS = 500  # changes that are sent one by one
-_MOST_STREAMS = 500  # clients that are told what is new at the same time, unless fewer can connect
+_MOST_STREAMS = 500  # clients that receive updates at the same time, unless fewer can connect
 
 
 class News:
@@ -40,7 +40,7 @@ class News:
     Args:
         keeper: what is known of the pipeline.
         is_stopping: whether the server waits for all answers to come to their end.
-        most: how many clients are told at the same time.
+        most: how many clients receive updates at the same time.
     """
 
     def __init__(self, keeper: Keeper, is_stopping: Callable[[], bool], most: int = _MOST_STREAMS) -> None:
@@ -133,7 +133,7 @@ def make_app(
         host: where the server listens.
         token: what has to be known to be answered; None: nothing, for this machine alone.
         is_stopping: whether the server waits for all answers to come to their end.
-        most_streams: how many clients may be told at the same time what is new.
+        most_streams: how many clients may receive updates at the same time.
     """
     pages = Pages(keeper)
     routes: list[Route | Mount] = [
