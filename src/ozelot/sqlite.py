@@ -10,11 +10,14 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import unquote, urlsplit
 from weakref import WeakValueDictionary
 
+import sqlalchemy as sa
 from sqlalchemy import URL, event
 from sqlalchemy.engine import Engine, ExceptionContext
 
@@ -88,7 +91,9 @@ class Connection(sqlite3.Connection):
 
     journal_is_known = False
     is_abandoned = False
+    checks_later = False  # whether somebody calls check() after several commits: to look takes longer than to commit
     path = ""
+    _log_path = ""
     _file: Identity | None = None
     _log: Identity | None = None  # the -wal that it has open; None until it writes to one
 
@@ -98,6 +103,7 @@ class Connection(sqlite3.Connection):
         self.path = self.execute("PRAGMA database_list").fetchone()[2]
         self.text_factory = str
         self._file = identity(self.path)
+        self._log_path = f"{self.path}-wal"
         _open[id(self)] = self
 
     def close(self) -> None:
@@ -109,7 +115,7 @@ class Connection(sqlite3.Connection):
     def note_log(self) -> None:
         """Remember which log it has open, once it has begun to write."""
         if self._log is None and self.path:
-            self._log = identity(f"{self.path}-wal")
+            self._log = identity(self._log_path)
 
     def commit(self) -> None:
         """Commit, and make sure that others see it.
@@ -119,19 +125,24 @@ class Connection(sqlite3.Connection):
         """
         wrote = self.in_transaction
         super().commit()
-        if wrote and self.path:
-            self._check()
+        if wrote and self.path and not self.checks_later:
+            self.check()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Make sure that what was committed is where others see it.
+
+        Raises:
+            DatabaseFileError: it went into a file that is not there any more.
+        """
         check_same(self.path, self._file)
         # SQLite deletes the log when nobody has the database open, as it believes where the locks are gone.
-        if self._log is not None and identity(f"{self.path}-wal") != self._log:
+        if self._log is not None and identity(self._log_path) != self._log:
             if self.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 self._log = None
                 return
             _abandon(self.path)
             raise DatabaseFileError(
-                f"The log {self.path}-wal was deleted or replaced while it was in use: what was written since may be "
+                f"The log {self._log_path} was deleted or replaced while it was in use: what was written since may be "
                 "lost. This happens when a task opens a file of the database itself, which releases the locks of the "
                 "whole process. Read a copy instead (sqlite3 FILE '.backup COPY'), and run again in a new process"
             )
@@ -141,6 +152,26 @@ class Connection(sqlite3.Connection):
             self.close()
         except sqlite3.ProgrammingError:
             pass  # it was never open, or belongs to another thread: then SQLite closes it
+
+
+@contextmanager
+def checked_at_end(connection: sa.Connection) -> Iterator[None]:
+    """Make sure once, after all commits of the block, that others see what was committed; not after each.
+
+    Raises:
+        DatabaseFileError: it went into a file that is not there any more.
+    """
+    driver = connection.connection.driver_connection
+    if not isinstance(driver, Connection):
+        yield
+        return
+    driver.checks_later = True
+    try:
+        yield
+    finally:
+        driver.checks_later = False
+    if driver.path:
+        driver.check()
 
 
 def connect_read_only(path: Path) -> sqlite3.Connection:

@@ -50,14 +50,17 @@ class _Says:
 
 
 def attempt(
-    job: Job, report: Report, act: Callable[[], Any], check: Callable[[luigi.Task], None] = lambda task: None
+    job: Job,
+    report: Report,
+    act: Callable[[LateRequirements], Any],
+    check: Callable[[luigi.Task], None] = lambda task: None,
 ) -> Outcome:
     """Run a task; where that went well, :func:`succeeded` is to follow, once it is committed.
 
     Args:
         job: the task.
         report: is handed what the task says.
-        act: runs it.
+        act: runs it, given what it has requested so far.
         check: raises where it is not complete then.
     """
     task = job.task
@@ -71,13 +74,13 @@ def attempt(
     begin = time.perf_counter()
     task.trigger_event(luigi.Event.START, task)
     try:
-        job.late.requested = set()
-        with ChildrenEnd():
-            waits_for = _finish(task, act(), job.late)
+        late = LateRequirements() if job.late is None else job.late
+        late.requested = set()
+        waits_for = _finish(task, act(late), late)
         if waits_for is not None:
             jobs = [Job(requirement, [], [], Needs()) for requirement in waits_for]
             seconds = time.perf_counter() - begin
-            return Outcome(job.label, Became.WAITS, seconds, wanted=jobs, late=job.late)
+            return Outcome(job.label, Became.WAITS, seconds, wanted=jobs, late=late)
         check(task)
         seconds = time.perf_counter() - begin
         task.trigger_event(luigi.Event.PROCESSING_TIME, task, seconds)
@@ -132,7 +135,8 @@ def _finish(task: luigi.Task, result: Any, late: LateRequirements) -> Iterable[l
     answer = None
     try:
         while True:
-            wanted = result.send(answer)
+            with ChildrenEnd():
+                wanted = result.send(answer)
             requirements = wanted if isinstance(wanted, DynamicRequirements) else DynamicRequirements(wanted)
             # An ORM task has looked, and undone what it did so far.
             if type(task) in task_classes or not late.is_complete(requirements):

@@ -7,6 +7,7 @@ SQLite, where a commit costs little, and one that is put off keeps all others fr
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import deque
 from collections.abc import Callable
@@ -182,7 +183,7 @@ class Frame:
             return Outcome(job.label, Became.LEFT)
         begun.required = {self.runs[key] for key in job.required if key in self.runs}
         self.report(job.label)
-        outcome = attempt(job, self.report, lambda: run_task(job.task, begun, job.late))
+        outcome = attempt(job, self.report, functools.partial(run_task, job.task, begun))
         outcome.rows = begun.rows
         if outcome.became is Became.DONE and begun.finished and begun.run_id is not None:
             self.runs[begun.key] = begun.run_id

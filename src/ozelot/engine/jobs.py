@@ -41,7 +41,7 @@ class Job:
         lost_rows: whether it has a marker, but its rows were found missing.
 
     Attributes:
-        late: what it has requested while it ran.
+        late: what its earlier starts requested; None: nothing.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Job:
         self.needs = needs
         self.again = again
         self.lost_rows = lost_rows
-        self.late = LateRequirements()
+        self.late: LateRequirements | None = None
         self.task = task
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -84,7 +84,7 @@ class _Arrived(Job):
         needs: Needs,
         again: bool,
         lost_rows: bool,
-        late: LateRequirements,
+        late: LateRequirements | None,
     ) -> None:
         self._class = module, name
         self._values = values
@@ -213,7 +213,7 @@ class Outcome:
         traceback: all of it.
         exception: the error itself; None where it cannot travel.
         wanted: the requirements that it waits for.
-        late: what it has requested so far.
+        late: where it waits, what it has requested so far.
     """
 
     label: str
@@ -224,7 +224,7 @@ class Outcome:
     traceback: str = ""
     exception: BaseException | None = None
     wanted: list[Job] = field(default_factory=list)
-    late: LateRequirements = field(default_factory=LateRequirements)
+    late: LateRequirements | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(vars(self))

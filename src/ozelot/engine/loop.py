@@ -218,6 +218,8 @@ class Loop:
         if error is None:
             self._reports.extend(future.result() or ())
         self._hear()
+        if isinstance(error, DatabaseFileError):
+            raise error  # what ran may be lost, and nothing else can be recorded
         if error is not None and allowed < 0:
             error = TimedOut(f"took longer than {-allowed:g} s, and was ended")
             self._heard(failed(labels[0], error, -allowed))
@@ -279,7 +281,7 @@ class Loop:
         elif outcome.became is Became.LEFT:
             self._order.again(label)
         elif outcome.became is Became.WAITS:
-            self._wait(label, [job.task for job in outcome.wanted], outcome.late)
+            self._wait(label, [job.task for job in outcome.wanted], outcome.late or LateRequirements())
         elif outcome.became is Became.REFUSED:
             self._wait_for_database(outcome)
         elif outcome.became is Became.LOST and self._try(label, outcome.became) <= _LOST:

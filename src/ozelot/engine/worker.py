@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import luigi
 
-from ozelot import client, transaction, writes
+from ozelot import client, sqlite, transaction, writes
 from ozelot.engine.attempts import Report, attempt, failed, succeeded
 from ozelot.engine.frame import Frame
 from ozelot.engine.jobs import Batch, Became, Job, Note, Outcome, is_plain
@@ -16,9 +17,11 @@ from ozelot.errors import OutputMissing
 from ozelot.etl.declared import task_classes
 from ozelot.etl.definition import is_external
 from ozelot.etl.execution import Begun, run_task
+from ozelot.etl.late import LateRequirements
 from ozelot.etl.missing_rows import find_missing_rows
 from ozelot.etl.status import why_not_there
 from ozelot.etl.targets import ORMTarget
+from ozelot.fork import ChildrenEnd
 from ozelot.joined import OF_A_RUNNER
 from ozelot.orm import target as marker
 
@@ -59,7 +62,10 @@ def run_batch(batch: Batch, report: Report, stopped: Callable[[], bool]) -> None
             report(outcome)
         return
     if plain:
-        with engine.connect().execution_options(**{OF_A_RUNNER: True}) as connection:
+        with (
+            engine.connect().execution_options(**{OF_A_RUNNER: True}) as connection,
+            sqlite.checked_at_end(connection),
+        ):
             Frame(connection, plain, report, stopped).run()
     for label, job in others.items():
         report(label)
@@ -96,7 +102,7 @@ def _run_within(job: Job, outer: transaction.OpenTransaction, report: Report) ->
             return Outcome(job.label, Became.COMPLETE)
         missing = [] if there and not lost_rows else [target]
         begun = Begun(outer.connection, target.keys[0], missing, needs=job.needs, lost_rows=lost_rows)
-        outcome = succeeded(job, attempt(job, report, lambda: run_task(job.task, begun, job.late)), committed=False)
+        outcome = succeeded(job, attempt(job, report, functools.partial(run_task, job.task, begun)), committed=False)
     if outcome.became in (Became.LOST, Became.REFUSED):
         outcome.became = Became.FAILED  # with the connection, or by a deadlock, all of the transaction is lost
     outcome.rows = begun.rows
@@ -111,8 +117,13 @@ def _run_other(job: Job, report: Report) -> Outcome:
             return Outcome(job.label, Became.COMPLETE)
         why = "another program has to complete it (run = None)" if type(task) in task_classes else why_not_there(task)
         return failed(job.label, OutputMissing(why), 0.0)
-    is_orm_task = type(task) in task_classes
-    act = functools.partial(run_task, task, late=job.late) if is_orm_task else task.run
+
+    def act(late: LateRequirements) -> Any:
+        if type(task) in task_classes:
+            return run_task(task, late=late)
+        with ChildrenEnd():
+            return task.run()
+
     return succeeded(job, attempt(job, report, act, _require_output))
 
 

@@ -113,6 +113,8 @@ def _is_declared_apart(mapper: orm.Mapper[Any], base: sa.Table) -> bool:
 def inherited_tables(task: Any) -> frozenset[str]:
     """The full names of the tables of derived models that a task creates, and of their base tables."""
     models = [model for model in created_models(task) if not isinstance(model, sa.Table)]
+    if not models:
+        return frozenset()
     chains = [tables for model in models if len(tables := chain(sa.inspect(model))) > 1]
     return frozenset(table.fullname for tables in chains for table in tables)
 

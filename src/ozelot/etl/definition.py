@@ -7,7 +7,6 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn, TypeVar
-from weakref import WeakKeyDictionary
 
 import luigi
 import sqlalchemy as sa
@@ -28,13 +27,20 @@ _METHODS = "run", "requires", "output", "complete", "clear", "mark_incomplete", 
 
 #: Attributes of every task that a parameter would hide: values that ozelot reads, and what Luigi sets on a task.
 _RESERVED = {
-    *(*_DECLARING, "target_class", "diagram_style", "run_done", "only_bundles", "_session", "_marker"),
+    *(
+        *_DECLARING,
+        "target_class",
+        "diagram_style",
+        "run_done",
+        "only_bundles",
+        "_session",
+        "_marker",
+        "_passed",
+        "_known_params",
+    ),
     *("task_id", "param_args", "param_kwargs", "_params_as_text"),
     *("set_tracking_url", "set_status_message", "set_progress_percentage", "decrease_running_resources"),
 }
-
-#: By class, the identities of what it was last checked with.
-_passed: WeakKeyDictionary[type, tuple[int, ...]] = WeakKeyDictionary()
 
 
 def to_define(method: _F) -> _F:
@@ -55,15 +61,13 @@ def check_definition(task: luigi.Task) -> None:
         TaskInvalid: it cannot, or does not; the message has the file and the line.
         NotClearable: its ``updates`` names something that is not a column.
     """
-    cls = type(task)
-    try:
-        used = (id(cls.run), *(id(getattr(task, name, None)) for name in _DECLARING))
-    except sa.exc.SQLAlchemyError:  # 'updates = Unit.name' is a descriptor, which refuses to be read from a task
-        used = ()
-    if _passed.get(cls) != used:
+    cls: Any = type(task)
+    is_orm = cls in task_classes
+    used = _what_it_says(task) if is_orm else (id(cls.run),)
+    if vars(cls).get("_passed") != used:  # of this class, not of one that it is derived from
         _check(task, cls)
-        _passed[cls] = used
-    if cls in task_classes and declares_nothing(task) and is_strict(task):
+        type.__setattr__(cls, "_passed", used)  # which changes nothing about the class
+    if is_orm and declares_nothing(task) and is_strict(task):
         _refuse_undeclared(task, cls)
 
 
@@ -83,6 +87,14 @@ def refuse_awaitable(task: luigi.Task, result: object) -> None:
             "run",
             f"run() returns {described(result)}, which nothing awaits: call asyncio.run(...) inside run()",
         )
+
+
+def _what_it_says(task: Any) -> tuple[int, ...]:
+    """The identities of a task's ``run()`` and declarations, read without a loop: each task of a graph comes here."""
+    try:
+        return id(type(task).run), id(task.creates), id(task.object_classes), id(task.updates), id(task.checks)
+    except sa.exc.SQLAlchemyError:  # 'updates = Unit.name' is a descriptor, which refuses to be read from a task
+        return ()
 
 
 def _check(task: Any, cls: Any) -> None:

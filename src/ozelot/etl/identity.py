@@ -10,10 +10,14 @@ import ast
 import json
 import shlex
 from collections.abc import Collection
+from datetime import date, datetime
 from typing import Any
 
 import luigi
 from luigi.freezing import FrozenOrderedDict
+
+#: The types of most parameters, whose values have no keys.
+_WITHOUT_KEYS = frozenset({str, int, float, bool, date, datetime, type(None)})
 
 
 def task_name(task: luigi.Task | type[luigi.Task]) -> str:
@@ -37,6 +41,8 @@ def task_params(task: luigi.Task) -> str:
 
 def parameters_with_keys(task: luigi.Task) -> list[str]:
     """The names of the parameters of a task whose values have keys, which may be written in several orders."""
+    if _WITHOUT_KEYS.issuperset(map(type, task.param_kwargs.values())):
+        return []
     return [name for name, value in task.param_kwargs.items() if _has_keys(value)]
 
 
@@ -63,7 +69,7 @@ def _in_order(task: luigi.Task) -> dict[str, str]:
 
 
 def _has_keys(value: object) -> bool:
-    if isinstance(value, tuple | list):
+    if isinstance(value, (tuple, list)):
         return any(map(_has_keys, value))
     if isinstance(value, FrozenOrderedDict) or type(value) is dict:
         return len(value) > 1 or any(map(_has_keys, value.values()))

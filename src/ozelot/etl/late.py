@@ -10,7 +10,7 @@ from luigi.task import DynamicRequirements
 from ozelot.etl.identity import task_label
 
 
-@dataclass
+@dataclass(slots=True)
 class LateRequirements:
     """What the ``run()`` of one task has requested.
 

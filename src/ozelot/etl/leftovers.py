@@ -56,6 +56,8 @@ def clear_leftovers(task: Any, connection: sa.Connection, key: str, *, ran_befor
         LeftoverRows: there are others, in a table or column that this task declares.
     """
     models, columns = created_models(task), updated_columns(task)
+    if not models and not columns and not ran_before:
+        return set()
     owned = [model for model in models if is_owned(model)]
     # Where another task that fills a column is complete, it cannot be told whose the values are.
     mine = [c for c in columns if marker.first_other(connection, updater_names(c), keys_of(task)) is None]

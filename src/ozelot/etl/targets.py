@@ -37,9 +37,8 @@ class ORMTarget(luigi.Target):
         self.params = params
         self._legacy = (name, params)
         self._keys: tuple[str, str] | None = None
-        self._names: Collection[
-            str
-        ] = ()  # of the parameters with keys, of which an older marker may have another order
+        #: Of the parameters with keys, of which an older marker may have another order.
+        self._names: Collection[str] = ()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name} {self.params})"
@@ -54,7 +53,7 @@ class ORMTarget(luigi.Target):
         params = getattr(task, "get_param_string", lambda: task_params(task))()
         found = cls(name=name, params=params)
         found._legacy = legacy_identity(task)
-        found._names = parameters_with_keys(task)
+        found._names = parameters_with_keys(task) or ()
         vars(task)["_marker"] = found
         return found
 

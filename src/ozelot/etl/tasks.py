@@ -21,7 +21,6 @@ import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from weakref import WeakKeyDictionary
 
 import luigi
 import luigi.task_register
@@ -64,14 +63,14 @@ log = logging.getLogger(__name__)
 class _TaskMeta(luigi.task_register.Register):
     """Lets a class of tasks answer for its parameters once, until it (or a base class) is changed."""
 
-    params_of: WeakKeyDictionary[type, Any] = WeakKeyDictionary()
+    changes = 0  # of all classes together
 
     def __setattr__(self, name: str, value: Any) -> None:
-        _TaskMeta.params_of.clear()
+        _TaskMeta.changes += 1
         super().__setattr__(name, value)
 
     def __delattr__(self, name: str) -> None:
-        _TaskMeta.params_of.clear()
+        _TaskMeta.changes += 1
         super().__delattr__(name)
 
 
@@ -81,10 +80,11 @@ class TaskBase(luigi.Task, metaclass=_TaskMeta):
     @classmethod
     def get_params(cls) -> Any:
         """The parameters of the class, as ``(name, parameter)``; Luigi looks for them four times a task."""
-        found = _TaskMeta.params_of.get(cls)
-        if found is None:
-            found = _TaskMeta.params_of[cls] = super().get_params()  # type: ignore[no-untyped-call]
-        return found
+        known = cls.__dict__.get("_known_params")
+        if known is None or known[0] != _TaskMeta.changes:
+            known = _TaskMeta.changes, super().get_params()  # type: ignore[no-untyped-call]
+            type.__setattr__(cls, "_known_params", known)  # which changes nothing about the class
+        return known[1]
 
     @classmethod
     def bulk_complete(cls, parameter_tuples: Iterable[Any]) -> list[Any]:
