@@ -10,48 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from ozelot.errors import LoadError
-
-Values = list[Any]
+from ozelot.value_lists import Values
 
 KINDS = "rows are a pandas or polars DataFrame, an Arrow table or reader, or an iterable of dicts or of instances"
-
-
-class Known(Values):
-    """Values of which something is known without looking at each.
-
-    Attributes:
-        kinds: the types that there are among them; may name NoneType although there is no None.
-        bounds: the smallest and the largest of numbers, none of which is NaN; None: not known.
-        longest: how many characters the longest text has, where all are Unicode and none has a NUL; None: not known.
-    """
-
-    def __init__(
-        self,
-        values: Values,
-        kinds: Iterable[type],
-        *,
-        bounds: tuple[Any, Any] | None = None,
-        longest: int | None = None,
-    ) -> None:
-        super().__init__(values)
-        self.kinds = set(kinds)
-        self.bounds = bounds
-        self.longest = longest
-
-
-class Unkept(str):
-    """A time that Python, and every database here, would have to round, as text."""
-
-
-def kinds_of(values: Values) -> set[type]:
-    """The types that there are among values."""
-    return values.kinds if isinstance(values, Known) else set(map(type, values))
-
-
-def bounds_of(numbers: Values) -> tuple[Any, Any]:
-    """The smallest and the largest of numbers, none of which is NaN or None."""
-    known = numbers.bounds if isinstance(numbers, Known) else None
-    return known or (min(numbers), max(numbers))
 
 
 @dataclass

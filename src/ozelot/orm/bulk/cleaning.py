@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from ozelot.orm.bulk.chunks import Known, Unkept, Values, kinds_of
-from ozelot.orm.bulk.domains import Domain, Unfit
 from ozelot.orm.bulk.faults import bad_rows
+from ozelot.value_lists import KnownValues, NotStored, Values, kinds_of
+from ozelot.value_types import ColumnType, InvalidValue
 
 _NOTHING = type(None)
 _NUMBERS = (float, Decimal)
 
 
-def cleaned(values: Values, domain: Domain, where: str, positions: Sequence[int]) -> tuple[Values, bool]:
+def cleaned(values: Values, domain: ColumnType, where: str, positions: Sequence[int]) -> tuple[Values, bool]:
     """The values of a column as its type takes them, NaN and NaT as None; and whether there is a None.
 
     Args:
@@ -28,7 +28,7 @@ def cleaned(values: Values, domain: Domain, where: str, positions: Sequence[int]
     """
     as_given = values
     values, has_nulls = typed(values, domain, where, positions)
-    known = isinstance(values, Known) and (values.bounds is not None or values.longest is not None)
+    known = isinstance(values, KnownValues) and (values.bounds is not None or values.longest is not None)
     there = [value for value in values if value is not None] if has_nulls and not known else values
     if there and not domain.all_fit(there):
         faults = [
@@ -41,7 +41,7 @@ def cleaned(values: Values, domain: Domain, where: str, positions: Sequence[int]
     return values, has_nulls
 
 
-def typed(values: Values, domain: Domain, where: str, positions: Sequence[int]) -> tuple[Values, bool]:
+def typed(values: Values, domain: ColumnType, where: str, positions: Sequence[int]) -> tuple[Values, bool]:
     """The values of a column in the types that its own type takes; and whether there is a None.
 
     Raises:
@@ -49,7 +49,7 @@ def typed(values: Values, domain: Domain, where: str, positions: Sequence[int]) 
     """
     kinds = kinds_of(values)
     others = kinds - (domain.exact or set()) - {_NOTHING}
-    if (float in kinds or Decimal in kinds) and not (isinstance(values, Known) and values.bounds):
+    if (float in kinds or Decimal in kinds) and not (isinstance(values, KnownValues) and values.bounds):
         values, kinds = _without_nan(values, kinds)
         others = kinds - (domain.exact or set()) - {_NOTHING}
     if domain.exact is None:
@@ -63,7 +63,7 @@ def typed(values: Values, domain: Domain, where: str, positions: Sequence[int]) 
         if type(value) in others:
             try:
                 value = convert[type(value)](value)
-            except Unfit as exc:
+            except InvalidValue as exc:
                 faults.append((position, str(exc), value))
         found.append(value)
     if faults:
@@ -86,7 +86,7 @@ def _is_missing(kind: type) -> bool:
     return kind.__name__ in ("NAType", "NaTType")
 
 
-def _converter(kind: type, domain: Domain) -> Any:
+def _converter(kind: type, domain: ColumnType) -> Any:
     if _is_missing(kind):
         return lambda _: None
     if kind.__name__ in ("datetime64", "timedelta64"):
@@ -97,7 +97,7 @@ def _converter(kind: type, domain: Domain) -> Any:
         return lambda value: _own(_exactly(value, value.to_pydatetime), domain)
     if hasattr(kind, "to_pytimedelta"):
         return lambda value: _own(_exactly(value, value.to_pytimedelta), domain)
-    if kind is Unkept:
+    if kind is NotStored:
         return _lost
     return lambda value: _by(domain.converter(kind), value)
 
@@ -113,10 +113,10 @@ def _to_microseconds(value: Any) -> Any:
 
 
 def _lost(_value: Any) -> None:
-    raise Unfit("a time that is finer than microseconds, or out of range,")
+    raise InvalidValue("a time that is finer than microseconds, or out of range,")
 
 
-def _own(value: Any, domain: Domain) -> Any:
+def _own(value: Any, domain: ColumnType) -> Any:
     """A value that was of NumPy or pandas."""
     if value is None or value != value:
         return None
@@ -127,5 +127,5 @@ def _own(value: Any, domain: Domain) -> Any:
 
 def _by(convert: Any, value: Any) -> Any:
     if convert is None:
-        raise Unfit(f"a value of type {type(value).__name__}")
+        raise InvalidValue(f"a value of type {type(value).__name__}")
     return convert(value)

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from ozelot.errors import LoadError
-from ozelot.orm.bulk.chunks import Known, Values
-from ozelot.orm.bulk.domains import Domain, domain_of
 from ozelot.orm.rows import chain, owner_of
 from ozelot.orm.run import current_run_id
+from ozelot.value_lists import KnownValues, Values
+from ozelot.value_types import ColumnType, value_type_of
 
 Default = Callable[[dict[str, Values], int], Values]
 
@@ -37,7 +37,7 @@ class Field:
     name: str
     columns: tuple[sa.Column[Any], ...]
     where: str
-    domain: Domain
+    domain: ColumnType
     default: Default | None
     by_database: bool
     required: bool
@@ -81,7 +81,7 @@ class Fields:
             name=attribute.key,
             columns=columns,
             where=f"{self.model.__name__}.{attribute.key}",
-            domain=domain_of(column.type, dialect),
+            domain=value_type_of(column.type, dialect),
             default=default,
             by_database=by_database,
             required=not column.nullable and default is None and not by_database,
@@ -154,7 +154,7 @@ class Fields:
 
 
 def _same(value: Any, number: int) -> Values:
-    return Known([value] * number, [type(value)], bounds=(value, value) if type(value) is int else None)
+    return KnownValues([value] * number, [type(value)], bounds=(value, value) if type(value) is int else None)
 
 
 def _counts_itself(column: sa.Column[Any]) -> bool:

@@ -12,7 +12,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from ozelot.errors import LoadError
-from ozelot.orm.bulk.chunks import Chunk, Known, Unkept, Values, checked_names, of_iterable
+from ozelot.orm.bulk.chunks import Chunk, checked_names, of_iterable
+from ozelot.value_lists import KnownValues, NotStored, Values
 
 _NOTHING = type(None)
 _KINDS_OF_NUMPY: dict[str, type] = {"i": int, "u": int, "f": float, "b": bool}
@@ -155,17 +156,17 @@ def _of_numpy(array: Any) -> Values:
     if kind is None or not found or array.dtype.itemsize > 8:
         return found
     if kind is bool:
-        return Known(found, [bool])
+        return KnownValues(found, [bool])
     low = array.min().item()
     if low == low:
-        return Known(found, [kind], bounds=(low, array.max().item()))
+        return KnownValues(found, [kind], bounds=(low, array.max().item()))
     missing = array != array
     if missing.all():
-        return Known([None] * len(found), [_NOTHING])
+        return KnownValues([None] * len(found), [_NOTHING])
     there = array[~missing]
     values = array.astype(object)
     values[missing] = None
-    return Known(values.tolist(), [float, _NOTHING], bounds=(there.min().item(), there.max().item()))
+    return KnownValues(values.tolist(), [float, _NOTHING], bounds=(there.min().item(), there.max().item()))
 
 
 def _of_text(array: Any) -> Values:
@@ -174,7 +175,7 @@ def _of_text(array: Any) -> Values:
     kinds = (str, _NOTHING) if array.null_count else (str,)
     clean = not pc.any(pc.match_substring(array, "\0")).as_py()
     longest = pc.max(pc.utf8_length(array)).as_py() or 0
-    return Known(_numpy(array).tolist(), kinds, longest=longest if clean else None)
+    return KnownValues(_numpy(array).tolist(), kinds, longest=longest if clean else None)
 
 
 def _times(array: Any) -> Values:
@@ -184,7 +185,7 @@ def _times(array: Any) -> Values:
     exact = (micro.astype(array.dtype) == array) | (array != array)
     if exact.all():
         return found
-    return [value if kept else Unkept(full) for value, kept, full in zip(found, exact.tolist(), array, strict=True)]
+    return [value if kept else NotStored(full) for value, kept, full in zip(found, exact.tolist(), array, strict=True)]
 
 
 def _in_utc(values: Values) -> Values:

@@ -9,9 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from ozelot.joined import count_written
-from ozelot.orm.bulk.chunks import Values
 from ozelot.orm.bulk.told import Rows
 from ozelot.orm.bulk.way import Columns, Way, column_names
+from ozelot.value_lists import Values
 
 _LARGEST = 4 * 2**20  # bytes of a statement; larger ones are not quicker
 

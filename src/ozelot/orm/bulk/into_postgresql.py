@@ -13,10 +13,10 @@ from sqlalchemy import orm
 from sqlalchemy.exc import DataError, IntegrityError
 
 from ozelot.joined import count_written
-from ozelot.orm.bulk.chunks import Values
 from ozelot.orm.bulk.told import line_of_copy, refused, said_by
 from ozelot.orm.bulk.way import Columns, Way, column_names
 from ozelot.statements import Target
+from ozelot.value_lists import Values
 
 #: Types whose binary form psycopg writes in C, from Python's own values, exactly.
 _BINARY = {

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from ozelot.joined import count_written
-from ozelot.orm.bulk.chunks import Values
 from ozelot.orm.bulk.told import Rows
 from ozelot.orm.bulk.way import Columns, Converter, Way, column_names
+from ozelot.value_lists import Values
 
 #: What SQLAlchemy makes of dates and times where nobody wants another format, at several times the speed.
 _TEXTS: dict[Any, Callable[[Any], str]] = {

@@ -12,13 +12,14 @@ from sqlalchemy import orm
 from sqlalchemy.orm import InstrumentedAttribute
 
 from ozelot.errors import LoadError
-from ozelot.orm.bulk.chunks import Chunk, Values
+from ozelot.orm.bulk.chunks import Chunk
 from ozelot.orm.bulk.cleaning import typed
-from ozelot.orm.bulk.domains import Domain, domain_of
 from ozelot.orm.bulk.faults import bad_rows
 from ozelot.orm.bulk.fields import Field, Fields
 from ozelot.orm.rows import chain
 from ozelot.orm.shown import shown
+from ozelot.value_lists import Values
+from ozelot.value_types import ColumnType, value_type_of
 
 Name = str | tuple[str, ...]
 Refs = Mapping[Any, Any]
@@ -46,7 +47,7 @@ class Reference:
     lost: int = 0
     not_found: dict[Any, None] = made_by(default_factory=dict)
     _known: dict[Any, Any] = made_by(default_factory=dict)
-    _domains: tuple[Domain, ...] = ()
+    _domains: tuple[ColumnType, ...] = ()
 
     @property
     def label(self) -> str:
@@ -58,7 +59,7 @@ class Reference:
 
     def read(self, connection: sa.Connection) -> None:
         """Learn all keys, by one query."""
-        self._domains = tuple(domain_of(attribute.type, connection.dialect) for attribute in self.attributes)
+        self._domains = tuple(value_type_of(attribute.type, connection.dialect) for attribute in self.attributes)
         source = sa.inspect(self.attributes[0].class_).selectable
         query = sa.select(self.target, *self.attributes).select_from(source)
         query = query.where(*(attribute.is_not(None) for attribute in self.attributes))

@@ -13,7 +13,7 @@ from ozelot import transaction
 from ozelot.errors import LoadError
 from ozelot.joined import count_whole
 from ozelot.orm.base import described, why_no_model
-from ozelot.orm.bulk.chunks import Chunk, Values
+from ozelot.orm.bulk.chunks import Chunk
 from ozelot.orm.bulk.cleaning import cleaned
 from ozelot.orm.bulk.faults import bad_rows
 from ozelot.orm.bulk.fields import Field, Fields
@@ -26,6 +26,7 @@ from ozelot.orm.bulk.report import LoadReport
 from ozelot.orm.bulk.validators import validated
 from ozelot.orm.bulk.way import Way
 from ozelot.statements import Target
+from ozelot.value_lists import Values
 
 _WAYS: dict[tuple[str, str], type[Way]] = {
     ("sqlite", "pysqlite"): IntoSQLite,

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from ozelot.errors import LoadError
-from ozelot.orm.bulk.chunks import Values
 from ozelot.orm.bulk.faults import bad_rows
+from ozelot.value_lists import Values
 
 _DUPLICATE = "another row has this key already"
 _DANGLING = "no row that this refers to"

@@ -7,12 +7,12 @@ from typing import Any
 
 from sqlalchemy import orm
 
-from ozelot.orm.bulk.chunks import Values
 from ozelot.orm.bulk.cleaning import typed
-from ozelot.orm.bulk.domains import Domain
 from ozelot.orm.bulk.faults import bad_rows
+from ozelot.value_lists import Values
+from ozelot.value_types import ColumnType
 
-_ANYTHING = Domain()
+_ANYTHING = ColumnType()
 
 
 def validated(mapper: orm.Mapper[Any], columns: dict[str, Values], positions: Sequence[int]) -> dict[str, Values]:

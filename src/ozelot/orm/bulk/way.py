@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from ozelot.joined import written_past_sqlalchemy
-from ozelot.orm.bulk.chunks import Values
 from ozelot.orm.bulk.told import Rows
 from ozelot.statements import Target
+from ozelot.value_lists import Values
 
 Columns = Sequence[sa.Column[Any]]
 Converter = Callable[[Values], Values]

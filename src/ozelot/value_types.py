@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from ozelot.orm.bulk.chunks import Known, Values, bounds_of, kinds_of
+from ozelot.value_lists import KnownValues, Values, bounds_of, kinds_of
 
 Converter = Callable[[Any], Any]
 
@@ -25,11 +25,11 @@ _BITS = ((mysql.TINYINT, 8), (mysql.MEDIUMINT, 24), (sa.SmallInteger, 16), (sa.B
 _MYSQL_BYTES = {mysql.TINYTEXT: 2**8 - 1, mysql.MEDIUMTEXT: 2**24 - 1, mysql.LONGTEXT: 2**32 - 1}
 
 
-class Unfit(ValueError):
+class InvalidValue(ValueError):
     """A value does not fit; its text is the reason."""
 
 
-class Domain:
+class ColumnType:
     """What a column takes: here, anything.
 
     Attributes:
@@ -39,7 +39,7 @@ class Domain:
     exact: frozenset[type] | None = None
 
     def converter(self, kind: type) -> Converter | None:
-        """What makes a value that fits of a value of another type, or raises :class:`Unfit`; None: nothing does."""
+        """What converts values of another type, or raises :class:`InvalidValue`; None: nothing does."""
         return None
 
     def all_fit(self, values: Values) -> bool:
@@ -51,7 +51,7 @@ class Domain:
         return None
 
 
-class Whole(Domain):
+class IntegerType(ColumnType):
     """Whole numbers."""
 
     exact = frozenset({int})
@@ -75,11 +75,11 @@ class Whole(Domain):
 def _whole(value: Any) -> int:
     whole = int(value) if math.isfinite(value) else None
     if whole is None or whole != value:
-        raise Unfit("no whole number")
+        raise InvalidValue("no whole number")
     return whole
 
 
-class Real(Domain):
+class FloatType(ColumnType):
     """Floating point numbers."""
 
     exact = frozenset({float})
@@ -101,10 +101,10 @@ def _real(value: Any) -> float:
     try:
         return float(value)
     except OverflowError:
-        raise Unfit("too large") from None
+        raise InvalidValue("too large") from None
 
 
-class Exact(Domain):
+class DecimalType(ColumnType):
     """Decimals.
 
     Args:
@@ -148,7 +148,7 @@ class Exact(Domain):
         return None
 
 
-class Text(Domain):
+class TextType(ColumnType):
     """Text.
 
     Args:
@@ -166,7 +166,7 @@ class Text(Domain):
         return str.__str__ if issubclass(kind, str) else None
 
     def all_fit(self, values: Values) -> bool:
-        known = values.longest if isinstance(values, Known) else None
+        known = values.longest if isinstance(values, KnownValues) else None
         longest = max(map(len, values)) if known is None else known
         if self._length is not None and longest > self._length:
             return False
@@ -199,7 +199,7 @@ def _is_unicode(value: str) -> bool:
     return True
 
 
-class Choice(Domain):
+class EnumType(ColumnType):
     """The values of an ``Enum``, or their names; SQLAlchemy would let other text through."""
 
     def __init__(self, names: Collection[str], kind: type | None) -> None:
@@ -214,7 +214,7 @@ class Choice(Domain):
         return "none of the values of the Enum"
 
 
-class Flag(Domain):
+class BooleanType(ColumnType):
     """True and false."""
 
     exact = frozenset({bool})
@@ -225,11 +225,11 @@ class Flag(Domain):
 
 def _flag(value: Any) -> bool:
     if value not in (0, 1):
-        raise Unfit("neither true nor false")
+        raise InvalidValue("neither true nor false")
     return bool(value)
 
 
-class Day(Domain):
+class DateType(ColumnType):
     """Dates."""
 
     exact = frozenset({datetime.date})
@@ -240,11 +240,11 @@ class Day(Domain):
 
 def _day(value: datetime.datetime) -> datetime.date:
     if value.time() != datetime.time() or value.tzinfo is not None:
-        raise Unfit("a date with a time")
+        raise InvalidValue("a date with a time")
     return value.date()
 
 
-class Moment(Domain):
+class DateTimeType(ColumnType):
     """Dates with times.
 
     Args:
@@ -276,7 +276,7 @@ class Moment(Domain):
         return "a time zone, which the column does not keep,"
 
 
-class Typed(Domain):
+class InstanceType(ColumnType):
     """Values of certain Python types."""
 
     def __init__(self, *kinds: type, convert: dict[type, Converter] | None = None) -> None:
@@ -287,41 +287,41 @@ class Typed(Domain):
         return next((found for base, found in self._convert.items() if issubclass(kind, base)), None)
 
 
-def domain_of(kind: TypeEngine[Any], dialect: sa.Dialect) -> Domain:
+def value_type_of(kind: TypeEngine[Any], dialect: sa.Dialect) -> ColumnType:
     """What a column of a type takes on a database."""
     found = kind.dialect_impl(dialect)
     name = dialect.name
     on_mysql = name in ("mysql", "mariadb")
     if isinstance(found, TypeDecorator) and not isinstance(found, sa.Interval):
-        return Domain()
+        return ColumnType()
     if isinstance(found, sa.Enum):
-        return Choice(found.enums, found.enum_class)
+        return EnumType(found.enums, found.enum_class)
     if isinstance(found, sa.String):
         length = None if isinstance(found, sa.Text) else found.length
         size = None
         if on_mysql and length is None:
             size = next((size for text, size in _MYSQL_BYTES.items() if isinstance(found, text)), 2**16 - 1)
-        return Text(length, size, nul=name != "postgresql")
+        return TextType(length, size, nul=name != "postgresql")
     if isinstance(found, sa.Boolean):
-        return Flag()
+        return BooleanType()
     if isinstance(found, sa.Integer):
         bits = 64 if name == "sqlite" else next((bits for base, bits in _BITS if isinstance(found, base)), 32)
         low, high = (0, 2**bits - 1) if getattr(found, "unsigned", False) else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-        return Whole(low, high)
+        return IntegerType(low, high)
     if isinstance(found, sa.Float):
-        return Real(finite=on_mysql)
+        return FloatType(finite=on_mysql)
     if isinstance(found, sa.Numeric):
-        return Exact(found.precision, found.scale)
+        return DecimalType(found.precision, found.scale)
     if isinstance(found, sa.Date):
-        return Day()
+        return DateType()
     if isinstance(found, sa.DateTime):
-        return Moment(aware=found.timezone, keeps_zone=name not in ("sqlite", "mysql", "mariadb"))
+        return DateTimeType(aware=found.timezone, keeps_zone=name not in ("sqlite", "mysql", "mariadb"))
     if isinstance(found, sa.Time):
-        return Typed(datetime.time)
+        return InstanceType(datetime.time)
     if isinstance(found, sa.Interval | postgresql.INTERVAL):
-        return Typed(datetime.timedelta)
+        return InstanceType(datetime.timedelta)
     if isinstance(found, sa.LargeBinary):
-        return Typed(bytes, convert={bytearray: bytes, memoryview: bytes})
+        return InstanceType(bytes, convert={bytearray: bytes, memoryview: bytes})
     if isinstance(found, sa.Uuid):
-        return Typed(uuid.UUID) if found.as_uuid else Text(None, None, nul=True)
-    return Domain()
+        return InstanceType(uuid.UUID) if found.as_uuid else TextType(None, None, nul=True)
+    return ColumnType()
