@@ -198,6 +198,14 @@ class LoadTollBridges(_Loading, tasks.ORMTask):
         how[f"LoadTollBridges{self.part}"](self)
 
 
+class LoadFarmsAndVineyards(_Loading, tasks.ORMTask):
+    creates = [Farm, Vineyard]
+
+
+class LoadAllBridges(_Loading, tasks.ORMTask):
+    creates = [Bridge, TollBridge]
+
+
 class LoadThings(_Loading, tasks.ORMObjectCreatorMixin, tasks.ORMTask):
     object_classes = [Thing]
 
@@ -522,6 +530,22 @@ def test_base_rows_that_know_their_run_may_be_inserted_and_added_to_in_one_run(d
     ran(LoadVineyards())
     cleared(LoadVineyards(), LoadFarms())
     assert count(db, Farm, Vineyard) == [0, 0]
+
+
+def test_a_task_of_a_base_model_and_a_derived_one_counts_base_rows_once(db: Client) -> None:
+    base: Any
+    model: Any
+    for root, base, model in (
+        (LoadFarmsAndVineyards(), Farm, Vineyard),
+        (LoadAllBridges(), Bridge, TollBridge),
+    ):
+        how[type(root).__name__] = both(added(base, 1, name="n"), added(model, 2, name="n"))
+        ran(root)
+        names = {base.__tablename__: 3, model.__tablename__: 2}
+        assert recorded(root)[type(root).__name__] == names
+        assert clear_plan(root, [root]).deletes == names
+        cleared(root, root)
+        assert count(db, base, model) == [0, 0]
 
 
 def test_of_two_tasks_only_one_may_add_to_base_rows_that_know_their_run(db: Client) -> None:

@@ -31,7 +31,7 @@ from ozelot.orm import history, version
 from ozelot.orm import target as marker
 from ozelot.orm.base import names_there
 from ozelot.orm.removal import blocked_by
-from ozelot.orm.rows import BaseRows, Model, Rows, chain, count, counts_by_task, is_owned, tables_of, values
+from ozelot.orm.rows import BaseRows, Model, Rows, chain, count, counts_by_task, is_owned, owner_of, tables_of, values
 from ozelot.orm.run import few, latest, runs
 from ozelot.words import amounts, task_text
 
@@ -297,10 +297,14 @@ def _plan(
     for label, task in tasks.items():
         deletes: dict[str, int] = {}
         resets: dict[str, int] = {}
+        by_run: set[tuple[str, sa.Table | None]] = set()  # models with one 'run_id' may share tables
         for model in filter(is_owned, models.get(label, ())):
+            mapper = sa.inspect(model)
             for table, numbers in owned[model].items():
-                deletes[table] = deletes.get(table, 0) + numbers.get(key_of[label], 0)
-            if (own := chain(sa.inspect(model))[0]) in bases.extending and model not in taken:
+                if (table, owner_of(mapper)) not in by_run:
+                    by_run.add((table, owner_of(mapper)))
+                    deletes[table] = deletes.get(table, 0) + numbers.get(key_of[label], 0)
+            if (own := chain(mapper)[0]) in bases.extending and model not in taken:
                 more = Rows([model], made_by=(), base_rows=bases).tables[own]
                 deletes[own.name] += count(connection, own, more)
                 taken.add(model)

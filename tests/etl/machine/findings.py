@@ -41,6 +41,12 @@ def _shared(oracle: Oracle) -> set[str]:
     return {t for n in nodes for m in n.creates if not oracle.shape.is_owned(m) for t in oracle.shape.chain(m)}
 
 
+def _mixed(oracle: Oracle, label: str) -> set[str]:
+    """The tables in which a task also creates rows that do not know their run."""
+    unowned = [model for model in oracle.pipeline.nodes[label].creates if not oracle.shape.is_owned(model)]
+    return {table for model in unowned for table in oracle.shape.chain(model)}
+
+
 def _owner(oracle: Oracle, model: str) -> str | None:
     return next((table for table in oracle.shape.chain(model) if oracle.shape.models[table].owned), None)
 
@@ -58,7 +64,7 @@ def _owned(oracle: Oracle) -> set[tuple[str, str]]:
             for model in owned:
                 owner = _owner(oracle, model)
                 for table in oracle.shape.chain(model):
-                    if table == owner or counts.get(owner or "", 0):
+                    if table == owner or (counts.get(owner or "", 0) and table not in _mixed(oracle, run.label)):
                         found |= _compared(run.label, counts.get(table, 0), there[number][table])
         elif there[number]:
             found.add((Kind.LEFT.value, run.label))
@@ -103,7 +109,8 @@ def _owned_in(oracle: Oracle, table: str) -> Iterator[bool]:
             counts = run.counts or {}
             for model in oracle.shape.models:
                 owner = _owner(oracle, model)
-                if owner and table in oracle.shape.chain(model) and (table == owner or counts.get(owner, 0)):
+                is_told = counts.get(owner or "", 0) and table not in _mixed(oracle, run.label)
+                if owner and table in oracle.shape.chain(model) and (table == owner or is_told):
                     rows = [
                         row for row in oracle.rows_in(table) if row.run == number and oracle.shape.is_owned(row.model)
                     ]
