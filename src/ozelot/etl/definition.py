@@ -21,6 +21,7 @@ from ozelot.orm.base import described, why_no_model
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 _DECLARING = "creates", "object_classes", "updates", "checks"
+_DECLARATIONS = frozenset(_DECLARING)
 
 #: What Luigi and ozelot call, and use the result of.
 _METHODS = "run", "requires", "output", "complete", "clear", "mark_incomplete", "on_success", "on_failure"
@@ -36,6 +37,7 @@ _RESERVED = {
         "_session",
         "_marker",
         "_passed",
+        "_passed_for_all",
         "_known_params",
     ),
     *("task_id", "param_args", "param_kwargs", "_params_as_text"),
@@ -62,6 +64,9 @@ def check_definition(task: luigi.Task) -> None:
         NotClearable: its ``updates`` names something that is not a column.
     """
     cls: Any = type(task)
+    state = vars(cls).get("_passed_for_all")
+    if state is not None and state == type(cls).changes and _DECLARATIONS.isdisjoint(vars(task)):
+        return  # as for nearly all tasks of a graph
     is_orm = cls in task_classes
     used = _what_it_says(task) if is_orm else (id(cls.run),)
     if vars(cls).get("_passed") != used:  # of this class, not of one that it is derived from
@@ -69,6 +74,13 @@ def check_definition(task: luigi.Task) -> None:
         type.__setattr__(cls, "_passed", used)  # which changes nothing about the class
     if is_orm and declares_nothing(task) and is_strict(task):
         _refuse_undeclared(task, cls)
+    if is_orm and not declares_nothing(cls) and not any(_is_computed(cls, name) for name in _DECLARING):
+        type.__setattr__(cls, "_passed_for_all", type(cls).changes)
+
+
+def _is_computed(cls: type, name: str) -> bool:
+    """Whether an attribute is a property, which may be different for each task."""
+    return hasattr(type(inspect.getattr_static(cls, name)), "__get__")
 
 
 def refuse_awaitable(task: luigi.Task, result: object) -> None:
@@ -90,7 +102,7 @@ def refuse_awaitable(task: luigi.Task, result: object) -> None:
 
 
 def _what_it_says(task: Any) -> tuple[int, ...]:
-    """The identities of a task's ``run()`` and declarations, read without a loop: each task of a graph comes here."""
+    """The identities of a task's ``run()`` and declarations."""
     try:
         return id(type(task).run), id(task.creates), id(task.object_classes), id(task.updates), id(task.checks)
     except sa.exc.SQLAlchemyError:  # 'updates = Unit.name' is a descriptor, which refuses to be read from a task

@@ -116,7 +116,8 @@ def of_graph(graph: Graph) -> Statuses:
     done = complete(graph, missing=missing)
     open_tasks = pending(graph, done)
     last = _last_runs(graph, done)
-    ended = {label for label, entry in last.items() if entry.state == run.DONE and label not in {*done, *missing}}
+    known = {*done, *missing}
+    ended = {label for label, entry in last.items() if entry.state == run.DONE and label not in known}
     if ended:  # perhaps since the markers were read
         done |= complete(Graph({label: graph.tasks[label] for label in ended}, {}))
         open_tasks = pending(graph, done)

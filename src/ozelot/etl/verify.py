@@ -90,10 +90,13 @@ def _owned_rows(known: Known) -> tuple[set[str], list[Finding]]:
     counted = {table for table, owner in found if table == owner or table not in shared}
     counted -= (split := {table for table, owner in found if table != owner and _is_split(known, table, owner)})
     complete = {entry.id for entry in known.done.values()}
+    with_other_rows: dict[str, set[str]] = {}
     result: list[Finding] = []
     for entry in known.runs:
         recorded = entry.row_counts
-        mixed = _tables_with_other_rows(known, entry)
+        if entry.name not in with_other_rows:
+            with_other_rows[entry.name] = _tables_with_other_rows(known, entry)
+        mixed = with_other_rows[entry.name]
         left: dict[str, int] = {}
         for (table, owner), numbers in found.items():
             number = numbers.get(entry.id, 0)
