@@ -212,11 +212,16 @@ class Oracle:
         """A row that somebody inserts by hand, as the task of that run would have."""
         label = self.runs[serial].label
         creates = self.pipeline.nodes[label].creates
-        return (
-            Script(self, label, serial, by_hand=True).insert(creates[number % len(creates)], number)
-            if creates
-            else None
-        )
+        if not creates or self._is_apart(model := creates[number % len(creates)]):
+            return None
+        return Script(self, label, serial, by_hand=True).insert(model, number)
+
+    def _is_apart(self, model: str) -> bool:
+        """Whether base rows of a model count for another task, as no run says who inserts them, and the classes do."""
+        table, *bases = self.shape.chain(model)
+        if self._owner(model) or any((run.counts or {}).get(table) for run in self.runs.values() if run.state == DONE):
+            return False
+        return any(set(self.pipeline.creators(base)) - set(self.pipeline.creators(table)) for base in bases)
 
     def leftovers_refuse(self, label: str) -> bool:
         """Whether a run would be refused because of what an earlier one left."""
