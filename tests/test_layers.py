@@ -18,6 +18,7 @@ LAYERS = [
     "ozelot.config",
     "ozelot.limits",
     "ozelot.url",
+    "ozelot.mariadb",
     "ozelot.value_lists",
     "ozelot.value_types",
     "ozelot.statements",

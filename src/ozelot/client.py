@@ -20,7 +20,7 @@ from sqlalchemy import orm
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from ozelot import config, fork, joined, pooler, server_settings, sqlite, transaction, url
+from ozelot import config, fork, joined, mariadb, pooler, server_settings, sqlite, transaction, url
 from ozelot.errors import ConfigError, DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -357,6 +357,8 @@ def _create_engine(target: sa.URL) -> sa.Engine:
         sqlite.set_up(engine)
     elif engine.dialect.name == "postgresql":
         pooler.set_up(engine)
+    elif engine.dialect.name in mariadb.NAMES:
+        mariadb.set_up(engine)
 
     @sa.event.listens_for(engine.dialect, "handle_error")
     def _say_it_in_one_line(context: ExceptionContext) -> BaseException | None:

@@ -123,6 +123,8 @@ def test_what_can_be_done_in_place_keeps_all_rows(db: Client, change: str) -> No
     metadata, words = KEPT[change]
     if change == "no index" and db.engine.dialect.name == "mysql":
         words = []  # MariaDB needs one for the key
+    if change == "more digits" and db.engine.dialect.name == "mysql":
+        words = [words[0] + "(65, 30)"]
     if change == "a text without a length" and db.engine.dialect.name == "mysql":
         words = [words[0] + "(60)", words[1]]
     found = compared(db, metadata)
