@@ -20,7 +20,7 @@ from sqlalchemy import orm
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from ozelot import config, fork, joined, mariadb, pooler, server_settings, sqlite, transaction, url
+from ozelot import column_limits, config, fork, joined, mariadb, pooler, server_settings, sqlite, transaction, url
 from ozelot.errors import ConfigError, DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -359,6 +359,7 @@ def _create_engine(target: sa.URL) -> sa.Engine:
         pooler.set_up(engine)
     elif engine.dialect.name in mariadb.NAMES:
         mariadb.set_up(engine)
+        column_limits.set_up(engine)
 
     @sa.event.listens_for(engine.dialect, "handle_error")
     def _say_it_in_one_line(context: ExceptionContext) -> BaseException | None:

@@ -45,10 +45,36 @@ def alter_columns(connection: sa.Connection, table: sa.Table, changes: Iterable[
             if any(change.kind is Kind.TYPE for change in of_column):
                 free(connection, table, [name])
             execute(connection, f"ALTER TABLE {quoted(connection, table)} MODIFY {_specification(connection, column)}")
+            for change in of_column:
+                if change.kind is Kind.TYPE:
+                    _shorten_floats(connection, table, column, change.item[1]["type"])
             continue
         for change in of_column:
             for action in _actions(connection, table, column, change):
                 execute(connection, action)
+
+
+def _shorten_floats(connection: sa.Connection, table: sa.Table, column: sa.Column[Any], before: Any) -> None:
+    """Let floats that were of single precision be what they stood for: 0.1, not 0.10000000149011612.
+
+    Each becomes the number with the fewest digits, but six, that single precision cannot tell from it.
+    """
+    dialect = connection.dialect
+    if not types.is_single(before, dialect) or types.is_single(column.type, dialect):
+        return
+    quoted_table, name = quoted(connection, table), quoted(connection, table, column.name)
+    places = types.places_of(before, dialect)
+    exponent = f"FLOOR(LOG10(ABS({name})))"
+    half = f"POW(2, FLOOR(LOG2(ABS({name}))) - 24)"  # of the distance to the next float
+    numbers = [
+        f"CONCAT(ROUND({name} / POW(10, {exponent}), {digits - 1}), 'e', {exponent}) + 0e0" for digits in range(6, 10)
+    ]
+    cases = " ".join(f"WHEN ABS({number} - {name}) < {half} THEN {number}" for number in numbers)
+    value = f"CASE {cases} ELSE {name} END" if places is None else f"ROUND({name}, {places})"
+    touched = connection.exec_driver_sql(f"SHOW COLUMNS FROM {quoted_table} WHERE Extra LIKE '%%on update%%'")
+    kept = [quoted(connection, table, row[0]) for row in touched]
+    others = "".join(f", {other} = {other}" for other in kept)  # else MariaDB sets them to the current time
+    execute(connection, f"UPDATE {quoted_table} SET {name} = {value}{others} WHERE {name} <> 0")  # noqa: S608 - quoted
 
 
 def _actions(connection: sa.Connection, table: sa.Table, column: sa.Column[Any], change: Difference) -> list[str]:

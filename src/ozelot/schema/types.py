@@ -54,7 +54,8 @@ def same(there: sa.types.TypeEngine[Any], wanted: sa.types.TypeEngine[Any], dial
     name, sizes, zone = _parsed(there, dialect)
     other, other_sizes, other_zone = _parsed(wanted, dialect)
     if name in _FLOATS and other in _FLOATS:
-        return _bytes(name, sizes, dialect) == _bytes(other, other_sizes, dialect)
+        places = places_of(there, dialect), places_of(wanted, dialect)
+        return _bytes(name, sizes, dialect) == _bytes(other, other_sizes, dialect) and places[0] == places[1]
     if name == other and name in ("DATETIME", "TIMESTAMP", "TIME"):
         return (sizes or [0], zone) == (other_sizes or [0], other_zone)
     if name == other and name in ("VARCHAR", "CHAR"):  # Alembic takes one without a length for the same as any other
@@ -79,7 +80,9 @@ def widens(there: sa.types.TypeEngine[Any], wanted: sa.types.TypeEngine[Any], di
     if name in _INTEGERS and other in _FLOATS:
         return 1 < _INTEGERS[name] < _bytes(other, other_sizes, dialect)
     if name in _FLOATS and other in _FLOATS:
-        return _bytes(name, sizes, dialect) <= _bytes(other, other_sizes, dialect)
+        places, wanted_places = places_of(there, dialect), places_of(wanted, dialect)
+        holds = wanted_places is None or (places is not None and places <= wanted_places)
+        return holds and _bytes(name, sizes, dialect) <= _bytes(other, other_sizes, dialect)
     if other in ("NUMERIC", "DECIMAL"):
         whole, decimals = _digits(other, other_sizes, dialect)
         if name in _INTEGERS:
@@ -99,6 +102,18 @@ def longest(wanted: sa.types.TypeEngine[Any], there: sa.types.TypeEngine[Any], d
     new = _capacity(name, sizes, dialect)
     is_text = new is not None and new[0] == "text" and (other == "VARCHAR" or other in _TEXTS)
     return new[1] if new is not None and is_text and name != "CHAR" else None
+
+
+def places_of(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> int | None:
+    """The digits after the point that MariaDB rounds floats to, as in ``FLOAT(10, 2)``; None where it does not."""
+    name, sizes, _ = _parsed(kind, dialect)
+    return sizes[1] if name in _FLOATS and len(sizes) > 1 and dialect.name in _MARIADB else None
+
+
+def is_single(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> bool:
+    """Whether a type is of floats with single precision."""
+    name, sizes, _ = _parsed(kind, dialect)
+    return name in _FLOATS and _bytes(name, sizes, dialect) == _FLOATS["FLOAT"]
 
 
 def _parsed(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> tuple[str, list[int], bool]:
@@ -130,7 +145,7 @@ def _bytes(name: str, sizes: list[int], dialect: sa.Dialect) -> int:
     if dialect.name == "sqlite" or (name == "REAL" and dialect.name in _MARIADB):
         return 8
     if name == "FLOAT":
-        return 8 if (sizes and sizes[0] > 24) or (not sizes and dialect.name == "postgresql") else 4
+        return 8 if (len(sizes) == 1 and sizes[0] > 24) or (not sizes and dialect.name == "postgresql") else 4
     return _FLOATS[name]
 
 

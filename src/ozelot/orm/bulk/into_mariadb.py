@@ -35,6 +35,7 @@ class IntoMariaDB(Way):
         """Insert rows, and say for each statement the id of its first row, and how many rows it had."""
         if not self._packet:
             self._packet = min(_LARGEST, self._connection.scalar(sa.text("SELECT @@max_allowed_packet")) or 2**20)
+        self.refuse_changed(table, columns, data, positions)
         name = self._dialect.identifier_preparer.format_table(table)
         head = f"INSERT INTO {name} ({column_names(columns, self._dialect)}) VALUES ("  # noqa: S608 - quoted
         done = []

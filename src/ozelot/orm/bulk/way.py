@@ -10,7 +10,9 @@ from typing import Any, Self
 import sqlalchemy as sa
 from sqlalchemy import orm
 
+from ozelot.column_limits import Limits, limits_of
 from ozelot.joined import written_past_sqlalchemy
+from ozelot.orm.bulk.faults import bad_rows
 from ozelot.orm.bulk.told import Rows
 from ozelot.statements import Target
 from ozelot.value_lists import Values
@@ -74,6 +76,37 @@ class Way:
             return lambda values: list(map(convert, values))
         return lambda values: [None if value is None else convert(value) for value in values]
 
+    def refuse_changed(
+        self, table: sa.Table, columns: Columns, data: Sequence[Values], positions: Sequence[int]
+    ) -> None:
+        """Make sure that the columns in the database store the values as they are; on MariaDB, not all do.
+
+        Raises:
+            LoadError: one would change some.
+        """
+        limits = limits_of(self._connection, table)
+        if limits and self._changed(limits, columns, data, positions):
+            # Another process may have widened the column.
+            limits = limits_of(self._connection, table, again=True)
+            if found := self._changed(limits, columns, data, positions):
+                raise bad_rows(*found)
+
+    def _changed(
+        self, limits: Limits, columns: Columns, data: Sequence[Values], positions: Sequence[int]
+    ) -> tuple[str, list[tuple[int, str, Any]]] | None:
+        for column, values in zip(columns, data, strict=True):
+            limit = limits.get(column.key)
+            if limit is None:
+                continue
+            faults = [
+                (position, limit.reason, given)
+                for position, given, bound in zip(positions, values, self._bound([column], [values])[0], strict=True)
+                if bound is not None and not limit.keeps(bound)
+            ]
+            if faults:
+                return f"{column.table.name}.{column.name}", faults
+        return None
+
     def driver(self) -> AbstractContextManager[Any]:
         """The driver's connection, announced to whoever watches what is written."""
         return written_past_sqlalchemy(self._connection, self._targets)
@@ -90,6 +123,7 @@ class Way:
         Raises:
             LoadError: the database refuses them.
         """
+        self.refuse_changed(table, columns, data, positions)
         with Rows(self._connection, table, columns, data, positions).in_words():
             if not columns:
                 self._connection.execute(sa.insert(table), [{} for _ in positions])
@@ -104,6 +138,7 @@ class Way:
     ) -> Values:
         """Write rows that get their ids from the database, and say which."""
         names = [column.key for column in columns]
+        self.refuse_changed(table, columns, data, positions)
         rows = [dict(zip(names, row, strict=True)) for row in zip(*data, strict=True)] or [{} for _ in positions]
         with Rows(self._connection, table, columns, data, positions).in_words():
             insert = sa.insert(table).returning(key, sort_by_parameter_order=True)
