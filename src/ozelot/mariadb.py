@@ -108,8 +108,13 @@ class _DDLCompiler(MySQLDDLCompiler):
         if found is None:
             return text
         kind = column.type._unwrapped_dialect_impl(self.dialect)
-        now = f"CURRENT_TIMESTAMP{_fraction(kind)}" if isinstance(kind, sa.DateTime) else found[0]
-        return f"{now} ON UPDATE {now}" if found[1] and now != found[0] else now
+        if not isinstance(kind, sa.DateTime):
+            return text
+        now = f"CURRENT_TIMESTAMP{_fraction(kind)}"
+        if found[1]:
+            now = now if now.endswith(")") else f"{now}()"  # as MariaDB tells it
+            return f"{now} ON UPDATE {now}"
+        return now
 
 
 class _Compiler(MySQLCompiler):
