@@ -41,6 +41,10 @@ LAX = [
 ]
 
 
+def on_mariadb(kind: Any, there: Any) -> Any:
+    return kind.with_variant(there, "mysql", "mariadb")
+
+
 class MdPayment(Base):
     """One column of each type that MariaDB would store with fewer digits."""
 
@@ -57,13 +61,13 @@ class MdPayment(Base):
 class MdLimited(Base):
     """Types of MariaDB that change values, whatever the table is like."""
 
-    thirds: Mapped[dt.datetime | None] = mapped_column(mysql.DATETIME(fsp=3))
-    whole: Mapped[dt.time | None] = mapped_column(mysql.TIME(fsp=0))
-    single: Mapped[float | None] = mapped_column(mysql.FLOAT(asdecimal=False))
-    cents: Mapped[float | None] = mapped_column(mysql.DOUBLE(15, 2, asdecimal=False))
-    year: Mapped[int | None] = mapped_column(mysql.YEAR)
+    thirds: Mapped[dt.datetime | None] = mapped_column(on_mariadb(sa.DateTime(), mysql.DATETIME(fsp=3)))
+    whole: Mapped[dt.time | None] = mapped_column(on_mariadb(sa.Time(), mysql.TIME(fsp=0)))
+    single: Mapped[float | None] = mapped_column(on_mariadb(sa.Float(), mysql.FLOAT(asdecimal=False)))
+    cents: Mapped[float | None] = mapped_column(on_mariadb(sa.Float(), mysql.DOUBLE(15, 2, asdecimal=False)))
+    year: Mapped[int | None] = mapped_column(on_mariadb(sa.Integer(), mysql.YEAR()))
     padded: Mapped[str | None] = mapped_column(sa.CHAR(5))
-    filled: Mapped[bytes | None] = mapped_column(sa.BINARY(4))
+    filled: Mapped[bytes | None] = mapped_column(on_mariadb(sa.LargeBinary(), sa.BINARY(4)))
 
 
 class LoadMdPayments(tasks.ORMTask):
