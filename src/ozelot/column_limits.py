@@ -24,6 +24,7 @@ from ozelot.errors import LoadError
 from ozelot.mariadb import NAMES, TypeCompiler
 from ozelot.orm.shown import shown
 from ozelot.statements import commits_on_mariadb
+from ozelot.value_lists import Values
 
 _TYPE = re.compile(r"(\w+)(?:\(([\d, ]+)\))?")
 _TIMES = ("DATETIME", "TIMESTAMP", "TIME")
@@ -43,11 +44,21 @@ class Limit(NamedTuple):
         kind: its type, as MariaDB names it: ``DATETIME``, ``DECIMAL(10, 0)``.
         keeps: whether it returns a value as the driver was given it.
         is_narrow: whether the type of the model stores more.
+        keeps_all: the same as ``keeps`` of a whole list, where there is a quicker way; it may raise ``TypeError``.
     """
 
     kind: str
     keeps: Callable[[Any], bool]
     is_narrow: bool
+    keeps_all: Callable[[Values], bool] | None = None
+
+    def changed(self, values: Values) -> list[int]:
+        """The places of the values that it does not keep."""
+        if self.keeps_all is not None:
+            with suppress(TypeError):
+                if self.keeps_all(values):
+                    return []
+        return [place for place, value in enumerate(values) if value is not None and not self.keeps(value)]
 
     @property
     def reason(self) -> str:
@@ -155,7 +166,7 @@ def _limit(there: str, column: sa.Column[Any], dialect: sa.Dialect) -> Limit | N
     if name == "YEAR":
         return Limit(kind, _keeps_year, is_narrow=False)
     if name == "CHAR" and isinstance(column.type._unwrapped_dialect_impl(dialect), sa.String):  # no Uuid
-        return Limit(kind, lambda value: not (isinstance(value, str) and value.endswith(" ")), is_narrow=False)
+        return Limit(kind, _keeps_blanks, is_narrow=False, keeps_all=_keep_blanks)
     if name == "BINARY":
         size = sizes[0] if sizes else 1
         return Limit(kind, lambda value: not isinstance(value, bytes) or len(value) >= size, is_narrow=False)
@@ -203,6 +214,14 @@ def _keeps_decimal(value: Any, whole: int, places: int) -> bool:
         if found.is_finite() and found:
             return found.adjusted() < whole and -int(found.as_tuple().exponent) <= places
     return True
+
+
+def _keeps_blanks(value: Any) -> bool:
+    return not (isinstance(value, str) and value.endswith(" "))
+
+
+def _keep_blanks(values: Values) -> bool:
+    return " \n" not in "\n".join([value for value in values if value is not None] + [""])
 
 
 def _keeps_year(value: Any) -> bool:

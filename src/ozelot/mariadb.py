@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from decimal import Context, Decimal
+from decimal import Context
 from typing import Any
 
 import sqlalchemy as sa
@@ -149,11 +149,12 @@ class NUMERIC(mysql.NUMERIC):
         return without_zeros if found is None and self.precision is None else found
 
 
-def without_zeros(value: Decimal | None) -> Decimal | None:
-    """A decimal without zeros at the end of its fraction."""
-    if not isinstance(value, Decimal):  # NULL, or what an expression makes of it
+def without_zeros(value: Any) -> Any:
+    """A decimal without zeros at the end of its fraction; anything else as it is."""
+    try:
+        whole = value.to_integral_value()  # to ask for the type takes longer
+    except AttributeError:
         return value
-    whole = value.to_integral_value()
     return whole if whole == value else _exactly.normalize(value)
 
 

@@ -98,12 +98,9 @@ class Way:
             limit = limits.get(column.key)
             if limit is None:
                 continue
-            faults = [
-                (position, limit.reason, given)
-                for position, given, bound in zip(positions, values, self._bound([column], [values])[0], strict=True)
-                if bound is not None and not limit.keeps(bound)
-            ]
-            if faults:
+            places = limit.changed(self._bound([column], [values])[0])
+            if places:
+                faults = [(positions[place], limit.reason, values[place]) for place in places]
                 return f"{column.table.name}.{column.name}", faults
         return None
 
