@@ -65,6 +65,8 @@ class MdLimited(Base):
     whole: Mapped[dt.time | None] = mapped_column(on_mariadb(sa.Time(), mysql.TIME(fsp=0)))
     single: Mapped[float | None] = mapped_column(on_mariadb(sa.Float(), mysql.FLOAT(asdecimal=False)))
     cents: Mapped[float | None] = mapped_column(on_mariadb(sa.Float(), mysql.DOUBLE(15, 2, asdecimal=False)))
+    bits: Mapped[int | None] = mapped_column(on_mariadb(sa.BigInteger(), mysql.BIT(64)))
+    number: Mapped[Decimal | None] = mapped_column(on_mariadb(sa.Numeric(), mysql.NUMERIC(unsigned=True)))
     year: Mapped[int | None] = mapped_column(on_mariadb(sa.Integer(), mysql.YEAR()))
     padded: Mapped[str | None] = mapped_column(sa.CHAR(5))
     filled: Mapped[bytes | None] = mapped_column(on_mariadb(sa.LargeBinary(), sa.BINARY(4)))
@@ -269,9 +271,11 @@ KEPT: list[dict[str, Any]] = [
     *({"single": number} for number in (0.1, -3.4e38, 16777200.0, 1e-38, 0.0, 123456.0)),
     *({"cents": number} for number in (0.1, -1234567890.12, 0.0)),
     *({"year": year} for year in (0, 1901, 2155)),
+    {"bits": 2**64 - 1},
+    {"number": Decimal("99999999999999999999999999999999999.000000000000000000000000000001")},
     {"padded": " a b"},
     {"filled": b"\0abc"},
-    dict.fromkeys(["thirds", "whole", "single", "cents", "year", "padded", "filled"]),
+    dict.fromkeys(["thirds", "whole", "single", "cents", "bits", "number", "year", "padded", "filled"]),
 ]
 CHANGED: list[dict[str, Any]] = [
     {"thirds": dt.datetime(2024, 1, 1, 12, 0, 0, 123400)},
@@ -279,6 +283,8 @@ CHANGED: list[dict[str, Any]] = [
     *({"single": number} for number in (0.1234567, 16777216.0, 1e-46)),
     *({"cents": number} for number in (0.125, -0.001)),
     *({"year": year} for year in (1, 70, 99)),
+    {"bits": -1},
+    *({"number": Decimal(number)} for number in ("1E-31", "1E+35", "0.1234567890123456789012345678901")),
     {"padded": "ab "},
     {"filled": b"abc"},
 ]

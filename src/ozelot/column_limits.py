@@ -1,9 +1,9 @@
 """Which values the existing columns of MariaDB and MySQL would change without an error.
 
 Strict mode rejects a number out of range. But a fraction of a second, digits after the point and the seventh digit of a
-``FLOAT`` are dropped, mostly without even a warning. ``CHAR`` loses blanks at the end, ``BINARY`` gains zeros, and a
-``YEAR`` of 5 becomes 2005. So values are compared with the columns before they are sent. The columns of a table are
-read once per engine, before its first insert or update.
+``FLOAT`` are dropped, mostly without even a warning. ``CHAR`` loses blanks at the end, ``BINARY`` gains zeros, ``BIT``
+drops signs, and a ``YEAR`` of 5 becomes 2005. So values are compared with the columns before they are sent. The columns
+of a table are read once per engine, before its first insert or update.
 """
 
 from __future__ import annotations
@@ -160,9 +160,12 @@ def _limit(there: str, column: sa.Column[Any], dialect: sa.Dialect) -> Limit | N
     if name in _DECIMALS and wanted in _DECIMALS:
         whole, places = _digits(sizes)
         wanted_whole, wanted_places = _digits(wanted_sizes)
-        if whole >= wanted_whole and places >= wanted_places:
-            return None  # what the model does not take is another matter
-        return Limit(kind, lambda value: _keeps_decimal(value, whole, places), is_narrow=True)
+        is_narrow = whole < wanted_whole or places < wanted_places
+        if not is_narrow and getattr(column.type._unwrapped_dialect_impl(dialect), "precision", None) is not None:
+            return None  # values are compared with the type of the model
+        return Limit(kind, lambda value: _keeps_decimal(value, whole, places), is_narrow)
+    if name == "BIT":
+        return Limit(kind, lambda value: not (isinstance(value, int) and value < 0), is_narrow=False)
     if name == "YEAR":
         return Limit(kind, _keeps_year, is_narrow=False)
     if name == "CHAR" and isinstance(column.type._unwrapped_dialect_impl(dialect), sa.String):  # no Uuid

@@ -43,7 +43,8 @@ def set_up(engine: Engine) -> None:
     dialect.type_compiler_instance = dialect.type_compiler = TypeCompiler(dialect)
     dialect.ddl_compiler = _DDLCompiler
     dialect.statement_compiler = type("Compiler", (_Compiler, dialect.statement_compiler), {})
-    dialect.colspecs = {**dialect.colspecs, sa.Numeric: NUMERIC, sa.Float: DOUBLE, sa.Double: DOUBLE}
+    numeric = dict.fromkeys((sa.Numeric, mysql.NUMERIC, mysql.DECIMAL), NUMERIC)
+    dialect.colspecs = {**dialect.colspecs, **numeric, sa.Float: DOUBLE, sa.Double: DOUBLE}
     dialect.ischema_names = {
         **dialect.ischema_names,
         "datetime": ReflectedDATETIME,

@@ -17,7 +17,6 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from ozelot import mariadb
 from ozelot.value_lists import KnownValues, Values, bounds_of, kinds_of
 
 Converter = Callable[[Any], Any]
@@ -312,8 +311,6 @@ def value_type_of(kind: TypeEngine[Any], dialect: sa.Dialect) -> ColumnType:
     if isinstance(found, sa.Float):
         return FloatType(finite=on_mysql)
     if isinstance(found, sa.Numeric):
-        if on_mysql and found.precision is None:
-            return DecimalType(mariadb.PRECISION, mariadb.SCALE)
         return DecimalType(found.precision, found.scale)
     if isinstance(found, sa.Date):
         return DateType()
