@@ -25,12 +25,12 @@ PRECISION, SCALE = 65, 30
 
 _FRACTION = 6  # digits of a second: as exact as Python's datetime
 
-# Two modes return other values than were stored. What replaces them is there anyway: with the first, '' would be NULL.
-_SESSION = (
-    "SET SESSION time_zone = '+00:00', sql_mode = REPLACE(REPLACE("
-    "CONCAT_WS(',', @@sql_mode, 'STRICT_ALL_TABLES', 'NO_AUTO_VALUE_ON_ZERO'), "
-    "'EMPTY_STRING_IS_NULL', 'STRICT_ALL_TABLES'), 'PAD_CHAR_TO_FULL_LENGTH', 'STRICT_ALL_TABLES')"
-)
+#: Modes with which a value that is read is not what was stored: NULL for '', blanks added, a time added to a date.
+_CHANGING = ("EMPTY_STRING_IS_NULL", "PAD_CHAR_TO_FULL_LENGTH", "ORACLE")
+_MODES = "CONCAT_WS(',', @@sql_mode, 'STRICT_ALL_TABLES', 'NO_AUTO_VALUE_ON_ZERO')"
+for _mode in _CHANGING:
+    _MODES = f"REPLACE({_MODES}, '{_mode}', 'STRICT_ALL_TABLES')"  # not '', which the first of them makes NULL
+_SESSION = f"SET SESSION time_zone = '+00:00', sql_mode = {_MODES}"
 _NOW = r"(?:NOW|CURRENT_TIMESTAMP|LOCALTIME|LOCALTIMESTAMP)\b(?:\s*\(\s*0?\s*\))?"
 _DEFAULT_NOW = re.compile(rf"{_NOW}(\s+ON\s+UPDATE\s+{_NOW})?", re.I)
 
