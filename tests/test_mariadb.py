@@ -484,6 +484,28 @@ def test_rounded_floats_are_told_and_widened(db: Client) -> None:
         assert {one.takes for one in differences(connection, old)} == {Takes.REBUILD}
 
 
+def test_columns_of_any_name_in_tables_of_any_name_are_compared(db: Client) -> None:
+    names = ["50%", "a b", "select", "Größe", "quoted`name", "b_m1"]
+    columns = [sa.Column(name, sa.DateTime) for name in names]
+    table = sa.Table("100% `prices`", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), *columns)
+    with db.engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TABLE `100%% ``prices``` (id INT PRIMARY KEY, "
+            + ", ".join(f"`{name.replace('`', '``').replace('%', '%%')}` DATETIME" for name in names)
+            + ")",
+            (),
+        )
+        for name in names:
+            with pytest.raises(LoadError) as caught:
+                connection.execute(sa.insert(table).values({name: ROW["at"], "id": 1}))
+            assert str(caught.value).startswith(f"100% `prices`.{name}: 2024-01-01 12:00:00.999999 is not stored")
+        connection.execute(sa.insert(table).values({names[0]: OLD_ROW["at"], "id": 0}))
+        update = sa.update(table).where(table.c.id == 0).values({names[0]: ROW["at"]})
+        with pytest.raises(LoadError, match="50%"):
+            connection.execute(update)
+        connection.execute(sa.update(table).where(table.c[names[0]] < ROW["at"]).values({names[0]: OLD_ROW["at"]}))
+
+
 def test_a_table_that_is_gone_is_reported_by_the_database(db: Client) -> None:
     create_only(db, MdPayment)
     with db.engine.begin() as connection:

@@ -118,7 +118,7 @@ def _known_to(dialect: sa.Dialect) -> WeakKeyDictionary[sa.Table, Limits]:
 
 def _fetched(cursor: Any, sql: str) -> Sequence[Any]:
     with cursor.connection.cursor() as own:
-        own.execute(sql)
+        own.execute(sql, ())  # as SQLAlchemy does: the driver takes %% for %
         return list(own.fetchall())
 
 
