@@ -20,7 +20,7 @@ from sqlalchemy import orm
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from ozelot import column_limits, config, fork, joined, mariadb, pooler, server_settings, sqlite, transaction, url
+from ozelot import config, fork, joined, pooler, server_settings, sqlite, transaction, url
 from ozelot.errors import ConfigError, DatabaseUnavailable
 
 if TYPE_CHECKING:
@@ -357,7 +357,9 @@ def _create_engine(target: sa.URL) -> sa.Engine:
         sqlite.set_up(engine)
     elif engine.dialect.name == "postgresql":
         pooler.set_up(engine)
-    elif engine.dialect.name in mariadb.NAMES:
+    elif engine.dialect.name in ("mysql", "mariadb"):
+        from ozelot import column_limits, mariadb  # takes a while to import, and is needed with MariaDB alone
+
         mariadb.set_up(engine)
         column_limits.set_up(engine)
 
