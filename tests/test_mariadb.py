@@ -506,6 +506,15 @@ def test_columns_of_any_name_in_tables_of_any_name_are_compared(db: Client) -> N
         connection.execute(sa.update(table).where(table.c[names[0]] < ROW["at"]).values({names[0]: OLD_ROW["at"]}))
 
 
+def test_a_column_without_a_type_is_compared_with_what_the_table_has(db: Client) -> None:
+    table = sa.Table("md_untyped", sa.MetaData(), sa.Column("at"), sa.Column("number"))
+    with db.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE md_untyped (at DATETIME, number INTEGER)")
+        connection.execute(sa.insert(table), {"at": OLD_ROW["at"], "number": 1})
+        with pytest.raises(LoadError, match=r"md_untyped.at: .* which is DATETIME"):
+            connection.execute(sa.insert(table), {"at": ROW["at"]})
+
+
 def test_a_table_that_is_gone_is_reported_by_the_database(db: Client) -> None:
     create_only(db, MdPayment)
     with db.engine.begin() as connection:
