@@ -145,7 +145,7 @@ def _text(value: Any) -> str:
 
 def _limit(there: str, column: sa.Column[Any], dialect: sa.Dialect) -> Limit | None:
     name, sizes = _parsed(there)
-    wanted, wanted_sizes = "", []
+    wanted, wanted_sizes = _parsed("")
     with suppress(sa.exc.CompileError):  # a column without a type, in a table that was not created from it
         wanted, wanted_sizes = _parsed(TypeCompiler(dialect).process(column.type))
     kind = f"{name}({', '.join(map(str, sizes))})" if sizes else name
