@@ -20,8 +20,8 @@ from sqlalchemy import orm
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from ozelot import config, fork, joined, pooler, server_settings, sqlite, transaction, url
-from ozelot.errors import ConfigError, DatabaseUnavailable
+from ozelot import config, exact_types, fork, joined, pooler, server_settings, sqlite, transaction, url
+from ozelot.errors import ConfigError, DatabaseUnavailable, ValueRejected
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -352,6 +352,7 @@ def _create_engine(target: sa.URL) -> sa.Engine:
             if missing
             else f"The driver '{target.drivername}' does not load: {next(iter(str(exc).splitlines()), '')}"
         ) from None
+    exact_types.install(engine.dialect)
     joined.set_up(engine)  # first: it refuses writes that would wait for the run that they come from
     if is_sqlite:
         sqlite.set_up(engine)
@@ -367,6 +368,8 @@ def _create_engine(target: sa.URL) -> sa.Engine:
     def _say_it_in_one_line(context: ExceptionContext) -> BaseException | None:
         if isinstance(context.original_exception, DatabaseUnavailable):  # SQLAlchemy would wrap it
             return _with_database(DatabaseUnavailable(str(context.original_exception)), target)
+        if isinstance(context.original_exception, ValueRejected):
+            return ValueRejected(str(context.original_exception))
         never_connected = context.connection is None and not context.is_pre_ping
         return _unavailable(target, context.original_exception) if never_connected else None
 

@@ -14,6 +14,7 @@
     ├── LeftoverRows          a task was about to run on top of rows of an earlier run
     ├── UndeclaredWrite       a task wrote to a table that it does not declare
     ├── LoadError             rows do not fit the model that they were to be loaded into
+    ├── ValueRejected         a value that was given to a session or to Core does not fit its column
     ├── CheckFailed           the data are not what a check says that they should be
     ├── NoRun                 a row that belongs to a task was added outside of its run()
     ├── NotClearable          a task neither says what it creates nor how to clear it
@@ -136,6 +137,10 @@ class UndeclaredWrite(OzelotError, RuntimeError):
 
 class LoadError(OzelotError, ValueError):
     """Rows do not fit the model that they were to be loaded into; nothing of that load is in the database."""
+
+
+class ValueRejected(OzelotError, ValueError):
+    """A value that was given to a session or to Core does not fit its column, which would store another value."""
 
 
 class CheckFailed(OzelotError, AssertionError):

@@ -6,146 +6,29 @@ to name the bad ones.
 
 from __future__ import annotations
 
-import datetime
-import math
+import re
 import uuid
-from collections.abc import Callable, Collection
-from decimal import Decimal, InvalidOperation
+from collections.abc import Collection
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from ozelot.value_lists import KnownValues, Values, bounds_of, kinds_of
+from ozelot.column_type import ColumnType, Converter, InvalidValue
+from ozelot.number_types import DecimalType, FloatType, IntegerType
+from ozelot.time_types import DateTimeType, DateType, IntervalType, TimeType
+from ozelot.value_lists import KnownValues, Values, kinds_of
 
-Converter = Callable[[Any], Any]
+__all__ = ["ColumnType", "Converter", "InvalidValue", "value_type_of"]
 
 _BITS = ((mysql.TINYINT, 8), (mysql.MEDIUMINT, 24), (sa.SmallInteger, 16), (sa.BigInteger, 64))
 _MYSQL_BYTES = {mysql.TINYTEXT: 2**8 - 1, mysql.MEDIUMTEXT: 2**24 - 1, mysql.LONGTEXT: 2**32 - 1}
-
-
-class InvalidValue(ValueError):
-    """A value does not fit; its text is the reason."""
-
-
-class ColumnType:
-    """What a column takes: here, anything.
-
-    Attributes:
-        exact: the types of values that need no conversion; None: any.
-    """
-
-    exact: frozenset[type] | None = None
-
-    def converter(self, kind: type) -> Converter | None:
-        """What converts values of another type, or raises :class:`InvalidValue`; None: nothing does."""
-        return None
-
-    def all_fit(self, values: Values) -> bool:
-        """Whether all of the values, which are of the right type and not NULL, surely fit."""
-        return True
-
-    def fault(self, value: Any) -> str | None:
-        """What is wrong with a value of the right type, if anything."""
-        return None
-
-
-class IntegerType(ColumnType):
-    """Whole numbers."""
-
-    exact = frozenset({int})
-
-    def __init__(self, low: int, high: int) -> None:
-        self._low, self._high = low, high
-
-    def converter(self, kind: type) -> Converter | None:
-        if issubclass(kind, int):
-            return int
-        return _whole if issubclass(kind, float | Decimal) else None
-
-    def all_fit(self, values: Values) -> bool:
-        low, high = bounds_of(values)
-        return bool(self._low <= low and high <= self._high)
-
-    def fault(self, value: Any) -> str | None:
-        return None if self._low <= value <= self._high else f"not in the range {self._low:,} to {self._high:,}"
-
-
-def _whole(value: Any) -> int:
-    whole = int(value) if math.isfinite(value) else None
-    if whole is None or whole != value:
-        raise InvalidValue("no whole number")
-    return whole
-
-
-class FloatType(ColumnType):
-    """Floating point numbers."""
-
-    exact = frozenset({float})
-
-    def __init__(self, *, finite: bool) -> None:
-        self._finite = finite
-
-    def converter(self, kind: type) -> Converter | None:
-        return _real if issubclass(kind, int | float | Decimal) else None
-
-    def all_fit(self, values: Values) -> bool:
-        return not self._finite or all(map(math.isfinite, bounds_of(values)))
-
-    def fault(self, value: Any) -> str | None:
-        return "a number that this database cannot store" if self._finite and not math.isfinite(value) else None
-
-
-def _real(value: Any) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        raise InvalidValue("too large") from None
-
-
-class DecimalType(ColumnType):
-    """Decimals.
-
-    Args:
-        precision: the number of digits; None: any.
-        scale: how many of them come after the point.
-    """
-
-    exact = frozenset({Decimal})
-
-    def __init__(self, precision: int | None, scale: int | None) -> None:
-        self._scale = scale or 0
-        self._bounded = precision is not None
-        self._limit = Decimal(10) ** ((precision or 0) - self._scale)
-        self._smallest = Decimal(1).scaleb(-self._scale)
-
-    def converter(self, kind: type) -> Converter | None:
-        if issubclass(kind, int):
-            return Decimal
-        return self._rounded if issubclass(kind, float) else None
-
-    def _rounded(self, value: float) -> Decimal:
-        # The shortest text that means this float; its further digits are not meant to be kept.
-        found = Decimal(repr(float(value)))
-        try:
-            return found.quantize(self._smallest) if self._bounded and found.is_finite() else found
-        except InvalidOperation:
-            return found  # too large, as is found out next
-
-    def all_fit(self, values: Values) -> bool:
-        return False
-
-    def fault(self, value: Any) -> str | None:
-        if not value.is_finite():
-            return "no finite number"
-        if not self._bounded:
-            return None
-        if abs(value) >= self._limit:
-            return f"not below {self._limit:f}"
-        if value.as_tuple().exponent < -self._scale and value % self._smallest:
-            return f"more than {self._scale} digits after the point"
-        return None
+#: Significant digits that a float of 8 bytes keeps, whatever they are; SQLite stores a ``Numeric`` as one.
+_DIGITS_OF_FLOAT = 15
+_LARGEST_OF_MARIADB = (65, 30)  # digits, and digits after the point, of a DECIMAL
+_SINGLE = re.compile(r"FLOAT(?!8)|REAL")  # in the SQL of a type
+_MOST_BITS_OF_SINGLE = 24
 
 
 class TextType(ColumnType):
@@ -155,20 +38,23 @@ class TextType(ColumnType):
         length: in characters; None: any.
         size: in bytes; None: any.
         nul: whether the database stores the character NUL.
+        padded: whether the database pads text with spaces, so that those at the end of a value are lost.
     """
 
     exact = frozenset({str})
 
-    def __init__(self, length: int | None, size: int | None, *, nul: bool) -> None:
-        self._length, self._size, self._nul = length, size, nul
+    def __init__(self, length: int | None, size: int | None, *, nul: bool, padded: bool = False) -> None:
+        self.length, self._size, self._nul, self.padded = length, size, nul, padded
 
     def converter(self, kind: type) -> Converter | None:
         return str.__str__ if issubclass(kind, str) else None
 
     def all_fit(self, values: Values) -> bool:
+        if self.padded:
+            return False
         known = values.longest if isinstance(values, KnownValues) else None
         longest = max(map(len, values)) if known is None else known
-        if self._length is not None and longest > self._length:
+        if self.length is not None and longest > self.length:
             return False
         if self._size is not None and longest > self._size // 4:
             return False
@@ -180,8 +66,10 @@ class TextType(ColumnType):
         return joined.isascii() or _is_unicode(joined)
 
     def fault(self, value: Any) -> str | None:
-        if self._length is not None and len(value) > self._length:
-            return f"longer than {self._length:,} characters"
+        if self.length is not None and len(value) > self.length:
+            return f"longer than {self.length:,} characters"
+        if self.padded and value.endswith(" "):
+            return "spaces at the end, which the column does not keep,"
         if not self._nul and "\0" in value:
             return "the character NUL, which this database cannot store,"
         if not _is_unicode(value):
@@ -229,51 +117,22 @@ def _flag(value: Any) -> bool:
     return bool(value)
 
 
-class DateType(ColumnType):
-    """Dates."""
+class UuidTextType(ColumnType):
+    """UUIDs as text, which come back in lower case and with hyphens."""
 
-    exact = frozenset({datetime.date})
-
-    def converter(self, kind: type) -> Converter | None:
-        return _day if issubclass(kind, datetime.datetime) else None
-
-
-def _day(value: datetime.datetime) -> datetime.date:
-    if value.time() != datetime.time() or value.tzinfo is not None:
-        raise InvalidValue("a date with a time")
-    return value.date()
-
-
-class DateTimeType(ColumnType):
-    """Dates with times.
-
-    Args:
-        aware: whether the column knows time zones.
-        keeps_zone: whether the database does.
-    """
-
-    exact = frozenset({datetime.datetime})
-
-    def __init__(self, *, aware: bool, keeps_zone: bool) -> None:
-        self._aware, self._keeps_zone = aware, keeps_zone
+    exact = frozenset({str})
 
     def converter(self, kind: type) -> Converter | None:
-        if kind is datetime.date:
-            return lambda value: datetime.datetime(value.year, value.month, value.day)
-        return None
+        return str.__str__ if issubclass(kind, str) else None
 
     def all_fit(self, values: Values) -> bool:
-        zones = {value.tzinfo for value in values}
-        return not zones or (zones == {None} and not (self._aware and self._keeps_zone))
+        return False
 
     def fault(self, value: Any) -> str | None:
-        if self._aware and self._keeps_zone:
-            return "no time zone" if value.utcoffset() is None else None
-        if value.tzinfo is None or (self._aware and value.utcoffset() == datetime.timedelta()):
-            return None
-        if self._aware:
-            return "a time zone other than UTC, which this database does not keep,"
-        return "a time zone, which the column does not keep,"
+        return None if _UUID.fullmatch(value) else "no UUID"
+
+
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-?)([0-9a-fA-F]{4}\1){3}[0-9a-fA-F]{12}")
 
 
 class InstanceType(ColumnType):
@@ -285,6 +144,24 @@ class InstanceType(ColumnType):
 
     def converter(self, kind: type) -> Converter | None:
         return next((found for base, found in self._convert.items() if issubclass(kind, base)), None)
+
+
+class PaddedBytesType(InstanceType):
+    """Bytes that the database pads with NUL.
+
+    Args:
+        length: to which it pads them.
+    """
+
+    def __init__(self, length: int) -> None:
+        super().__init__(bytes, convert={bytearray: bytes, memoryview: bytes})
+        self._length = length
+
+    def all_fit(self, values: Values) -> bool:
+        return False
+
+    def fault(self, value: Any) -> str | None:
+        return None if len(value) == self._length else f"not {self._length} bytes, to which the database pads them,"
 
 
 def value_type_of(kind: TypeEngine[Any], dialect: sa.Dialect) -> ColumnType:
@@ -301,7 +178,8 @@ def value_type_of(kind: TypeEngine[Any], dialect: sa.Dialect) -> ColumnType:
         size = None
         if on_mysql and length is None:
             size = next((size for text, size in _MYSQL_BYTES.items() if isinstance(found, text)), 2**16 - 1)
-        return TextType(length, size, nul=name != "postgresql")
+        padded = isinstance(_declared(kind, name), sa.CHAR) and name != "sqlite"
+        return TextType(length, size, nul=name != "postgresql", padded=padded)
     if isinstance(found, sa.Boolean):
         return BooleanType()
     if isinstance(found, sa.Integer):
@@ -309,19 +187,60 @@ def value_type_of(kind: TypeEngine[Any], dialect: sa.Dialect) -> ColumnType:
         low, high = (0, 2**bits - 1) if getattr(found, "unsigned", False) else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
         return IntegerType(low, high)
     if isinstance(found, sa.Float):
-        return FloatType(finite=on_mysql)
+        single = "short" if on_mysql and _is_single(kind, dialect) else name != "sqlite" and _is_single(kind, dialect)
+        return FloatType(finite=on_mysql, nan=name != "sqlite", single=single)
     if isinstance(found, sa.Numeric):
-        return DecimalType(found.precision, found.scale)
+        return _decimal_type(found, name, on_mysql=on_mysql)
     if isinstance(found, sa.Date):
         return DateType()
     if isinstance(found, sa.DateTime):
-        return DateTimeType(aware=found.timezone, keeps_zone=name not in ("sqlite", "mysql", "mariadb"))
+        return DateTimeType(aware=found.timezone, digits=_digits_of_seconds(found))
     if isinstance(found, sa.Time):
-        return InstanceType(datetime.time)
+        return TimeType(aware=found.timezone and name == "postgresql", digits=_digits_of_seconds(found))
     if isinstance(found, sa.Interval | postgresql.INTERVAL):
-        return InstanceType(datetime.timedelta)
-    if isinstance(found, sa.LargeBinary):
+        native = name == "postgresql" and getattr(found, "native", True)
+        return IntervalType(by_moment=not native, digits=_digits_of_seconds(found) if native else None)
+    if isinstance(found, sa.BINARY) and on_mysql:
+        return PaddedBytesType(found.length or 1)
+    if isinstance(found, sa.LargeBinary | sa.BINARY | sa.VARBINARY):
         return InstanceType(bytes, convert={bytearray: bytes, memoryview: bytes})
     if isinstance(found, sa.Uuid):
-        return InstanceType(uuid.UUID) if found.as_uuid else TextType(None, None, nul=True)
+        return InstanceType(uuid.UUID) if found.as_uuid else UuidTextType()
     return ColumnType()
+
+
+def _decimal_type(found: Any, name: str, *, on_mysql: bool) -> DecimalType:
+    digits = _DIGITS_OF_FLOAT if name == "sqlite" or not found.asdecimal else None
+    if found.precision is not None:
+        return DecimalType(found.precision, found.scale or 0, digits)
+    if on_mysql:
+        return DecimalType(*_LARGEST_OF_MARIADB, digits, rounds=False)
+    return DecimalType(None, found.scale if name == "sqlite" else None, digits)
+
+
+def _is_single(kind: TypeEngine[Any], dialect: sa.Dialect) -> bool:
+    """Whether a column of this type has floats of 4 bytes, by its SQL."""
+    text = kind.compile(dialect=dialect)
+    if not _SINGLE.match(text):
+        return False
+    bits = re.search(r"\((\d+)\)", text)
+    if text.startswith("REAL"):
+        return dialect.name == "postgresql"
+    return int(bits[1]) <= _MOST_BITS_OF_SINGLE if bits else dialect.name != "postgresql"
+
+
+def _declared(kind: TypeEngine[Any], name: str) -> TypeEngine[Any]:
+    """The type that the model names for a database."""
+    return kind._variant_mapping.get(name, kind)
+
+
+def _digits_of_seconds(found: Any) -> int | None:
+    """The digits of seconds that a type names, as PostgreSQL, MariaDB and SQLAlchemy's own text for SQLite do."""
+    form = getattr(found, "_storage_format", None)
+    if form is not None:
+        return None if "%(microsecond)" in form else 0
+    for name in ("precision", "fsp", "second_precision"):
+        digits: int | None = getattr(found, name, None)
+        if digits is not None:
+            return digits
+    return None

@@ -206,7 +206,7 @@ def _arrow(kind: TypeEngine[Any], dialect: Dialect) -> pa.DataType | None:
         # Not the precision of the column: a sum has the type of what it sums.
         return pa.decimal128(38, kind.scale) if (kind.precision or 0) <= 38 else pa.decimal256(76, kind.scale)
     if isinstance(kind, sa.DateTime):
-        return _WITH_ZONE if kind.timezone and dialect.name == "postgresql" else _TIMESTAMP
+        return _WITH_ZONE if kind.timezone else _TIMESTAMP
     return next((arrow for parent, arrow in _ARROW if isinstance(kind, parent)), None)
 
 
@@ -228,7 +228,14 @@ def _from_numbers(values: Sequence[Value]) -> pa.Array:
 
 
 def _from_text(arrow: pa.DataType) -> Callable[[Sequence[Value]], pa.Array]:
-    return lambda values: pa.array(values, pa.string()).cast(arrow)
+    return lambda values: in_type(pa.array(values, pa.string()), arrow)
+
+
+def in_type(texts: pa.Array, arrow: pa.DataType) -> pa.Array:
+    """Texts as values of a type; times that say no zone are in UTC where the type has one."""
+    if arrow == _WITH_ZONE:
+        return pc.assume_timezone(texts.cast(_TIMESTAMP), "UTC")
+    return texts.cast(arrow)
 
 
 def _as_json(value: Value) -> str:

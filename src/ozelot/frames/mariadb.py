@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ozelot.frames.columns import Column
+from ozelot.frames.columns import Column, in_type
 
 #: While a streaming cursor is open, the connection takes no other statement.
 SHARES = False
@@ -171,4 +171,4 @@ def _typed(texts: pa.Array, arrow: pa.DataType) -> pa.Array:
         return texts
     if arrow == pa.bool_():
         return pc.not_equal(texts.cast(pa.string()).cast(pa.int64()), 0)
-    return texts.cast(pa.string()).cast(arrow)
+    return in_type(texts.cast(pa.string()), arrow)

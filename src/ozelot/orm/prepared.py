@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from ozelot import transaction
+from ozelot.exact_types import conversion
 from ozelot.joined import JoinedConnection
 
 
@@ -66,8 +67,7 @@ class Prepared:
             compiled: Any = self._statement.compile(dialect=dialect)
             by_position = bool(compiled.positional)
             names = compiled.positiontup if by_position else compiled.binds
-            types = {name: bind.type.dialect_impl(dialect) for name, bind in compiled.binds.items()}
-            values = [(name, types[name].bind_processor(dialect)) for name in names]
+            values = [(name, conversion(compiled.binds[name].type, dialect)) for name in names]
             form = self._forms[dialect] = _Form(str(compiled), values, by_position)
         return form
 

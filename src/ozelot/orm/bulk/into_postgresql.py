@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,7 +15,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from ozelot.joined import count_written
 from ozelot.orm.bulk.told import line_of_copy, refused, said_by
-from ozelot.orm.bulk.way import Columns, Way, column_names
+from ozelot.orm.bulk.way import Columns, Converter, Way, column_names
 from ozelot.statements import Target
 from ozelot.value_lists import Values
 
@@ -67,6 +68,12 @@ class IntoPostgreSQL(Way):
         self._lines += len(positions)
         deque(map(self._write_row, zip(*values, strict=True)), maxlen=0)
         count_written(self._connection, table.fullname, len(positions))
+
+    def _converter(self, column: sa.Column[Any]) -> Converter | None:
+        if isinstance(column.type, sa.Uuid) and not column.type.as_uuid and column.type.native_uuid:
+            # The binary form of a UUID is made of the object.
+            return lambda values: [None if value is None else uuid.UUID(value) for value in values]
+        return super()._converter(column)
 
     def _begin(self, table: sa.Table, columns: Columns) -> None:
         name = self._dialect.identifier_preparer.format_table(table)

@@ -79,10 +79,10 @@ class Reference:
                 raise LoadError(f"The input has no column '{name}', which 'refs' names as the key {self._model}")
         if self.field.name in chunk.columns and self.field.name not in self.names:
             raise LoadError(f"The input has {self.field.where} itself, which 'refs' fills from '{self.label}'")
-        parts = [
-            typed(chunk.columns[name], domain, f"{attribute.class_.__name__}.{attribute.key}", chunk.positions)[0]
-            for name, domain, attribute in zip(self.names, self._domains, self.attributes, strict=True)
-        ]
+        parts = []
+        for name, domain, attribute in zip(self.names, self._domains, self.attributes, strict=True):
+            where = f"{attribute.class_.__name__}.{attribute.key}"
+            parts.append(domain.comparable(typed(chunk.columns[name], domain, where, chunk.positions)[0]))
         keys: Values = parts[0] if len(parts) == 1 else list(zip(*parts, strict=True))
         found = list(map(self._known.get, keys))
         if None in found or _SEVERAL in found:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import orm
 
 from ozelot.column_limits import Limits, limits_of
+from ozelot.exact_types import conversion
 from ozelot.joined import written_past_sqlalchemy
 from ozelot.orm.bulk.faults import bad_rows
 from ozelot.orm.bulk.told import Rows
@@ -69,7 +70,7 @@ class Way:
 
     def _converter(self, column: sa.Column[Any]) -> Converter | None:
         """What turns the values of a column into what the driver takes; None: they are already."""
-        convert = column.type.dialect_impl(self._dialect).bind_processor(self._dialect)
+        convert = conversion(column.type, self._dialect)
         if convert is None:
             return None
         if isinstance(column.type, sa.types.TypeDecorator):  # which may have a word to say on NULL

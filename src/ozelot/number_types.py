@@ -1,0 +1,182 @@
+"""Which numbers columns take: integers, floats, and decimals."""
+
+from __future__ import annotations
+
+import math
+import struct
+from contextlib import suppress
+from decimal import MAX_PREC, ROUND_HALF_UP, Context, Decimal
+from typing import Any
+
+from ozelot.column_type import ColumnType, Converter, InvalidValue
+from ozelot.value_lists import Values, bounds_of
+
+_SMALLEST_SINGLE = 2.0**-126  # a smaller float of 4 bytes has fewer digits
+#: Not the context of the thread, which user code may change.
+_EXACTLY = Context(prec=MAX_PREC, rounding=ROUND_HALF_UP)
+
+
+class IntegerType(ColumnType):
+    """Whole numbers."""
+
+    exact = frozenset({int})
+
+    def __init__(self, low: int, high: int) -> None:
+        self.low, self.high = low, high
+
+    def converter(self, kind: type) -> Converter | None:
+        if issubclass(kind, int):
+            return int
+        return _whole if issubclass(kind, float | Decimal) else None
+
+    def all_fit(self, values: Values) -> bool:
+        low, high = bounds_of(values)
+        return bool(self.low <= low and high <= self.high)
+
+    def fault(self, value: Any) -> str | None:
+        return None if self.low <= value <= self.high else f"not in the range {self.low:,} to {self.high:,}"
+
+
+def _whole(value: Any) -> int:
+    whole = int(value) if math.isfinite(value) else None
+    if whole is None or whole != value:
+        raise InvalidValue("no whole number")
+    return whole
+
+
+class FloatType(ColumnType):
+    """Floating point numbers.
+
+    Args:
+        finite: whether the database stores finite numbers only.
+        nan: whether the database stores NaN.
+        single: whether they have 4 bytes; "short": and the database returns no more than 6 digits of them.
+    """
+
+    exact = frozenset({float})
+
+    def __init__(self, *, finite: bool, nan: bool = True, single: bool | str = False) -> None:
+        self._finite, self._nan, self._single = finite, nan and not finite, single
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether all floats fit, but for those that are no finite number."""
+        return not self._single
+
+    def converter(self, kind: type) -> Converter | None:
+        return _real if issubclass(kind, int | float | Decimal) else None
+
+    def all_fit(self, values: Values) -> bool:
+        if self._single:
+            return False
+        return not self._finite or all(map(math.isfinite, bounds_of(values)))
+
+    def fault(self, value: Any) -> str | None:
+        if not math.isfinite(value):
+            fits = self._nan if value != value else not self._finite
+            return None if fits else "a number that this database cannot store"
+        if self._single and not _fits_single(value, short=self._single == "short"):
+            return "a number with more digits than a float of 4 bytes keeps"
+        return None
+
+
+def _real(value: Any) -> float:
+    try:
+        found = float(value)
+    except OverflowError:
+        raise InvalidValue("too large") from None
+    except ValueError:  # a Decimal that signals
+        raise InvalidValue("no number") from None
+    if isinstance(value, float) or value != value:
+        return found
+    if math.isinf(found) and not (isinstance(value, Decimal) and value.is_infinite()):
+        raise InvalidValue("too large")
+    if found != value and (isinstance(value, int) or Decimal(repr(found)) != value):
+        raise InvalidValue("a number with more digits than a float keeps")
+    return found
+
+
+def _fits_single(value: float, *, short: bool) -> bool:
+    """Whether a float of 4 bytes returns this number: it is one, or has no more digits than each of them keeps."""
+    try:
+        single = _as_single(value)
+    except OverflowError:
+        return False
+    text = float(f"{value:.6g}")
+    if text == value:
+        return _as_single(text) == single and (abs(value) >= _SMALLEST_SINGLE or value == 0)
+    return single == value and (not short or _as_single(text) == single)
+
+
+def _as_single(value: float) -> float:
+    (found,) = struct.unpack("f", struct.pack("f", value))
+    return float(found)
+
+
+class DecimalType(ColumnType):
+    """Decimals.
+
+    Args:
+        precision: the number of digits; None: any.
+        scale: how many of them come after the point; None: any.
+        digits: how many significant digits are kept; None: all.
+        rounds: whether floats are rounded to the scale, by the digits that ``repr`` shows, half away from zero.
+    """
+
+    exact = frozenset({Decimal})
+
+    def __init__(
+        self, precision: int | None, scale: int | None, digits: int | None = None, *, rounds: bool = True
+    ) -> None:
+        self._scale = scale
+        self._limit = None if precision is None else Decimal(10) ** (precision - (scale or 0))
+        self._smallest = None if scale is None else Decimal(1).scaleb(-scale)
+        self._digits = None if digits is None or (precision is not None and precision <= digits) else digits
+        self._rounds = rounds
+
+    @property
+    def bounds(self) -> str:
+        """What the column keeps of a number, for messages."""
+        parts = [] if self._limit is None else [f"below {self._limit:f}"]
+        parts += [] if self._scale is None else [f"with at most {self._scale} digits after the point"]
+        parts += [] if self._digits is None else [f"with at most {self._digits} significant digits"]
+        return "".join(f" {part}" if not place else f", {part}" for place, part in enumerate(parts))
+
+    def converter(self, kind: type) -> Converter | None:
+        if issubclass(kind, int | Decimal):
+            return Decimal
+        return self._rounded if issubclass(kind, float) else None
+
+    def _rounded(self, value: float) -> Decimal:
+        # The shortest text that means this float; its further digits are not meant to be kept.
+        found = Decimal(repr(float(value)))
+        if self._smallest is None or not self._rounds or not found.is_finite():
+            return found
+        return found.quantize(self._smallest, context=_EXACTLY)
+
+    def all_fit(self, values: Values) -> bool:
+        return False
+
+    def fault(self, value: Any) -> str | None:
+        smallest, limit = self._smallest, self._limit
+        if not value.is_finite():
+            return "no finite number"
+        if limit is not None and not -limit < value < limit:
+            return f"not below {limit:f}"
+        if smallest is not None and not value.same_quantum(smallest) and _digits_beyond(value, self._scale or 0):
+            return f"more than {self._scale} digits after the point"
+        if self._digits is not None and not self._is_float(value):
+            return f"more than {self._digits} significant digits"
+        return None
+
+    def _is_float(self, value: Decimal) -> bool:
+        """Whether a float has all digits of this number, and is told from its neighbors by these."""
+        with suppress(OverflowError):
+            return Decimal(f"{float(value):.{self._digits}g}") == value
+        return False
+
+
+def _digits_beyond(value: Decimal, scale: int) -> bool:
+    _, digits, exponent = value.as_tuple()
+    beyond = -scale - int(exponent)
+    return beyond > 0 and any(digits[-beyond:])
