@@ -76,8 +76,13 @@ class Exact(TypeEngine[Any]):
         """As the base class, with a check."""
         return self.checking(dialect)
 
-    def comparing(self, dialect: sa.Dialect) -> Processor | None:
-        """What converts values that others are compared with."""
+    def comparing(self, dialect: sa.Dialect, where: str) -> Processor | None:
+        """What converts values that others are compared with.
+
+        Args:
+            dialect: of the database.
+            where: the column, for messages.
+        """
         return super().bind_processor(dialect)
 
 
@@ -105,8 +110,8 @@ class _Integer(Exact):
 
         return process
 
-    def comparing(self, dialect: sa.Dialect) -> Processor | None:
-        return _without_numpy if dialect.name == "sqlite" else super().comparing(dialect)
+    def comparing(self, dialect: sa.Dialect, where: str) -> Processor | None:
+        return _without_numpy if dialect.name == "sqlite" else super().comparing(dialect, where)
 
 
 def _without_numpy(value: Any) -> Any:
@@ -164,13 +169,32 @@ class _Float(Exact):
 class _Numeric(Exact):
     exact = Decimal
 
-    def comparing(self, dialect: sa.Dialect) -> Processor | None:
+    def checking(self, dialect: sa.Dialect, where: str = "") -> Processor:
+        rule: Any = self.rule(dialect)
+        convert, fault = self.conversion(dialect), rule.fault
+        smallest, limit = rule.smallest, rule.plain_limit
+        if smallest is None or limit is None:
+            return super().checking(dialect, where)
+        lowest, has_places = -limit, smallest.same_quantum
+
+        def process(value: Any) -> Any:
+            if value is None:
+                return None
+            if type(value) is not Decimal or not (
+                (has_places(value) and lowest < value < limit) or fault(value) is None
+            ):
+                value = checked(rule, value, where, dialect)
+            return value if convert is None else convert(value)
+
+        return process
+
+    def comparing(self, dialect: sa.Dialect, where: str) -> Processor | None:
         if dialect.name != "sqlite":
-            return super().comparing(dialect)  # compares all digits
+            return super().comparing(dialect, where)  # compares all digits
         rule = value_type_of(sa.Numeric(), dialect)
 
         def process(value: Any) -> Any:
-            return float(checked(rule, value, "", dialect)) if type(value) is Decimal else value
+            return float(checked(rule, value, where, dialect)) if type(value) is Decimal else value
 
         return process
 
@@ -239,8 +263,8 @@ class _DateTime(Exact):
             return convert
         return _naive_in_utc if convert is None else lambda value: convert(_naive_in_utc(value))
 
-    def comparing(self, dialect: sa.Dialect) -> Processor | None:
-        return self.checking(dialect)
+    def comparing(self, dialect: sa.Dialect, where: str) -> Processor | None:
+        return self.checking(dialect, where)
 
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Processor | None:
         given = super().result_processor(dialect, coltype)
@@ -263,7 +287,7 @@ def _naive_in_utc(value: datetime.datetime) -> datetime.datetime:
 
 
 def _text_in_utc(value: datetime.datetime) -> str:
-    return _naive_in_utc(value).isoformat(" ", "microseconds")
+    return value.astimezone(_UTC).isoformat(" ", "microseconds")[:-6]
 
 
 def _in_utc(value: Any) -> Any:
@@ -280,8 +304,8 @@ class _Time(Exact):
             return lambda value: value.isoformat("microseconds")
         return super().conversion(dialect)
 
-    def comparing(self, dialect: sa.Dialect) -> Processor | None:
-        return self.checking(dialect)
+    def comparing(self, dialect: sa.Dialect, where: str) -> Processor | None:
+        return self.checking(dialect, where)
 
 
 class _Bytes(Exact):
@@ -374,7 +398,8 @@ class _ExactCompiler(SQLCompiler):
                 process = self._writing(bind, process)
             else:
                 kind = bind.type.dialect_impl(self.dialect)
-                process = kind.comparing(self.dialect) if isinstance(kind, Exact) else process
+                if isinstance(kind, Exact):
+                    process = kind.comparing(self.dialect, "" if bind._orig_key == "param" else bind._orig_key)
             found.pop(name, None)
             if process is not None:
                 found[name] = process

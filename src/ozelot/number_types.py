@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from contextlib import suppress
-from decimal import MAX_PREC, ROUND_HALF_UP, Context, Decimal
+from decimal import MAX_PREC, ROUND_HALF_UP, Context, Decimal, Inexact
 from typing import Any
 
 from ozelot.column_type import ColumnType, Converter, InvalidValue
@@ -14,6 +14,7 @@ from ozelot.value_lists import Values, bounds_of
 _SMALLEST_SINGLE = 2.0**-126  # a smaller float of 4 bytes has fewer digits
 #: Not the context of the thread, which user code may change.
 _EXACTLY = Context(prec=MAX_PREC, rounding=ROUND_HALF_UP)
+_WITHOUT_ROUNDING = Context(prec=MAX_PREC, traps=[Inexact])
 
 
 class IntegerType(ColumnType):
@@ -133,6 +134,16 @@ class DecimalType(ColumnType):
         self._smallest = None if scale is None else Decimal(1).scaleb(-scale)
         self._digits = None if digits is None or (precision is not None and precision <= digits) else digits
         self._rounds = rounds
+        limits = [] if self._limit is None else [self._limit]
+        if self._digits is not None:
+            limits.append(Decimal(10) ** (self._digits - (scale or 0)))
+        #: Numbers below it that have exactly the places of ``smallest`` fit.
+        self.plain_limit = min(limits, default=None)
+
+    @property
+    def smallest(self) -> Decimal | None:
+        """The smallest positive number of the scale; None: there is no scale."""
+        return self._smallest
 
     @property
     def bounds(self) -> str:
@@ -155,7 +166,11 @@ class DecimalType(ColumnType):
         return found.quantize(self._smallest, context=_EXACTLY)
 
     def all_fit(self, values: Values) -> bool:
-        return False
+        smallest, limit = self._smallest, self.plain_limit
+        if smallest is None or limit is None or not all(map(smallest.same_quantum, values)):
+            return False
+        low, high = bounds_of(values)
+        return bool(-limit < low and high < limit)
 
     def fault(self, value: Any) -> str | None:
         smallest, limit = self._smallest, self._limit
@@ -163,7 +178,7 @@ class DecimalType(ColumnType):
             return "no finite number"
         if limit is not None and not -limit < value < limit:
             return f"not below {limit:f}"
-        if smallest is not None and not value.same_quantum(smallest) and _digits_beyond(value, self._scale or 0):
+        if smallest is not None and not value.same_quantum(smallest) and not _is_multiple(value, smallest):
             return f"more than {self._scale} digits after the point"
         if self._digits is not None and not self._is_float(value):
             return f"more than {self._digits} significant digits"
@@ -176,7 +191,9 @@ class DecimalType(ColumnType):
         return False
 
 
-def _digits_beyond(value: Decimal, scale: int) -> bool:
-    _, digits, exponent = value.as_tuple()
-    beyond = -scale - int(exponent)
-    return beyond > 0 and any(digits[-beyond:])
+def _is_multiple(value: Decimal, smallest: Decimal) -> bool:
+    try:
+        value.quantize(smallest, context=_WITHOUT_ROUNDING)
+    except Inexact:
+        return False
+    return True

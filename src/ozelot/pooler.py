@@ -27,12 +27,16 @@ _keeps_sessions: WeakSet[Engine] = WeakSet()
 
 
 def set_up(engine: Engine) -> None:
-    """Let connections of psycopg through a pooler prepare no statements: the next client would find them there."""
+    """Let connections of psycopg return instants in UTC, and prepare no statements where they go through a pooler.
+
+    The next client of the pooler would find these statements. In another time zone than UTC, Python cannot hold all
+    instants that a column can: some belong to the year 10,000 there.
+    """
 
     @event.listens_for(engine, "connect")
-    def _prepare_nothing(connection: Any, _record: object) -> None:
+    def _adjust(connection: Any, _record: object) -> None:
         if engine.dialect.driver == "psycopg":
-            answer = connection.pgconn.exec_(b"SELECT pg_backend_pid()")  # begins no transaction
+            answer = connection.pgconn.exec_(b"SET TimeZone = 'UTC'; SELECT pg_backend_pid()")  # begins no transaction
             if answer.get_value(0, 0) != str(connection.info.backend_pid).encode():
                 connection.prepare_threshold = None
 
