@@ -27,6 +27,7 @@ LAYERS = [
     "ozelot.orm.shown",
     "ozelot.rejections",
     "ozelot.exact_types",
+    "ozelot.quoting",
     "ozelot.statements",
     "ozelot.sqlite",
     "ozelot.mariadb",

@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ozelot import statements, transaction
 from ozelot.errors import UndeclaredWrite
+from ozelot.quoting import unescaped
 from ozelot.statements import Target
 
 log = logging.getLogger(__name__)
@@ -219,7 +220,8 @@ class Watch:
             return self._sqlite.execute(str(query), {"name": table}).fetchone() is not None
         if self._is_postgresql:
             query = sa.text("SELECT 1 FROM pg_class WHERE oid = to_regclass(:name) AND relpersistence = 't'")
-            return connection.execute(query, {"name": quoted}).first() is not None
+            name = unescaped(quoted, connection.dialect)
+            return connection.execute(query, {"name": name}).first() is not None
         return (
             self._is_there(table)
             and "TEMPORARY" in str(connection.exec_driver_sql(f"SHOW CREATE TABLE {quoted}").one()[1]).partition("(")[0]

@@ -301,7 +301,7 @@ def _drop(connection: sa.Connection, tables: Collection[sa.Table]) -> None:
         for known in inspector.get_foreign_keys(key.table.name, schema=key.table.schema):
             if known["constrained_columns"] == columns and known["name"] and key.referred_table is not key.table:
                 table, name = preparer.format_table(key.table), preparer.quote(known["name"])
-                connection.execute(sa.text(f"ALTER TABLE {table} DROP {kind} {name}"))
+                connection.exec_driver_sql(f"ALTER TABLE {table} DROP {kind} {name}")
     for table in reversed(order):
         table.drop(connection)
 

@@ -16,6 +16,8 @@ _TEXTS = {"TINYTEXT": 63, "TEXT": _UNLIMITED, "MEDIUMTEXT": 2**22 - 1, "LONGTEXT
 _BLOBS = {"TINYBLOB": 255, "BLOB": _UNLIMITED, "MEDIUMBLOB": 2**24 - 1, "LONGBLOB": 2**32 - 1, "BYTEA": _UNLIMITED}
 _TEXT_OF_MARIADB, _BLOB_OF_MARIADB = 16383, 65535
 _DIGITS = {1: 3, 2: 5, 3: 8, 4: 10, 8: 19}  # of an integer of so many bytes
+_DIGITS_OF_LARGEST_UNSIGNED = 20
+_UNSIGNED = " UNSIGNED"
 _MARIADB = ("mysql", "mariadb")
 _COLLATION_OF_JSON = "utf8mb4_bin"  # of the text that JSON is on MariaDB
 
@@ -28,7 +30,9 @@ def text_of(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> str:
         return f"ENUM({', '.join(repr(value) for value in values)})"
     text = re.sub(r" (CHARACTER SET|COLLATE) \S+", "", text)
     name = text.partition("(")[0]
-    return name if name in _INTEGERS else text.replace(" WITHOUT TIME ZONE", "")
+    if name in _INTEGERS:
+        return f"{name}{_UNSIGNED}" if _UNSIGNED in text else name
+    return text.replace(" WITHOUT TIME ZONE", "")
 
 
 def enum_values(kind: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> list[str] | None:
@@ -75,24 +79,40 @@ def widens(there: sa.types.TypeEngine[Any], wanted: sa.types.TypeEngine[Any], di
     old, new = _capacity(name, sizes, dialect, most=True), _capacity(other, other_sizes, dialect)
     if old is not None and new is not None and old[0] == new[0]:
         return old[1] <= new[1] and not (name == "VARCHAR" and other == "CHAR")
-    if name in _INTEGERS and other in _INTEGERS:
-        return 1 < _INTEGERS[name] <= _INTEGERS[other] or name == other
-    if name in _INTEGERS and other in _FLOATS:
-        return 1 < _INTEGERS[name] < _bytes(other, other_sizes, dialect)
+    integer, other_integer = _integer(name), _integer(other)
+    if integer is not None and other_integer is not None:
+        return name == other or _holds(other_integer, integer)
+    if integer is not None and other in _FLOATS:
+        return 1 < integer[0] < _bytes(other, other_sizes, dialect)
     if name in _FLOATS and other in _FLOATS:
         places, wanted_places = places_of(there, dialect), places_of(wanted, dialect)
         holds = wanted_places is None or (places is not None and places <= wanted_places)
         return holds and _bytes(name, sizes, dialect) <= _bytes(other, other_sizes, dialect)
     if other in ("NUMERIC", "DECIMAL"):
         whole, decimals = _digits(other, other_sizes, dialect)
-        if name in _INTEGERS:
-            return _INTEGERS[name] > 1 and whole >= _DIGITS[_INTEGERS[name]]
+        if integer is not None:
+            size, is_signed = integer
+            digits = _DIGITS[size] if is_signed or size < 8 else _DIGITS_OF_LARGEST_UNSIGNED
+            return size > 1 and whole >= digits
         if name in ("NUMERIC", "DECIMAL"):
             old_whole, old_decimals = _digits(name, sizes, dialect)
             return whole >= old_whole and decimals >= old_decimals
     if name == other and name in ("DATETIME", "TIMESTAMP", "TIME"):
         return zone == other_zone and (sizes or [0]) <= (other_sizes or [0])
     return False
+
+
+def _integer(name: str) -> tuple[int, bool] | None:
+    """How many bytes an integer type has, and whether one of them has the sign; None for another type."""
+    size = _INTEGERS.get(name.removesuffix(_UNSIGNED))
+    return None if size is None else (size, not name.endswith(_UNSIGNED))
+
+
+def _holds(larger: tuple[int, bool], smaller: tuple[int, bool]) -> bool:
+    """Whether an integer type holds all values of another one, which is not one for booleans."""
+    if smaller[0] == 1 or (smaller[1] and not larger[1]):
+        return False
+    return smaller[0] < larger[0] or (smaller[0] == larger[0] and smaller[1] == larger[1])
 
 
 def longest(wanted: sa.types.TypeEngine[Any], there: sa.types.TypeEngine[Any], dialect: sa.Dialect) -> int | None:

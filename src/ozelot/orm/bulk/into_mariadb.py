@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from ozelot.joined import count_written
 from ozelot.orm.bulk.told import Rows
-from ozelot.orm.bulk.way import Columns, Way, column_names
+from ozelot.orm.bulk.way import Columns, Way, column_names, table_name
 from ozelot.value_lists import Values
 
 _LARGEST = 4 * 2**20  # bytes of a statement; larger ones are not quicker
@@ -36,7 +36,7 @@ class IntoMariaDB(Way):
         if not self._packet:
             self._packet = min(_LARGEST, self._connection.scalar(sa.text("SELECT @@max_allowed_packet")) or 2**20)
         self.refuse_changed(table, columns, data, positions)
-        name = self._dialect.identifier_preparer.format_table(table)
+        name = table_name(table, self._dialect)
         head = f"INSERT INTO {name} ({column_names(columns, self._dialect)}) VALUES ("  # noqa: S608 - quoted
         done = []
         told = Rows(self._connection, table, columns, data, positions)

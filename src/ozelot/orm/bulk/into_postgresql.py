@@ -15,7 +15,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from ozelot.joined import count_written
 from ozelot.orm.bulk.told import line_of_copy, refused, said_by
-from ozelot.orm.bulk.way import Columns, Converter, Way, column_names
+from ozelot.orm.bulk.way import Columns, Converter, Way, column_names, table_name
 from ozelot.statements import Target
 from ozelot.value_lists import Values
 
@@ -76,7 +76,7 @@ class IntoPostgreSQL(Way):
         return super()._converter(column)
 
     def _begin(self, table: sa.Table, columns: Columns) -> None:
-        name = self._dialect.identifier_preparer.format_table(table)
+        name = table_name(table, self._dialect)
         known = dict(self._ask(_TYPES, name))
         types = [known.get(column.name, "") for column in columns]
         # What SQLAlchemy takes for text may be JSON to the database: psycopg would make it a JSON string.
@@ -130,13 +130,13 @@ class IntoPostgreSQL(Way):
         if sequence is not None:
             # Never backwards: where others took higher numbers, it stays as it is.
             self._ask(
-                f"SELECT setval(%s::regclass, %s) FROM {sequence} "  # noqa: S608 - quoted by the server
+                f"SELECT setval(%s::regclass, %s) FROM {sequence.replace('%', '%%')} "  # noqa: S608 - quoted by the server
                 "WHERE last_value < %s OR (last_value = %s AND NOT is_called)",
                 *(sequence, highest, highest, highest),
             )
 
     def _sequence(self, key: sa.Column[Any]) -> str | None:
-        table = self._dialect.identifier_preparer.format_table(key.table)
+        table = table_name(key.table, self._dialect)
         found: str | None = self._ask("SELECT pg_get_serial_sequence(%s, %s)", table, key.name)[0][0]
         return found
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from ozelot.exact_types import conversion
 from ozelot.joined import count_written
 from ozelot.orm.bulk.told import Rows
-from ozelot.orm.bulk.way import Columns, Converter, Way, column_names
+from ozelot.orm.bulk.way import Columns, Converter, Way, column_names, table_name
 from ozelot.value_lists import Values
 
 _CACHE = -65_536  # kilobytes of pages, as SQLite wants it said
@@ -62,7 +62,7 @@ class IntoSQLite(Way):
         if not columns:
             super().write(table, columns, data, positions)
             return
-        name = self._dialect.identifier_preparer.format_table(table)
+        name = table_name(table, self._dialect)
         marks = ", ".join("?" * len(columns))
         statement = f"INSERT INTO {name} ({column_names(columns, self._dialect)}) VALUES ({marks})"  # noqa: S608 - quoted
         rows = zip(*self._bound(columns, data), strict=True)

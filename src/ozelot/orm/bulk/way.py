@@ -15,6 +15,7 @@ from ozelot.exact_types import conversion
 from ozelot.joined import written_past_sqlalchemy
 from ozelot.orm.bulk.faults import bad_rows
 from ozelot.orm.bulk.told import Rows
+from ozelot.quoting import unescaped
 from ozelot.statements import Target
 from ozelot.value_lists import Values
 
@@ -150,6 +151,11 @@ class Way:
 
 
 def column_names(columns: Iterable[sa.Column[Any]], dialect: sa.Dialect) -> str:
-    """The names of columns in SQL."""
+    """The names of columns in SQL for the driver."""
     quote = dialect.identifier_preparer.format_column
-    return ", ".join(quote(column) for column in columns)
+    return unescaped(", ".join(quote(column) for column in columns), dialect)
+
+
+def table_name(table: sa.Table, dialect: sa.Dialect) -> str:
+    """The name of a table in SQL for the driver."""
+    return unescaped(dialect.identifier_preparer.format_table(table), dialect)
