@@ -53,14 +53,15 @@ class Exact(TypeEngine[Any]):
         """What turns a value that the column takes into one for the driver; None: nothing is to be done."""
         return super().bind_processor(dialect)
 
-    def checking(self, dialect: sa.Dialect, where: str = "") -> Processor:
+    def checking(self, dialect: sa.Dialect, where: str, rule: ColumnType) -> Processor:
         """What checks values that are written, and converts them.
 
         Args:
             dialect: of the database.
             where: the column, for messages.
+            rule: which values it takes.
         """
-        rule, convert = self.rule(dialect), self.conversion(dialect)
+        convert = self.conversion(dialect)
         exact, fault = self.exact, rule.fault
 
         def process(value: Any) -> Any:
@@ -74,7 +75,7 @@ class Exact(TypeEngine[Any]):
 
     def bind_processor(self, dialect: sa.Dialect) -> Processor | None:
         """As the base class, with a check."""
-        return self.checking(dialect)
+        return self.checking(dialect, "", self.rule(dialect))
 
     def comparing(self, dialect: sa.Dialect, where: str) -> Processor | None:
         """What converts values that others are compared with.
@@ -99,8 +100,7 @@ def checked(rule: ColumnType, value: Any, where: str, dialect: sa.Dialect) -> An
 
 
 class _Integer(Exact):
-    def checking(self, dialect: sa.Dialect, where: str = "") -> Processor:
-        rule: Any = self.rule(dialect)
+    def checking(self, dialect: sa.Dialect, where: str, rule: Any) -> Processor:
         low, high = rule.low, rule.high
 
         def process(value: Any) -> Any:
@@ -122,11 +122,10 @@ def _without_numpy(value: Any) -> Any:
 class _Text(Exact):
     exact = str
 
-    def checking(self, dialect: sa.Dialect, where: str = "") -> Processor:
-        rule: Any = self.rule(dialect)
+    def checking(self, dialect: sa.Dialect, where: str, rule: Any) -> Processor:
         convert = self.conversion(dialect)
         if rule.padded or convert is not None:
-            return super().checking(dialect, where)
+            return super().checking(dialect, where, rule)
         # SQLite stores longer text than the column names; what else does not fit, the databases refuse by themselves.
         longest = 2**62 if rule.length is None or dialect.name == "sqlite" else rule.length
 
@@ -151,11 +150,10 @@ def _without_padding(value: str | None) -> str | None:
 
 
 class _Float(Exact):
-    def checking(self, dialect: sa.Dialect, where: str = "") -> Processor:
-        rule: Any = self.rule(dialect)
+    def checking(self, dialect: sa.Dialect, where: str, rule: Any) -> Processor:
         convert = self.conversion(dialect)
         if not rule.is_plain or dialect.name in ("mysql", "mariadb"):
-            return super().checking(dialect, where)
+            return super().checking(dialect, where, rule)
 
         def process(value: Any) -> Any:
             if (type(value) is float and value == value) or value is None:
@@ -169,12 +167,11 @@ class _Float(Exact):
 class _Numeric(Exact):
     exact = Decimal
 
-    def checking(self, dialect: sa.Dialect, where: str = "") -> Processor:
-        rule: Any = self.rule(dialect)
+    def checking(self, dialect: sa.Dialect, where: str, rule: Any) -> Processor:
         convert, fault = self.conversion(dialect), rule.fault
         smallest, limit = rule.smallest, rule.plain_limit
         if smallest is None or limit is None:
-            return super().checking(dialect, where)
+            return super().checking(dialect, where, rule)
         lowest, has_places = -limit, smallest.same_quantum
 
         def process(value: Any) -> Any:
@@ -264,7 +261,7 @@ class _DateTime(Exact):
         return _naive_in_utc if convert is None else lambda value: convert(_naive_in_utc(value))
 
     def comparing(self, dialect: sa.Dialect, where: str) -> Processor | None:
-        return self.checking(dialect, where)
+        return self.checking(dialect, where, self.rule(dialect))
 
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Processor | None:
         given = super().result_processor(dialect, coltype)
@@ -305,7 +302,7 @@ class _Time(Exact):
         return super().conversion(dialect)
 
     def comparing(self, dialect: sa.Dialect, where: str) -> Processor | None:
-        return self.checking(dialect, where)
+        return self.checking(dialect, where, self.rule(dialect))
 
 
 class _Bytes(Exact):
@@ -395,7 +392,7 @@ class _ExactCompiler(SQLCompiler):
                 continue
             process: Processor | None = found.get(name)
             if bind._is_crud or upserts:
-                process = self._writing(bind, process)
+                process = self._writing(bind, name, process)
             else:
                 kind = bind.type.dialect_impl(self.dialect)
                 if isinstance(kind, Exact):
@@ -405,19 +402,20 @@ class _ExactCompiler(SQLCompiler):
                 found[name] = process
         return found
 
-    def _writing(self, bind: Any, process: Processor | None) -> Processor | None:
+    def _writing(self, bind: Any, name: str, process: Processor | None) -> Processor | None:
         dialect, kind = self.dialect, bind.type.dialect_impl(self.dialect)
         if isinstance(kind, Exact):
-            return kind.checking(dialect, self._column(bind))
+            return kind.checking(dialect, self._column(bind, name), value_type_of(bind.type, dialect))
         if isinstance(kind, TypeDecorator) and not isinstance(kind, sa.Interval):
             return process
-        return _check(bind.type, process, self._column(bind), dialect)
+        return _check(bind.type, process, self._column(bind, name), dialect)
 
-    def _column(self, bind: Any) -> str:
+    def _column(self, bind: Any, name: str) -> str:
         table: Any = getattr(self.statement, "table", None)
-        names = table.c if table is not None else ()
-        key = bind._orig_key if bind._orig_key in names else bind.key.rpartition("_m")[0]  # of several rows of values
-        return f"{table.name}.{names[key].name}" if key in names else ""
+        names: Any = table.c if table is not None else ()
+        of_several_rows = name.rpartition("_m")[0]
+        key = next((key for key in (bind._orig_key, name, of_several_rows) if key in names), None)
+        return "" if key is None else f"{table.name}.{names[key].name}"
 
 
 def _check(kind: TypeEngine[Any], process: Processor | None, where: str, dialect: sa.Dialect) -> Processor | None:

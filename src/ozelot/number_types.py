@@ -110,7 +110,7 @@ def _fits_single(value: float, *, short: bool) -> bool:
 
 
 def _as_single(value: float) -> float:
-    (found,) = struct.unpack("f", struct.pack("f", value))
+    (found,) = struct.unpack("<f", struct.pack("<f", value))
     return float(found)
 
 

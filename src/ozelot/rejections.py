@@ -29,9 +29,8 @@ def rejection(where: str, value: Any, reason: str, rule: ColumnType, database: s
     kind = type(value).__name__
     detail = "" if reason == f"a value of type {kind}" else f", {reason.rstrip(',')}"
     column = f"{where or 'A column'} on {_NAMES.get(database, database)}"
-    return (
-        f"{column} expects {_expected(rule)}; got {shown(where, value)} of type {kind}{detail}. {_remedy(value, rule)}"
-    )
+    remedy = "Round it, or use a type with more digits of seconds" if "finer" in reason else _remedy(value, rule)
+    return f"{column} expects {_expected(rule)}; got {shown(where, value)} of type {kind}{detail}. {remedy}"
 
 
 def _expected(rule: ColumnType) -> str:

@@ -194,12 +194,12 @@ def value_type_of(kind: TypeEngine[Any], dialect: sa.Dialect) -> ColumnType:
     if isinstance(found, sa.Date):
         return DateType()
     if isinstance(found, sa.DateTime):
-        return DateTimeType(aware=found.timezone, digits=_digits_of_seconds(found))
+        return DateTimeType(aware=found.timezone, digits=_digits_of_seconds(kind, found, name))
     if isinstance(found, sa.Time):
-        return TimeType(aware=found.timezone and name == "postgresql", digits=_digits_of_seconds(found))
+        return TimeType(aware=found.timezone and name == "postgresql", digits=_digits_of_seconds(kind, found, name))
     if isinstance(found, sa.Interval | postgresql.INTERVAL):
         native = name == "postgresql" and getattr(found, "native", True)
-        return IntervalType(by_moment=not native, digits=_digits_of_seconds(found) if native else None)
+        return IntervalType(by_moment=not native, digits=_digits_of_seconds(kind, found, name) if native else None)
     if isinstance(found, sa.BINARY) and on_mysql:
         return PaddedBytesType(found.length or 1)
     if isinstance(found, sa.LargeBinary | sa.BINARY | sa.VARBINARY):
@@ -234,13 +234,11 @@ def _declared(kind: TypeEngine[Any], name: str) -> TypeEngine[Any]:
     return kind._variant_mapping.get(name, kind)
 
 
-def _digits_of_seconds(found: Any) -> int | None:
+def _digits_of_seconds(kind: TypeEngine[Any], found: Any, name: str) -> int | None:
     """The digits of seconds that a type names, as PostgreSQL, MariaDB and SQLAlchemy's own text for SQLite do."""
     form = getattr(found, "_storage_format", None)
     if form is not None:
         return None if "%(microsecond)" in form else 0
-    for name in ("precision", "fsp", "second_precision"):
-        digits: int | None = getattr(found, name, None)
-        if digits is not None:
-            return digits
-    return None
+    declared = _declared(kind, name)
+    digits = (getattr(declared, attribute, None) for attribute in ("precision", "fsp", "second_precision"))
+    return next((number for number in digits if number is not None), None)
