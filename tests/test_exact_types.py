@@ -489,7 +489,7 @@ def test_a_text_that_is_too_long_by_spaces_is_not_shortened(db: Client) -> None:
 
 @databases.only("postgresql", "mariadb")
 def test_floats_of_four_bytes_return_what_they_were_given(db: Client) -> None:
-    kind = sa.REAL().with_variant(mysql.FLOAT(), "mysql", "mariadb")
+    kind: Any = sa.REAL().with_variant(mysql.FLOAT(), "mysql", "mariadb")
     table = sa.Table("single", sa.MetaData(), sa.Column("number", kind))
     with db.engine.begin() as connection:
         table.create(connection)

@@ -352,7 +352,6 @@ def _create_engine(target: sa.URL) -> sa.Engine:
             if missing
             else f"The driver '{target.drivername}' does not load: {next(iter(str(exc).splitlines()), '')}"
         ) from None
-    exact_types.install(engine.dialect)
     joined.set_up(engine)  # first: it refuses writes that would wait for the run that they come from
     if is_sqlite:
         sqlite.set_up(engine)
@@ -363,6 +362,7 @@ def _create_engine(target: sa.URL) -> sa.Engine:
 
         mariadb.set_up(engine)
         column_limits.set_up(engine)
+    exact_types.install(engine.dialect)  # refines the types of each database
 
     @sa.event.listens_for(engine.dialect, "handle_error")
     def _say_it_in_one_line(context: ExceptionContext) -> BaseException | None:
