@@ -9,7 +9,11 @@ from typing import Any
 import pyarrow as pa
 
 from ozelot.errors import ConfigError, FrameError
-from ozelot.frames.columns import MISFIT, Column
+from ozelot.frames.arrays import MISFIT, OBJECT, cast, joined
+from ozelot.frames.column import Column
+
+_ROOM = 20  # places of decimals for what comes later: as many as PostgreSQL's division has for numbers around 1
+_POLARS_DIGITS = 38
 
 Build = Callable[[pa.Table, Sequence[Column]], Any]
 
@@ -31,25 +35,22 @@ def builder(backend: str) -> Build:
     return _BUILDERS[backend]
 
 
-def table_of(columns: Sequence[Column], batches: Iterator[pa.RecordBatch]) -> pa.Table:
-    """All batches in one table; where values told the types, in types that hold all of them.
+def table_of(columns: Sequence[Column], batches: Iterator[pa.RecordBatch], backend: str) -> pa.Table:
+    """All batches in one table, in types that hold all of their values.
 
     Raises:
         FrameError: there are no such types.
     """
-    tables = [pa.Table.from_batches([batch]) for batch in batches] or [schema_of(columns).empty_table()]
-    try:
-        table = pa.concat_tables(tables, promote_options="permissive")
-    except MISFIT as exc:
-        raise FrameError(
-            f"A column holds values of several types: name one in the query, with sqlalchemy.cast(column, type) ({exc})"
-        ) from exc
-    for at, field in enumerate(table.schema):
-        if columns[at].arrow != field.type and pa.types.is_decimal256(field.type):  # by joining what has fewer places
-            with suppress(*MISFIT):
-                narrow = pa.decimal128(38, field.type.scale)
-                table = table.set_column(at, field.name, table.column(at).cast(narrow))
-    return table
+    found = list(batches)
+    schema = schema_of(columns)
+    if all(batch.schema == schema for batch in found):
+        table = pa.Table.from_batches(found, schema)
+    else:
+        chunks = [
+            _joined(column, [batch.column(at) for batch in found], in_pieces=False) for at, column in enumerate(columns)
+        ]
+        table = pa.table([pa.chunked_array(arrays) for arrays in chunks], names=schema.names)
+    return _short_decimals(table) if backend == "polars" else table
 
 
 def schema_of(columns: Sequence[Column]) -> pa.Schema:
@@ -57,34 +58,100 @@ def schema_of(columns: Sequence[Column]) -> pa.Schema:
     return pa.schema([(column.name, column.arrow or pa.null()) for column in columns])
 
 
-def in_pieces(columns: Sequence[Column], batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
+def _joined(column: Column, arrays: list[pa.Array], *, in_pieces: bool) -> list[pa.Array]:
+    """The arrays of a column in one type.
+
+    Args:
+        column: what is known of it.
+        arrays: its values, at least one array.
+        in_pieces: more will follow, in that type.
+    """
+    try:
+        arrays = joined(arrays, column.objects, own=column.own)
+        kind = arrays[0].type
+        if pa.types.is_null(kind):
+            kind = column.arrow or kind
+        if in_pieces and column.varies and pa.types.is_decimal(kind):
+            return _with_room(arrays, kind)
+        return [cast(array, kind, column.objects) for array in arrays]
+    except MISFIT as exc:
+        raise FrameError(
+            f"Column '{column.name}' holds values of several types ({exc}): name one in the query, with "
+            "sqlalchemy.cast(column, type)"
+        ) from exc
+
+
+def _with_room(arrays: list[pa.Array], kind: pa.DataType) -> list[pa.Array]:
+    """Decimals of any scale, with places for those that come later."""
+    for wide in (pa.decimal128(38, max(_ROOM, kind.scale)), pa.decimal256(76, max(2 * _ROOM, kind.scale))):
+        with suppress(*MISFIT):
+            return [cast(array, wide, None) for array in arrays]
+    return [cast(array, kind, None) for array in arrays]
+
+
+def _short_decimals(table: pa.Table) -> pa.Table:
+    """Decimals in 38 digits where these are enough: polars has no others."""
+    for at, field in enumerate(table.schema):
+        if pa.types.is_decimal256(field.type) and field.type.scale <= _POLARS_DIGITS:
+            with suppress(*MISFIT):
+                short = pa.decimal128(_POLARS_DIGITS, field.type.scale)
+                table = table.set_column(at, field.name, table.column(at).cast(short))
+    return table
+
+
+def in_pieces(
+    columns: Sequence[Column], batches: Iterator[pa.RecordBatch], rows: int, backend: str
+) -> Iterator[pa.Table]:
     """The batches as tables of so many rows, the last one with what is left; at least one, which may be empty.
 
+    The first one decides on the types.
+
     Raises:
-        FrameError: values that come later have other types than those that the first ones told.
+        FrameError: values that come later have other types.
     """
     held: list[pa.RecordBatch] = []
     count = 0
     schema = None
     for batch in batches:
-        schema = schema or batch.schema
-        held.append(batch if batch.schema == schema else _as_before(batch, schema, columns))
+        held.append(batch if schema is None else _as_before(batch, schema, columns))
         count += batch.num_rows
+        if schema is None and count >= rows:
+            held = _decided(held, columns, backend)
+            schema = held[0].schema
         while count >= rows:
             table = pa.Table.from_batches(held, schema)
             yield table.slice(0, rows).combine_chunks()
             held, count = table.slice(rows).to_batches(), count - rows
-    if schema is None or count:
-        yield pa.Table.from_batches(held, schema or schema_of(columns)).combine_chunks()
+    if schema is None:
+        held = _decided(held, columns, backend)
+        schema = held[0].schema if held else schema_of(columns)
+        yield pa.Table.from_batches(held, schema).combine_chunks()
+    elif count:
+        yield pa.Table.from_batches(held, schema).combine_chunks()
+
+
+def _decided(held: list[pa.RecordBatch], columns: Sequence[Column], backend: str) -> list[pa.RecordBatch]:
+    if not held:
+        return held
+    chunks = [
+        _joined(column, [batch.column(at) for batch in held], in_pieces=True) for at, column in enumerate(columns)
+    ]
+    table = pa.table([pa.chunked_array(arrays) for arrays in chunks], names=[column.name for column in columns])
+    return (_short_decimals(table) if backend == "polars" else table).to_batches()  # type: ignore[no-any-return]
 
 
 def _as_before(batch: pa.RecordBatch, schema: pa.Schema, columns: Sequence[Column]) -> pa.RecordBatch:
+    if batch.schema == schema:
+        return batch
     arrays = []
     for column, array, field in zip(columns, batch.columns, schema, strict=True):
         try:
-            arrays.append(array.cast(field.type))
+            arrays.append(cast(array, field.type, column.objects))
         except MISFIT as exc:
-            raise column.misfit(exc) from exc
+            raise FrameError(
+                f"Column '{column.name}' holds a value that does not fit {field.type}, the type of the first piece "
+                f"({exc}): name one for all in the query, with sqlalchemy.cast(column, type)"
+            ) from exc
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
@@ -92,14 +159,29 @@ def _arrow(table: pa.Table, _columns: Sequence[Column]) -> Any:
     return table.combine_chunks()
 
 
-def _polars(table: pa.Table, _columns: Sequence[Column]) -> Any:
+def _polars(table: pa.Table, columns: Sequence[Column]) -> Any:
     import polars as pl
 
-    if long := [field.name for field in table.schema if pa.types.is_decimal256(field.type)]:
-        raise FrameError(
-            f"Decimals of polars have 38 digits, of column '{long[0]}' more: use cast(), or another backend"
-        )
-    return pl.from_arrow(table)
+    names = table.column_names
+    lists = {
+        at: found for at, column in enumerate(columns) if (found := _objects(table.column(at), column)) is not None
+    }
+    if not lists:
+        return pl.from_arrow(table)
+    others = table.select([at for at in range(len(names)) if at not in lists])
+    frame = pl.from_arrow(others)
+    assert isinstance(frame, pl.DataFrame)
+    series = frame.get_columns()
+    for at in sorted(lists):
+        series.insert(at, pl.Series(names[at], lists[at], dtype=pl.Object))
+    return pl.DataFrame(series)
+
+
+def _objects(values: pa.ChunkedArray, column: Column) -> list[Any] | None:
+    """Python values of a column that polars has no type for; None: it has."""
+    if column.objects is not None and values.type == OBJECT:
+        return column.objects.take(values)
+    return values.to_pylist() if pa.types.is_decimal256(values.type) else None
 
 
 def _pandas(table: pa.Table, columns: Sequence[Column]) -> Any:
@@ -112,11 +194,13 @@ def _pandas(table: pa.Table, columns: Sequence[Column]) -> Any:
         kept = pa.types.is_date(arrow) or pa.types.is_time(arrow) or pa.types.is_decimal(arrow)
         return pd.ArrowDtype(arrow) if kept else plain.get(arrow)
 
-    objects = {
-        at: [None if value is None else column.to_object(value) for value in table.column(at).to_pylist()]
-        for at, column in enumerate(columns)
-        if column.to_object is not None
-    }
+    objects: dict[int, list[Any]] = {}
+    for at, column in enumerate(columns):
+        values = table.column(at)
+        if column.objects is not None and values.type == OBJECT:
+            objects[at] = column.objects.take(values)
+        elif column.to_object is not None:
+            objects[at] = [None if value is None else column.to_object(value) for value in values.to_pylist()]
     names = table.column_names
     frame = table.rename_columns([str(at) for at in range(len(names))]).to_pandas(types_mapper=mapped)
     for at, found in objects.items():

@@ -1,37 +1,27 @@
-"""The columns of a result: which Arrow type each has, and how what the driver gives becomes an Arrow array.
+"""The columns of a result: which Arrow type each has.
 
-The type comes from the SELECT, not from the values: so an empty result, and a column of nothing but NULL, have the
-types that a full one has. Only where the SELECT does not tell (SQL as text, ``func.avg``), the values do.
+Values are those of a session: what the driver returns, processed by the type that SQLAlchemy has for the column. The
+Arrow type is that of these values: the one that the database returns, or the one of a table's column. Only where
+neither tells, the values do; what SQLAlchemy declares for an expression is a guess, for a column of nothing but NULL.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import json
-import uuid
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import sqlalchemy as sa
-from sqlalchemy.engine import Dialect
+from sqlalchemy.engine import Dialect, processors
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from ozelot.errors import FrameError
-
-Value = Any
-Convert = Callable[[Value], Value]
-
-#: What Arrow raises for a value that it cannot hold.
-MISFIT = (pa.ArrowException, TypeError, ValueError, OverflowError)
-
-_TIMESTAMP = pa.timestamp("us")  # as exact as Python's datetime
-_WITH_ZONE = pa.timestamp("us", tz="UTC")
-_SCALE = 10  # of decimals whose type names none: what SQLAlchemy gives on SQLite
-_DECIMAL = pa.decimal128(38, _SCALE)
-_CODE_WITH_ZONE = 1184  # PostgreSQL's timestamptz
+from ozelot.frames.arrays import OBJECT, TIMESTAMP, WITH_ZONE, Objects
+from ozelot.frames.column import Column, Convert, Quick, Value
+from ozelot.frames.database_types import DatabaseType, is_defined_here
 
 _ARROW: list[tuple[type[TypeEngine[Any]], pa.DataType]] = [
     (sa.Boolean, pa.bool_()),
@@ -47,85 +37,51 @@ _ARROW: list[tuple[type[TypeEngine[Any]], pa.DataType]] = [
 ]
 
 
-@dataclass(frozen=True)
-class Column:
-    """One column of a result.
-
-    Attributes:
-        name: as SQLAlchemy names it.
-        arrow: its type; None where the values tell.
-        in_text: Arrow reads it from the text that a server sends.
-        widens: a decimal that gets as many places as its values need.
-        quick: from values of the driver to an array without a look at each; raises where one of them needs it.
-        process: from a value of the driver to that of the ORM; None: they are the same.
-        written: from a value of the ORM to what Arrow can hold, where it has no such type; None: it has.
-        to_object: back from there to the value of the ORM.
-    """
-
-    name: str
-    arrow: pa.DataType | None
-    in_text: bool = False
-    widens: bool = False
-    quick: Callable[[Sequence[Value]], pa.Array] | None = None
-    process: Convert | None = None
-    written: Convert | None = None
-    to_object: Convert | None = None
-
-    def array(self, values: Sequence[Value]) -> pa.Array:
-        """Values of the driver as an array.
-
-        Raises:
-            FrameError: one does not fit the type of the column.
-        """
-        if self.quick is not None:
-            try:
-                return self.quick(values)
-            except MISFIT:
-                pass  # below, each is looked at
-        if self.process is not None:
-            values = [self.process(value) for value in values]
-        if self.written is not None:
-            values = [None if value is None else self.written(value) for value in values]
-        try:
-            arrow = _decimal_of(values, self.arrow) if self.widens or self.arrow is None else self.arrow
-            return pa.array(values, arrow)
-        except MISFIT as exc:
-            raise self.misfit(exc) from exc
-
-    def misfit(self, exc: Exception) -> FrameError:
-        """The error for a value that does not fit."""
-        kind = "one type" if self.arrow is None else str(self.arrow)
-        return FrameError(
-            f"Column '{self.name}' holds a value that does not fit {kind} ({str(exc).splitlines()[0]}): name another "
-            "type in the query, as in sqlalchemy.cast(column, type) or text(...).columns(name=type)"
-        )
-
-
-def columns_of(context: Any, codes: Sequence[Any] | None = None) -> list[Column] | None:
-    """The columns of a statement, as far as the statement tells.
+def columns_of(context: Any, result: Sequence[DatabaseType], objects: Objects | None, backend: str) -> list[Column]:
+    """The columns of a result.
 
     Args:
         context: SQLAlchemy's execution context.
-        codes: the driver's code of each column's type; without, the columns are only good for reading text.
-
-    Returns:
-        None where the statement tells nothing, being text.
+        result: what the database says of the columns.
+        objects: keeps Python values; None: the frame cannot hold them.
+        backend: of the frame.
     """
-    entries = [] if context.compiled is None else context.compiled._result_columns
-    if not entries or (codes is not None and len(codes) != len(entries)):
-        return None
-    names = _unique(entry.keyname for entry in entries)
-    if codes is None:
-        return [_in_text(name, entry.type, context.dialect) for name, entry in zip(names, entries, strict=True)]
+    matched = _matched(context, result)
+    names = _unique(name for name, _, _ in matched)
+    frame = _Frame(context.dialect, objects, backend)
     return [
-        _by_value(name, entry.type, context.dialect, code)
-        for name, entry, code in zip(names, entries, codes, strict=True)
+        frame.column(name, kind, found, is_of_table=is_of_table)
+        for name, (_, kind, is_of_table), found in zip(names, matched, result, strict=True)
     ]
 
 
-def untyped(names: Iterable[str]) -> list[Column]:
-    """Columns whose types only their values tell."""
-    return [Column(name, None) for name in _unique(names)]
+def _matched(context: Any, result: Sequence[DatabaseType]) -> list[tuple[str, TypeEngine[Any] | None, bool]]:
+    """Name and declared type of each column, and whether it is a table's column; in the way of a session's result."""
+    if context.compiled is None:
+        return [(column.name, None, False) for column in result]
+    entries, ordered, textual_ordered, ad_hoc, _loose = context.result_column_struct
+    if entries and len(entries) == len(result) and (ordered or textual_ordered or ad_hoc):
+        mixes = isinstance(context.compiled.statement, sa.CompoundSelect)
+        in_text = textual_ordered or ad_hoc
+        return [
+            (
+                column.name if in_text else entry.keyname,
+                entry.type,
+                not mixes and not in_text and any(map(_is_of_table, entry.objects)),
+            )
+            for entry, column in zip(entries, result, strict=True)
+        ]
+    kinds = {entry.keyname: entry.type for entry in entries or ()}
+    return [(column.name, kinds.get(column.name), False) for column in result]
+
+
+def _is_of_table(thing: Any) -> bool:
+    if isinstance(thing, sa.Label):
+        thing = thing.element
+    table = getattr(thing, "table", None) if isinstance(thing, sa.Column) else None
+    while isinstance(table, sa.Alias):
+        table = table.element
+    return isinstance(table, sa.Table)
 
 
 def _unique(names: Iterable[str]) -> list[str]:
@@ -140,102 +96,217 @@ def _unique(names: Iterable[str]) -> list[str]:
     return list(found)
 
 
-def _in_text(name: str, kind: TypeEngine[Any], dialect: Dialect) -> Column:
-    """A column for reading text, if its text is plain: as Arrow would write it, too."""
-    arrow = _arrow(kind, dialect)
-    if isinstance(kind, sa.Enum):
-        plain = True
-    elif isinstance(kind, sa.LargeBinary):
-        plain = dialect.name != "postgresql"  # which sends it in hexadecimal
-    elif isinstance(kind, sa.String):
-        plain = kind.dialect_impl(dialect).result_processor(dialect, None) is None
-    else:
-        plain = isinstance(kind, (sa.Integer, sa.Numeric, sa.Float, sa.Boolean, sa.Date, sa.DateTime))
-    return Column(
-        name, arrow, in_text=plain and arrow is not None and not _is_own(kind), to_object=_member(kind, dialect)
-    )
+class _Frame:
+    """What the columns of a frame have in common."""
+
+    def __init__(self, dialect: Dialect, objects: Objects | None, backend: str) -> None:
+        self._dialect = dialect
+        self._objects = objects
+        self._whole = objects if backend == "pandas" else None  # which has a column type for Python objects
+
+    def column(self, name: str, declared: TypeEngine[Any] | None, found: DatabaseType, *, is_of_table: bool) -> Column:
+        """A column, by what SQLAlchemy declares and what the database returns."""
+        if declared is None or isinstance(declared, sa.types.NullType):
+            return self._unprocessed(name, None, found, is_of_table=is_of_table)
+        # The one that a session's result calls.
+        process: Convert | None = declared._cached_result_processor(self._dialect, found.code)
+        kind, own = _without_decorator(declared, self._dialect)
+        if getattr(process, "gives_utc", False):
+            return self._in_utc(name, found, process)
+        if own or (process is not None and not _is_of_sqlalchemy(process)):
+            guess = _guess(kind, self._dialect, process)
+            return self._by_value(name, guess, process, firm=not own and is_of_table, own=True)
+        if isinstance(kind, sa.Enum):
+            return self._enum(name, kind, found, process)
+        if isinstance(kind, sa.JSON):
+            return self._json(name, process)
+        if isinstance(kind, sa.Uuid):
+            whole = self._whole if kind.as_uuid else None
+            if whole is not None:
+                return self._object(name, process)
+            return Column(name, pa.string(), process=process, written=str)
+        if process is None:
+            return self._unprocessed(name, kind, found, is_of_table=is_of_table)
+        return self._processed(name, kind, found, process, is_of_table=is_of_table)
+
+    def _by_value(
+        self,
+        name: str,
+        guess: pa.DataType | None,
+        process: Convert | None,
+        *,
+        firm: bool,
+        own: bool = False,
+        quick: Quick | None = None,
+    ) -> Column:
+        """A column whose values decide on its type; with ``firm``, only if there is no guess, or none that is exact."""
+        driver_only = self._dialect.name == "sqlite" and process is None  # which returns what Arrow has types for
+        return Column(
+            name,
+            guess,
+            firm=firm and guess is not None and not _is_decimal(guess) and self._dialect.name == "sqlite",
+            varies=_is_decimal(guess),
+            own=own,
+            quick=quick,
+            process=process,
+            objects=self._objects,
+            keeps_objects=self._whole is not None and not driver_only,
+        )
+
+    def _unprocessed(
+        self, name: str, kind: TypeEngine[Any] | None, found: DatabaseType, *, is_of_table: bool
+    ) -> Column:
+        """A column whose values are those of the driver."""
+        if found.is_json:
+            return self._json(name, None)
+        if found.arrow is not None:
+            return Column(name, found.arrow, firm=True, in_text=found.in_text, objects=self._objects)
+        guess = None if kind is None else _guess(kind, self._dialect, None)
+        if found.is_decimal:
+            guess = guess if _is_decimal(guess) else None
+            return Column(name, guess, in_text=found.in_text, varies=True, objects=self._objects)
+        if is_defined_here(found):
+            guess = pa.string()
+        return self._by_value(name, guess, None, firm=is_of_table)
+
+    def _processed(
+        self, name: str, kind: TypeEngine[Any], found: DatabaseType, process: Convert, *, is_of_table: bool
+    ) -> Column:
+        """A column whose values a type of SQLAlchemy processes."""
+        if process is processors.to_float:
+            is_number = found.is_decimal or found.arrow in (pa.int64(), pa.uint64(), pa.float64())
+            in_text = found.in_text and is_number
+            return Column(name, pa.float64(), firm=True, in_text=in_text, quick=_floats, process=process)
+        if process is processors.int_to_boolean:
+            in_text = found.in_text and found.arrow == pa.int64()
+            return Column(name, pa.bool_(), firm=True, in_text=in_text, quick=_from_numbers, process=process)
+        if isinstance(kind, sa.LargeBinary) and found.arrow == pa.binary():
+            return Column(name, pa.binary(), firm=True, in_text=found.in_text, process=process)
+        quick = None
+        if process is processors.str_to_datetime:
+            quick = _from_text(TIMESTAMP)
+        elif process is processors.str_to_date:
+            quick = _from_text(pa.date32())
+        return self._by_value(name, _guess(kind, self._dialect, process), process, firm=is_of_table, quick=quick)
+
+    def _enum(self, name: str, kind: sa.Enum, found: DatabaseType, process: Convert | None) -> Column:
+        in_text = (found.in_text and found.arrow == pa.string()) or is_defined_here(found)
+        if kind.enum_class is None or in_text or self._whole is None:
+            to_object = process if kind.enum_class is not None and self._whole is not None else None
+            return Column(
+                name,
+                pa.string(),
+                firm=True,
+                in_text=in_text,
+                process=_accepted(process),
+                check=process,
+                to_object=to_object,
+            )
+        return self._object(name, process)
+
+    def _json(self, name: str, process: Convert | None) -> Column:
+        if self._whole is not None:
+            return self._object(name, process)
+        return Column(name, pa.string(), process=process, written=_as_json)
+
+    def _object(self, name: str, process: Convert | None) -> Column:
+        return Column(name, OBJECT, process=process, objects=self._whole, only_objects=True)
+
+    def _in_utc(self, name: str, found: DatabaseType, process: Convert | None) -> Column:
+        """Times that a type returns as aware values in UTC, and that a database without zones keeps as such."""
+        expected = WITH_ZONE if self._dialect.name == "postgresql" else TIMESTAMP
+        quick = _from_text(TIMESTAMP, WITH_ZONE) if self._dialect.name == "sqlite" else None
+        in_text = found.in_text and found.arrow == expected
+        return Column(name, WITH_ZONE, firm=True, in_text=in_text, quick=quick, process=process)
 
 
-def _by_value(name: str, kind: TypeEngine[Any], dialect: Dialect, code: Any) -> Column:
-    """A column for values of the driver."""
-    arrow, process = _arrow(kind, dialect), kind.dialect_impl(dialect).result_processor(dialect, code)
-    if _is_own(kind):
-        return Column(name, arrow, process=process)
-    if isinstance(kind, sa.Enum) and kind.enum_class is not None:
-        return Column(name, arrow, to_object=process)
-    if isinstance(kind, sa.JSON):
-        return Column(name, arrow, process=process, written=_as_json, to_object=json.loads)
-    if isinstance(kind, sa.Uuid):
-        return Column(name, arrow, process=process, written=str, to_object=uuid.UUID if kind.as_uuid else None)
-    if isinstance(kind, (sa.Numeric, sa.Float)) and kind.asdecimal and arrow is None:
-        return Column(name, _DECIMAL, widens=True, process=process)
-    if arrow == _TIMESTAMP and code == _CODE_WITH_ZONE and dialect.name == "postgresql":
-        arrow = _WITH_ZONE  # func.now(), whose type does not tell
-    quick: Callable[[Sequence[Value]], pa.Array] | None = None
-    if isinstance(kind, sa.Boolean) and process is not None:
-        quick = _from_numbers
-    elif dialect.name == "sqlite" and type(kind) in (sa.Date, sa.DATE, sa.DateTime, sa.DATETIME, sa.TIMESTAMP):
-        quick = _from_text(arrow)
-    return Column(name, arrow, quick=quick, process=process)
+def _accepted(process: Convert | None) -> Convert | None:
+    """Text of the database, if a session accepts it."""
+    if process is None:
+        return None
+
+    def checked(value: Value) -> Value:
+        process(value)
+        return value
+
+    return checked
 
 
-def _is_own(kind: TypeEngine[Any]) -> bool:
-    """Whether somebody wrote the type, who may make anything of the values."""
-    return not type(kind).__module__.startswith("sqlalchemy.") or (
-        isinstance(kind, TypeDecorator) and not isinstance(kind, sa.Interval)
-    )
-
-
-def _member(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:
-    if isinstance(kind, sa.Enum) and kind.enum_class is not None:
-        return kind.dialect_impl(dialect).result_processor(dialect, None)
-    return None
-
-
-def _arrow(kind: TypeEngine[Any], dialect: Dialect) -> pa.DataType | None:
-    """The Arrow type of an SQLAlchemy type; None where only values tell."""
+def _without_decorator(declared: TypeEngine[Any], dialect: Dialect) -> tuple[TypeEngine[Any], bool]:
+    """The type below decorators, and whether one of these returns values of its own."""
+    kind: TypeEngine[Any] = declared.dialect_impl(dialect)
+    own = False
     while isinstance(kind, TypeDecorator) and not isinstance(kind, sa.Interval):
+        own = own or any(
+            getattr(type(kind), method) is not getattr(TypeDecorator, method)
+            for method in ("process_result_value", "result_processor")
+        )
         kind = kind.impl_instance
+    return kind, own
+
+
+def _is_of_sqlalchemy(process: Any) -> bool:
+    module = getattr(process, "__module__", None) or type(process).__module__
+    return bool(module.startswith("sqlalchemy."))
+
+
+def _is_decimal(arrow: pa.DataType | None) -> bool:
+    return arrow is not None and pa.types.is_decimal(arrow)
+
+
+def _guess(kind: TypeEngine[Any], dialect: Dialect, process: Convert | None) -> pa.DataType | None:
+    """The Arrow type of the values that a type of SQLAlchemy declares; None: it declares none."""
     if isinstance(kind, sa.Integer):
         return pa.uint64() if getattr(kind, "unsigned", False) else pa.int64()
     if isinstance(kind, (sa.Numeric, sa.Float)):
         if not kind.asdecimal:
             return pa.float64()
         if kind.scale is None or isinstance(kind, sa.Float):
-            return None
+            return pa.decimal128(38, 10)
         # Not the precision of the column: a sum has the type of what it sums.
         return pa.decimal128(38, kind.scale) if (kind.precision or 0) <= 38 else pa.decimal256(76, kind.scale)
     if isinstance(kind, sa.DateTime):
-        return _WITH_ZONE if kind.timezone else _TIMESTAMP
+        return _guess_of_time(kind, dialect, process)
     return next((arrow for parent, arrow in _ARROW if isinstance(kind, parent)), None)
 
 
-def _decimal_of(values: Iterable[Value], least: pa.DataType | None) -> pa.DataType | None:
-    """The type for decimals that holds all of these; ``least`` where there are none."""
-    places = whole = -1
-    for value in values:
-        if isinstance(value, Decimal) and value.is_finite():
-            places = max(places, -int(value.as_tuple().exponent))
-            whole = max(whole, value.adjusted() + 1)
-    if places < 0 and whole < 0:
-        return least
-    scale = max(_SCALE, places)
-    return pa.decimal128(38, scale) if whole + scale <= 38 else pa.decimal256(76, scale)
+def _guess_of_time(kind: sa.DateTime, dialect: Dialect, process: Convert | None) -> pa.DataType:
+    """Whether times have a zone: if the type processes them, what it makes of one."""
+    zone = dt.UTC if dialect.name == "postgresql" and kind.timezone else None
+    if process is not None:
+        sample: Value = dt.datetime(2000, 1, 1, tzinfo=zone)
+        with suppress(Exception):
+            sample = process("2000-01-01 00:00:00.000000" if dialect.name == "sqlite" else sample)
+            zone = sample.tzinfo
+    return TIMESTAMP if zone is None else WITH_ZONE
+
+
+def _floats(values: Sequence[Value]) -> pa.Array:
+    array = pa.array(values)
+    if array.type != pa.float64():
+        raise TypeError("not all are floats")
+    return array
 
 
 def _from_numbers(values: Sequence[Value]) -> pa.Array:
-    return pc.not_equal(pa.array(values, pa.int64()), 0)
+    array = pa.array(values)
+    if array.type == pa.bool_():
+        return array
+    if array.type != pa.int64():
+        raise TypeError("not all are integers")
+    return pc.not_equal(array, 0)
 
 
-def _from_text(arrow: pa.DataType) -> Callable[[Sequence[Value]], pa.Array]:
-    return lambda values: in_type(pa.array(values, pa.string()), arrow)
+def _from_text(*kinds: pa.DataType) -> Quick:
+    def read(values: Sequence[Value]) -> pa.Array:
+        array = pa.array(values)
+        if array.type != pa.string():
+            raise TypeError("not all are text")
+        for kind in kinds:
+            array = array.cast(kind)
+        return array
 
-
-def in_type(texts: pa.Array, arrow: pa.DataType) -> pa.Array:
-    """Texts as values of a type; times that say no zone are in UTC where the type has one."""
-    if arrow == _WITH_ZONE:
-        return pc.assume_timezone(texts.cast(_TIMESTAMP), "UTC")
-    return texts.cast(arrow)
+    return read
 
 
 def _as_json(value: Value) -> str:

@@ -16,7 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from ozelot.frames.columns import Column, in_type
+from ozelot.frames.arrays import TIMESTAMP, WITH_ZONE
+from ozelot.frames.column import Column
+from ozelot.frames.database_types import DatabaseType, of_pymysql
 
 #: While a streaming cursor is open, the connection takes no other statement.
 SHARES = False
@@ -37,32 +39,34 @@ def can_read(connection: Any) -> bool:
     return type(connection).__module__.startswith("pymysql.") and connection.encoding in ("utf8", "utf-8")
 
 
-def read(cursor: Any, statement: str, parameters: Any, columns: Sequence[Column]) -> Generator[pa.RecordBatch]:
+def types_of(cursor: Any) -> list[DatabaseType]:
+    """What the server says of the columns of a result."""
+    return of_pymysql(cursor._result.fields)
+
+
+def read(cursor: Any, columns: Sequence[Column]) -> Generator[pa.RecordBatch]:
     """What a SELECT gives.
 
     Args:
-        cursor: of PyMySQL, which is not used but for its connection.
-        statement: the SELECT as the driver takes it.
-        parameters: its parameters.
+        cursor: one of :func:`streaming` that has executed the SELECT; it is closed then.
         columns: their types.
 
     Raises:
         pyarrow.ArrowInvalid: the text of a value is not what its type lets expect.
     """
-    connection, own = cursor.connection, streaming(cursor.connection)
-    own.execute(statement, parameters)
-    result, names = own._result, [column.name for column in columns]
+    connection, result = cursor.connection, cursor._result
+    names = [column.name for column in columns]
     rows = blocks(lambda: _more(connection), lambda packet: _fail(connection, packet))
     try:
         for block, starts in rows:
             texts = texts_of(block, starts, len(columns))
-            arrays = [_typed(text, column.arrow) for text, column in zip(texts, columns, strict=True)]
+            arrays = [column.checked(_typed(text, column.arrow)) for text, column in zip(texts, columns, strict=True)]
             yield pa.RecordBatch.from_arrays(arrays, names=names)
     finally:
         for _ in rows:  # what is left would be taken for the answer to the next statement
             pass
         result.unbuffered_active, result.connection = False, None
-        own.close()
+        cursor.close()
 
 
 def streaming(connection: Any) -> Any:
@@ -171,4 +175,6 @@ def _typed(texts: pa.Array, arrow: pa.DataType) -> pa.Array:
         return texts
     if arrow == pa.bool_():
         return pc.not_equal(texts.cast(pa.string()).cast(pa.int64()), 0)
-    return in_type(texts.cast(pa.string()), arrow)
+    if arrow == WITH_ZONE:
+        return texts.cast(pa.string()).cast(TIMESTAMP).cast(WITH_ZONE)
+    return texts.cast(pa.string()).cast(arrow)

@@ -19,7 +19,10 @@ from sqlalchemy import event
 
 from ozelot.errors import FrameError
 from ozelot.frames import mariadb, postgresql, values
-from ozelot.frames.columns import Column, columns_of, untyped
+from ozelot.frames.arrays import Objects
+from ozelot.frames.column import Column
+from ozelot.frames.columns import columns_of
+from ozelot.frames.database_types import DatabaseType, of_cursor
 from ozelot.joined import JoinedConnection
 
 _OPTION = "ozelot_reading"
@@ -34,10 +37,12 @@ class Reading:
         taken: there are columns and batches.
     """
 
-    def __init__(self, *, whole: bool, joined: bool) -> None:
+    def __init__(self, backend: str, *, whole: bool, joined: bool) -> None:
         self.columns: list[Column] = []
         self.batches: Iterator[pa.RecordBatch] = iter(())
         self.taken = False
+        self._backend = backend
+        self._objects = None if backend == "arrow" else Objects()
         self._whole = whole
         self._joined = joined
         self._source: Generator[pa.RecordBatch] | None = None
@@ -48,17 +53,38 @@ class Reading:
         if driver is None:
             return False
         # Within a transaction others use the connection, too, and must not find it in the middle of a result.
-        columns = columns_of(context) if self._whole or not self._joined else None
-        if columns is not None and all(column.in_text for column in columns):
-            with suppress(pa.ArrowInvalid):  # what Arrow does not understand, the driver may
-                self._start(driver.read(cursor, statement, parameters, columns), columns)
-                return True
-        if self._whole or (self._joined and not driver.SHARES):
+        alone = self._whole or not self._joined
+        typed = context.compiled is not None and bool(context.compiled._result_columns)
+        if driver is postgresql:
+            return (alone and typed and self._copied(cursor, statement, parameters, context)) or (
+                not self._whole and self._streamed(driver, cursor, statement, parameters, context)
+            )
+        return alone and (typed or not self._whole) and self._streamed(driver, cursor, statement, parameters, context)
+
+    def _copied(self, cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
+        query = postgresql.Query(cursor.connection, statement, parameters)
+        columns = self._columns(context, query.types())
+        if not columns or not all(column.in_text for column in columns):
             return False
+        with suppress(pa.ArrowInvalid):  # what Arrow does not understand, the driver may
+            self._start(query.read(columns), columns)
+            return True
+        return False
+
+    def _streamed(self, driver: Any, cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
         own = driver.streaming(cursor.connection)
         try:
             own.execute(statement, parameters)
-            self.by_value(own, context)
+            if driver is mariadb and own.description is not None:
+                columns = self._columns(context, mariadb.types_of(own))
+                if all(column.in_text for column in columns):
+                    with suppress(pa.ArrowInvalid):
+                        self._start(mariadb.read(own, columns), columns)
+                        return True
+                    return False
+                self._start(values.read(own, columns), columns)
+            else:
+                self.by_value(own, context)
         except BaseException:
             own.close()
             raise
@@ -73,8 +99,11 @@ class Reading:
         described = None if cursor is None else cursor.description
         if described is None:
             raise FrameError("The statement has no result to make a frame of: use a SELECT")
-        columns = columns_of(context, [entry[1] for entry in described]) or untyped(entry[0] for entry in described)
+        columns = self._columns(context, of_cursor(context.dialect.name, described))
         self._start(values.read(cursor, columns), columns)
+
+    def _columns(self, context: Any, types: list[DatabaseType]) -> list[Column]:
+        return columns_of(context, types, self._objects, self._backend)
 
     def _start(self, source: Generator[pa.RecordBatch], columns: list[Column]) -> None:
         if self._whole:
@@ -100,12 +129,13 @@ def _way(cursor: Any, context: Any) -> Any:
 
 
 @contextmanager
-def reading(engine: sa.Engine, statement: sa.Executable, *, whole: bool) -> Iterator[Reading]:
+def reading(engine: sa.Engine, statement: sa.Executable, backend: str, *, whole: bool) -> Iterator[Reading]:
     """The result of a statement; inside an open transaction, as that sees it.
 
     Args:
         engine: of a client.
         statement: what to execute.
+        backend: of the frame.
         whole: all of it is read at once; else it is read while it is used.
 
     Raises:
@@ -114,7 +144,7 @@ def reading(engine: sa.Engine, statement: sa.Executable, *, whole: bool) -> Iter
     if not event.contains(engine, "do_execute", _take):
         event.listen(engine, "do_execute", _take)
     with engine.connect() as connection:
-        found = Reading(whole=whole, joined=isinstance(connection.connection, JoinedConnection))
+        found = Reading(backend, whole=whole, joined=isinstance(connection.connection, JoinedConnection))
         try:
             result = connection.execute(statement, execution_options={_OPTION: found})
             if not found.taken:
