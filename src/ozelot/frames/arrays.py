@@ -91,8 +91,10 @@ def _holds(arrow: pa.DataType, values: Sequence[Value]) -> bool:
     if pa.types.is_integer(arrow):
         return kinds <= {int}
     if pa.types.is_timestamp(arrow):
-        aware = {value.utcoffset() is not None for value in values if value is not None} if kinds else set()
-        return kinds <= {dt.datetime} and aware <= {arrow.tz is not None}
+        aware = arrow.tz is not None
+        return kinds <= {dt.datetime} and all(
+            value is None or (value.utcoffset() is not None) == aware for value in values
+        )
     if pa.types.is_time(arrow):
         return kinds <= {dt.time} and all(value is None or value.tzinfo is None for value in values)
     return all(_KINDS.get(kind) == arrow for kind in kinds)
@@ -123,7 +125,7 @@ def inferred(values: Sequence[Value], objects: Objects | None, *, own: bool) -> 
                 return array
         if objects is not None and (own or len(kinds) == 1):
             return objects.hold(values)
-        raise MixedTypes(f"{_names(kinds)}: Arrow has no type that holds all of them")
+        raise MixedTypes(_names(kinds))
     if kinds == {uuid.UUID}:
         return pa.array([None if value is None else str(value) for value in values])
     with suppress(*MISFIT):
@@ -132,7 +134,7 @@ def inferred(values: Sequence[Value], objects: Objects | None, *, own: bool) -> 
             return array
     if objects is not None:
         return objects.hold(values)
-    raise MixedTypes(f"{_names(kinds)}: Arrow has no type that holds it; backend='pandas' does")
+    raise MixedTypes(f"{_names(kinds)}, which backend='pandas' holds")
 
 
 def are_objects(values: Sequence[Value]) -> bool:
@@ -160,6 +162,9 @@ def _plain(kinds: set[type], values: Sequence[Value], *, own: bool) -> pa.DataTy
             return TIMESTAMP if len(zones) == 1 else None
         if not own:  # the server's zone says nothing of the value
             return WITH_ZONE
+        for value in values:
+            if value is not None:
+                value.astimezone(dt.UTC)  # raises for the first and the last hours that Python knows
         (zone,) = zones if len(zones) == 1 else (None,)
         if zone == dt.UTC:
             return WITH_ZONE

@@ -75,10 +75,7 @@ def _joined(column: Column, arrays: list[pa.Array], *, in_pieces: bool) -> list[
             return _with_room(arrays, kind)
         return [cast(array, kind, column.objects) for array in arrays]
     except MISFIT as exc:
-        raise FrameError(
-            f"Column '{column.name}' holds values of several types ({exc}): name one in the query, with "
-            "sqlalchemy.cast(column, type)"
-        ) from exc
+        raise column.mixed(exc) from exc
 
 
 def _with_room(arrays: list[pa.Array], kind: pa.DataType) -> list[pa.Array]:

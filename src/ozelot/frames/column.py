@@ -88,7 +88,7 @@ class Column:
         try:
             return arrays.inferred(values, self.objects, own=self.own)
         except MISFIT as exc:
-            raise self.misfit(exc) from exc
+            raise self.mixed(exc) from exc
 
     def checked(self, array: pa.Array) -> pa.Array:
         """The array, whose values a server sent as text, if a session accepts them.
@@ -120,6 +120,13 @@ class Column:
         assert self.arrow is not None
         at = next((at for at, value in enumerate(values) if arrays.typed([value], self.arrow) is None), 0)
         return self.misfit(f"row {row + at}: {_short(values[at])}")
+
+    def mixed(self, types: object) -> FrameError:
+        """The error for values that no type holds."""
+        return FrameError(
+            f"Column '{self.name}' holds values for which Arrow has no common type ({types}): name a type in the query, "
+            "with sqlalchemy.cast(column, type)"
+        )
 
     def misfit(self, reason: object) -> FrameError:
         """The error for a value that does not fit."""

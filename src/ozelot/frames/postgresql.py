@@ -103,9 +103,14 @@ def _float_dumper() -> Any:
     return _FloatDumper
 
 
+def _is_read_late(column: Column) -> bool:
+    """Whether Arrow reads it from text, but not from CSV."""
+    return column.varies or pa.types.is_decimal256(column.arrow)
+
+
 def _parsed(piece: bytearray, columns: Sequence[Column]) -> list[pa.RecordBatch]:
     names = [str(number) for number in range(len(columns))]
-    kinds = [pa.string() if column.varies else column.arrow for column in columns]
+    kinds = [pa.string() if _is_read_late(column) else column.arrow for column in columns]
     # An empty line is a row, of one column that is NULL.
     parsing = csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=len(columns) > 1)
     converting = csv.ConvertOptions(
@@ -129,7 +134,7 @@ def _parsed(piece: bytearray, columns: Sequence[Column]) -> list[pa.RecordBatch]
     batches = []
     for batch in table.to_batches():
         arrays = [
-            column.checked(decimals_of(array, column.arrow) if column.varies else array)
+            column.checked(decimals_of(array, column.arrow) if _is_read_late(column) else array)
             for column, array in zip(columns, batch.columns, strict=True)
         ]
         batches.append(pa.RecordBatch.from_arrays(arrays, names=[column.name for column in columns]))

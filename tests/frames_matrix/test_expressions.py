@@ -1,0 +1,146 @@
+"""A session and every backend return the same values for any expression, or the frame raises an error.
+
+With ``OZELOT_TEST_NIGHTLY=1`` all expressions are queried, otherwise a sample.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+import sqlalchemy as sa
+
+from ozelot.client import Client
+from ozelot.errors import FrameError
+from tests.frames_matrix.expressions import queries
+from tests.frames_matrix.table import Color, fill
+
+#: For expressions that make no sense, which are queried, too.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
+    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
+]
+
+NIGHTLY = bool(os.environ.get("OZELOT_TEST_NIGHTLY"))
+SAMPLE = 120
+BACKENDS = ["pandas", "polars", "arrow"]
+
+
+@pytest.fixture
+def samples(db: Client) -> Client:
+    fill(db.engine)
+    return db
+
+
+def chosen() -> list[tuple[str, Any]]:
+    found = list(queries())
+    if os.environ.get("PART"):
+        return random.Random(int(os.environ["PART"])).sample(found, 1300)
+    return found if NIGHTLY else random.Random(1).sample(found, SAMPLE)
+
+
+def in_session(samples: Client, query: Any) -> list[Any]:
+    with samples.create_session() as session:
+        return [row[0] for row in session.execute(query)]
+
+
+def values(frame: Any) -> list[Any]:
+    if isinstance(frame, pa.Table):
+        return frame.column(0).to_pylist()
+    if isinstance(frame, pl.DataFrame):
+        return frame.to_series(0).to_list()
+    assert isinstance(frame, pd.DataFrame)
+    return [
+        value.to_pydatetime() if isinstance(value, pd.Timestamp) else value
+        for value in (_none_if_missing(value) for value in frame.iloc[:, 0].astype(object))
+    ]
+
+
+def _none_if_missing(value: Any) -> Any:
+    return None if value is pd.NA or value is pd.NaT else value
+
+
+def in_frames(samples: Client, query: Any, backend: str) -> Iterator[tuple[str, list[Any] | FrameError]]:
+    """The values of a frame, whole and in pieces; or the error."""
+    try:
+        yield "whole", values(samples.frame(query, backend=backend))  # type: ignore[call-overload]
+    except FrameError as exc:
+        yield "whole", exc
+    for rows in (1, 2):
+        try:
+            pieces: Any = samples.frames(query, rows=rows, backend=backend)  # type: ignore[call-overload]
+            if backend == "arrow":
+                pieces = (pa.Table.from_batches([batch]) for batch in pieces)
+            yield f"pieces of {rows}", [value for piece in pieces for value in values(piece)]
+        except FrameError as exc:
+            yield f"pieces of {rows}", exc
+
+
+def is_same(expected: Any, value: Any, backend: str) -> bool:
+    """Whether a frame's value is that of the session, as its backend is documented to hold it."""
+    if expected is None or value is None:
+        return expected is None and (value is None or (backend == "pandas" and _is_nan(value)))
+    if backend == "pandas" and _is_nan(value):
+        return _is_nan(expected)
+    if backend != "pandas":
+        if isinstance(expected, uuid.UUID):
+            return value == str(expected)
+        if isinstance(expected, Color):
+            return bool(value == expected.name)
+        if isinstance(value, str) and value != expected:
+            with suppress(json.JSONDecodeError):
+                return bool(json.loads(value) == expected)
+    if _is_nan(expected):
+        return _is_nan(value)
+    if _is_number(expected) and _is_number(value):
+        return bool(expected == value)
+    return isinstance(value, type(expected)) and bool(value == expected)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float | Decimal) and math.isnan(value)
+
+
+def test_a_frame_returns_the_values_of_a_session_or_raises(samples: Client) -> None:
+    wrong: list[str] = []
+    raised: dict[str, str] = {}
+    known = 0
+    for name, query in chosen():
+        try:
+            expected = in_session(samples, query)
+        except Exception:  # the database refuses it, or the session cannot read the value
+            continue
+        known += 1
+        for backend in BACKENDS:
+            for form, found in in_frames(samples, query, backend):
+                where = f"{name}: {backend}, {form}"
+                if isinstance(found, FrameError):
+                    raised[where] = str(found)
+                elif len(found) != len(expected) or not all(
+                    is_same(one, other, backend) for one, other in zip(expected, found, strict=True)
+                ):
+                    wrong.append(f"{where}: {found!r:.150}, not {expected!r:.150}")
+    if os.environ.get("SHOW"):
+        print(known, len(raised))
+        for w, e in raised.items():
+            print("RAISED", w, e[:200])
+        for w in wrong:
+            print("WRONG", w)
+    assert not wrong, "\n".join(islice(wrong, 30))
+    assert len(raised) < known * 9 / 4, "\n".join(islice(raised, 30))
