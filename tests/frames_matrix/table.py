@@ -39,8 +39,6 @@ class Money:
 
 
 class _Own(TypeDecorator[Any]):
-    cache_ok = True
-
     def process_bind_param(self, value: Any, dialect: sa.Dialect) -> Any:
         return None if value is None else self.to_database(value)
 
@@ -58,6 +56,7 @@ class Cents(_Own):
     """Decimals as whole cents."""
 
     impl = sa.BigInteger
+    cache_ok = True
 
     def to_database(self, value: Any) -> int:
         return int(value * 100)
@@ -70,6 +69,7 @@ class Local(_Own):
     """Times of Berlin, stored without their zone."""
 
     impl = sa.DateTime
+    cache_ok = True
 
     def to_database(self, value: Any) -> Any:
         return value.astimezone(BERLIN).replace(tzinfo=None)
@@ -82,6 +82,7 @@ class YesNo(_Own):
     """Booleans as a letter."""
 
     impl = sa.String(1)
+    cache_ok = True
 
     def to_database(self, value: Any) -> str:
         return "Y" if value else "N"
@@ -94,6 +95,7 @@ class Words(_Own):
     """Lists as text."""
 
     impl = sa.String(100)
+    cache_ok = True
 
     def to_database(self, value: Any) -> str:
         return ",".join(value)
@@ -106,6 +108,7 @@ class Tree(_Own):
     """Any JSON as text."""
 
     impl = sa.Text
+    cache_ok = True
 
     def to_database(self, value: Any) -> str:
         return json.dumps(value)
@@ -118,6 +121,7 @@ class Purse(_Own):
     """Objects as integers."""
 
     impl = sa.Integer
+    cache_ok = True
 
     def to_database(self, value: Any) -> int:
         return int(value.amount)
@@ -130,6 +134,7 @@ class Guid(_Own):
     """UUIDs as text."""
 
     impl = sa.CHAR(32)
+    cache_ok = True
 
     def to_database(self, value: Any) -> str:
         return str(value.hex)

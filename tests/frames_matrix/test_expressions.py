@@ -5,6 +5,7 @@ With ``OZELOT_TEST_NIGHTLY=1`` all expressions are queried, otherwise a sample.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import math
 import os
@@ -20,12 +21,11 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-import sqlalchemy as sa
 
 from ozelot.client import Client
 from ozelot.errors import FrameError
 from tests.frames_matrix.expressions import queries
-from tests.frames_matrix.table import Color, fill
+from tests.frames_matrix.table import BERLIN, Color, fill
 
 #: For expressions that make no sense, which are queried, too.
 pytestmark = [
@@ -34,7 +34,7 @@ pytestmark = [
 ]
 
 NIGHTLY = bool(os.environ.get("OZELOT_TEST_NIGHTLY"))
-SAMPLE = 120
+SAMPLE = 60  # takes seconds
 BACKENDS = ["pandas", "polars", "arrow"]
 
 
@@ -46,8 +46,6 @@ def samples(db: Client) -> Client:
 
 def chosen() -> list[tuple[str, Any]]:
     found = list(queries())
-    if os.environ.get("PART"):
-        return random.Random(int(os.environ["PART"])).sample(found, 1300)
     return found if NIGHTLY else random.Random(1).sample(found, SAMPLE)
 
 
@@ -58,7 +56,7 @@ def in_session(samples: Client, query: Any) -> list[Any]:
 
 def values(frame: Any) -> list[Any]:
     if isinstance(frame, pa.Table):
-        return frame.column(0).to_pylist()
+        return list(frame.column(0).to_pylist())
     if isinstance(frame, pl.DataFrame):
         return frame.to_series(0).to_list()
     assert isinstance(frame, pd.DataFrame)
@@ -96,7 +94,7 @@ def is_same(expected: Any, value: Any, backend: str) -> bool:
         return _is_nan(expected)
     if backend != "pandas":
         if isinstance(expected, uuid.UUID):
-            return value == str(expected)
+            return bool(value == str(expected))
         if isinstance(expected, Color):
             return bool(value == expected.name)
         if isinstance(value, str) and value != expected:
@@ -106,6 +104,12 @@ def is_same(expected: Any, value: Any, backend: str) -> bool:
         return _is_nan(value)
     if _is_number(expected) and _is_number(value):
         return bool(expected == value)
+    if (
+        isinstance(expected, dt.datetime)
+        and expected.tzinfo == BERLIN
+        and expected.replace(tzinfo=None) != (value.replace(tzinfo=None))
+    ):
+        return False
     return isinstance(value, type(expected)) and bool(value == expected)
 
 
@@ -120,15 +124,15 @@ def _is_nan(value: Any) -> bool:
 def test_a_frame_returns_the_values_of_a_session_or_raises(samples: Client) -> None:
     wrong: list[str] = []
     raised: dict[str, str] = {}
-    known = 0
+    attempts = 0
     for name, query in chosen():
         try:
             expected = in_session(samples, query)
-        except Exception:  # the database refuses it, or the session cannot read the value
+        except Exception:  # noqa: BLE001 - the database refuses it, or a type of the session does
             continue
-        known += 1
         for backend in BACKENDS:
             for form, found in in_frames(samples, query, backend):
+                attempts += 1
                 where = f"{name}: {backend}, {form}"
                 if isinstance(found, FrameError):
                     raised[where] = str(found)
@@ -136,11 +140,9 @@ def test_a_frame_returns_the_values_of_a_session_or_raises(samples: Client) -> N
                     is_same(one, other, backend) for one, other in zip(expected, found, strict=True)
                 ):
                     wrong.append(f"{where}: {found!r:.150}, not {expected!r:.150}")
-    if os.environ.get("SHOW"):
-        print(known, len(raised))
-        for w, e in raised.items():
-            print("RAISED", w, e[:200])
-        for w in wrong:
-            print("WRONG", w)
     assert not wrong, "\n".join(islice(wrong, 30))
-    assert len(raised) < known * 9 / 4, "\n".join(islice(raised, 30))
+    assert all("cast(" in message for message in raised.values())
+    # SQLite returns values of any type for a union or a CASE, and no backend has a type for text and numbers.
+    assert len(raised) < attempts / (5 if samples.engine.dialect.name == "sqlite" else 20), "\n".join(
+        islice(raised, 30)
+    )

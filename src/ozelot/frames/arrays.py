@@ -91,13 +91,25 @@ def _holds(arrow: pa.DataType, values: Sequence[Value]) -> bool:
     if pa.types.is_integer(arrow):
         return kinds <= {int}
     if pa.types.is_timestamp(arrow):
-        aware = arrow.tz is not None
         return kinds <= {dt.datetime} and all(
-            value is None or (value.utcoffset() is not None) == aware for value in values
+            value is None or (value.tzinfo is None if arrow.tz is None else _is_instant(value)) for value in values
         )
     if pa.types.is_time(arrow):
         return kinds <= {dt.time} and all(value is None or value.tzinfo is None for value in values)
     return all(_KINDS.get(kind) == arrow for kind in kinds)
+
+
+def _is_instant(value: dt.datetime) -> bool:
+    if value.year in (dt.MINYEAR, dt.MAXYEAR) and value.tzinfo is not None:
+        value.astimezone(dt.UTC)  # raises for the first and the last hours that Python knows
+    return value.utcoffset() is not None
+
+
+def zoned_type(zone: dt.tzinfo | None) -> pa.DataType | None:
+    """The type for times of a zone; None: Arrow cannot name it."""
+    if zone is None or zone == dt.UTC:
+        return TIMESTAMP if zone is None else WITH_ZONE
+    return pa.timestamp("us", tz=zone.key) if isinstance(zone, ZoneInfo) and zone.key else None
 
 
 def _kinds(values: Sequence[Value]) -> set[type]:
@@ -162,13 +174,7 @@ def _plain(kinds: set[type], values: Sequence[Value], *, own: bool) -> pa.DataTy
             return TIMESTAMP if len(zones) == 1 else None
         if not own:  # the server's zone says nothing of the value
             return WITH_ZONE
-        for value in values:
-            if value is not None:
-                value.astimezone(dt.UTC)  # raises for the first and the last hours that Python knows
-        (zone,) = zones if len(zones) == 1 else (None,)
-        if zone == dt.UTC:
-            return WITH_ZONE
-        return pa.timestamp("us", tz=zone.key) if isinstance(zone, ZoneInfo) and zone.key else None
+        return zoned_type(zones.pop()) if len(zones) == 1 else None
     if kinds == {dt.time}:
         return pa.time64("us")
     arrows = {_KINDS.get(kind) for kind in kinds}

@@ -79,7 +79,7 @@ class Column:
                 values = [None if value is None else self.written(value) for value in values]
             except MISFIT as exc:
                 raise self.misfit(exc) from exc
-        if self.arrow is not None and (self.firm or any(value is not None for value in values)):
+        if self.arrow is not None and (self.firm or (not self._keeps_zone and any(v is not None for v in values))):
             array = arrays.typed(values, self.arrow)
             if array is not None:
                 return array
@@ -89,6 +89,11 @@ class Column:
             return arrays.inferred(values, self.objects, own=self.own)
         except MISFIT as exc:
             raise self.mixed(exc) from exc
+
+    @property
+    def _keeps_zone(self) -> bool:
+        """Whether the zones of times matter, as Arrow would convert them without an error."""
+        return self.own and self.arrow is not None and pa.types.is_timestamp(self.arrow)
 
     def checked(self, array: pa.Array) -> pa.Array:
         """The array, whose values a server sent as text, if a session accepts them.
@@ -124,8 +129,8 @@ class Column:
     def mixed(self, types: object) -> FrameError:
         """The error for values that no type holds."""
         return FrameError(
-            f"Column '{self.name}' holds values for which Arrow has no common type ({types}): name a type in the query, "
-            "with sqlalchemy.cast(column, type)"
+            f"Column '{self.name}' holds values for which Arrow has no common type ({types}): name a type in the "
+            "query, with sqlalchemy.cast(column, type)"
         )
 
     def misfit(self, reason: object) -> FrameError:

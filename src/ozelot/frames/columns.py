@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Dialect, processors
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from ozelot.frames.arrays import OBJECT, TIMESTAMP, WITH_ZONE, Objects
+from ozelot.frames.arrays import OBJECT, TIMESTAMP, WITH_ZONE, Objects, zoned_type
 from ozelot.frames.column import Column, Convert, Quick, Value
 from ozelot.frames.database_types import DatabaseType, is_defined_here
 
@@ -270,7 +270,7 @@ def _guess(kind: TypeEngine[Any], dialect: Dialect, process: Convert | None) -> 
     return next((arrow for parent, arrow in _ARROW if isinstance(kind, parent)), None)
 
 
-def _guess_of_time(kind: sa.DateTime, dialect: Dialect, process: Convert | None) -> pa.DataType:
+def _guess_of_time(kind: sa.DateTime, dialect: Dialect, process: Convert | None) -> pa.DataType | None:
     """Whether times have a zone: if the type processes them, what it makes of one."""
     zone = dt.UTC if dialect.name == "postgresql" and kind.timezone else None
     if process is not None:
@@ -278,7 +278,7 @@ def _guess_of_time(kind: sa.DateTime, dialect: Dialect, process: Convert | None)
         with suppress(Exception):
             sample = process("2000-01-01 00:00:00.000000" if dialect.name == "sqlite" else sample)
             zone = sample.tzinfo
-    return TIMESTAMP if zone is None else WITH_ZONE
+    return zoned_type(zone)
 
 
 def _floats(values: Sequence[Value]) -> pa.Array:
