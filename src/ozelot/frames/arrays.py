@@ -137,7 +137,7 @@ def inferred(values: Sequence[Value], objects: Objects | None, *, own: bool) -> 
                 return array
         if objects is not None and (own or len(kinds) == 1):
             return objects.hold(values)
-        raise MixedTypes(_names(kinds))
+        raise MixedTypes(_names(kinds) if len(kinds) > 1 else f"{_names(kinds)}, which backend='pandas' holds")
     if kinds == {uuid.UUID}:
         return pa.array([None if value is None else str(value) for value in values])
     with suppress(*MISFIT):
