@@ -391,7 +391,7 @@ def test_instants_are_returned_in_utc_everywhere(db: Client) -> None:
             session.scalars(sa.select(Mint.id).where(Mint.opened > NOON))
     query = sa.select(Mint.opened).order_by(Mint.id)
     for backend in ("pandas", "polars", "arrow"):
-        frame: Any = db.frame(query, backend=backend)  # type: ignore[call-overload]
+        frame: Any = db.frame(query, backend=backend)
         column = frame["opened"].to_pylist() if backend == "arrow" else list(frame["opened"])
         assert [value.astimezone(UTC) for value in column] == expected
         assert all(value.utcoffset() == datetime.timedelta() for value in column)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Mapping
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import Decimal
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
@@ -20,6 +20,7 @@ from sqlalchemy.util import memoized_property
 
 from ozelot.column_type import ColumnType, InvalidValue
 from ozelot.errors import ValueRejected
+from ozelot.number_types import DIGITS, decimals_of_sqlite
 from ozelot.rejections import rejection
 from ozelot.value_types import value_type_of
 
@@ -27,9 +28,6 @@ Processor: TypeAlias = Callable[[Any], Any]
 TypeClass: TypeAlias = type[TypeEngine[Any]]
 
 _UTC = datetime.UTC
-_DIGITS = 15  # significant ones that a float keeps
-_PLACES = 10  # of decimals that SQLite computed for a Numeric without a scale, as SQLAlchemy gives them
-_ROUNDING = Context(prec=400, rounding=ROUND_HALF_EVEN)
 _TIMESTAMPTZ = 1184  # PostgreSQL's number of the type
 _OWN_METHODS = ("bind_processor", "result_processor", "bind_expression", "column_expression")
 
@@ -200,33 +198,12 @@ class _Numeric(Exact):
         given = super().result_processor(dialect, coltype)
         if dialect.name != "sqlite" or not kind.asdecimal:
             return given
-        if kind.precision is not None and kind.precision <= _DIGITS:
+        if kind.precision is not None and kind.precision <= DIGITS:
             return given  # by the format of a float with the places of the column, which is quicker and exact
         places = kind.scale if kind.decimal_return_scale is None else kind.decimal_return_scale
         if places is None and kind.precision is not None:
             places = 0
-        return _decimals(places)
-
-
-def _decimals(places: int | None) -> Processor:
-    """What makes decimals of numbers that SQLite returns; those that were stored, exactly."""
-    quantum = None if places is None else Decimal(1).scaleb(-places)
-    quantum_of_computed = Decimal(1).scaleb(-_PLACES)
-
-    def process(value: Any) -> Any:
-        if value is None:
-            return None
-        if type(value) is not float:
-            found = Decimal(value)
-        elif quantum is None and float(text := f"{value:.{_DIGITS}g}") == value:
-            return Decimal(text)
-        else:
-            found = Decimal(repr(value))
-            if quantum is None:
-                return found.quantize(quantum_of_computed, context=_ROUNDING) if found.is_finite() else found
-        return found if quantum is None or not found.is_finite() else found.quantize(quantum, context=_ROUNDING)
-
-    return process
+        return decimals_of_sqlite(places)
 
 
 class _Date(Exact):
@@ -267,12 +244,19 @@ class _DateTime(Exact):
         given = super().result_processor(dialect, coltype)
         if dialect.name == "postgresql":
             return _in_utc if self._is_instant or coltype == _TIMESTAMPTZ else given
-        if not self._is_instant:
-            return given
-        if given is None:
-            return lambda value: None if value is None else value.replace(tzinfo=_UTC)
-        read: Any = given
-        return lambda value: None if value is None else read(value).replace(tzinfo=_UTC)
+        return _with_utc(given) if self._is_instant else given
+
+
+def _with_utc(read: Any) -> Processor:
+    """What gives naive values, which are those in UTC, their zone."""
+
+    def process(value: Any) -> Any:
+        if value is None:
+            return None
+        return (value if read is None else read(value)).replace(tzinfo=_UTC)
+
+    process.gives_utc = True  # type: ignore[attr-defined]
+    return process
 
 
 def _text(value: datetime.datetime) -> str:
@@ -291,6 +275,9 @@ def _in_utc(value: Any) -> Any:
     if value is None or value.tzinfo is None or value.tzinfo is _UTC:
         return value
     return value.astimezone(_UTC)
+
+
+_in_utc.gives_utc = True  # type: ignore[attr-defined]
 
 
 class _Time(Exact):

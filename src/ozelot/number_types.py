@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 import struct
 from contextlib import suppress
-from decimal import MAX_PREC, ROUND_HALF_UP, Context, Decimal, Inexact
+from decimal import MAX_PREC, ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal, Inexact
 from typing import Any
 
 from ozelot.column_type import ColumnType, Converter, InvalidValue
 from ozelot.value_lists import Values, bounds_of
+
+DIGITS = 15  # significant ones that a float keeps
+_PLACES = 10  # of decimals that SQLite computed for a Numeric without a scale, as SQLAlchemy gives them
+_ROUNDING = Context(prec=400, rounding=ROUND_HALF_EVEN)
 
 _SMALLEST_SINGLE = 2.0**-126  # a smaller float of 4 bytes has fewer digits
 #: Not the context of the thread, which user code may change.
@@ -197,3 +201,24 @@ def _is_multiple(value: Decimal, smallest: Decimal) -> bool:
     except Inexact:
         return False
     return True
+
+
+def decimals_of_sqlite(places: int | None) -> Converter:
+    """What makes decimals of numbers that SQLite returns; those that were stored, exactly."""
+    quantum = None if places is None else Decimal(1).scaleb(-places)
+    quantum_of_computed = Decimal(1).scaleb(-_PLACES)
+
+    def process(value: Any) -> Any:
+        if value is None:
+            return None
+        if type(value) is not float:
+            found = Decimal(value)
+        elif quantum is None and float(text := f"{value:.{DIGITS}g}") == value:
+            return Decimal(text)
+        else:
+            found = Decimal(repr(value))
+            if quantum is None:
+                return found.quantize(quantum_of_computed, context=_ROUNDING) if found.is_finite() else found
+        return found if quantum is None or not found.is_finite() else found.quantize(quantum, context=_ROUNDING)
+
+    return process

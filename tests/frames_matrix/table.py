@@ -220,12 +220,4 @@ def fill(engine: sa.Engine) -> None:
             for name, (_, values) in COLUMNS.items():
                 value = values[number] if number < len(values) else None
                 row[name] = str(value) if on_sqlite and name == "wide" and value is not None else value
-                if name == "zoned" and value is not None and engine.dialect.name != "postgresql":
-                    row[name] = _for(value, connection)
             connection.execute(sa.insert(SAMPLES), row)
-
-
-def _for(value: dt.datetime, connection: sa.Connection) -> dt.datetime:
-    """The time as the column takes it: with its zone if the column keeps one."""
-    aware = getattr(SAMPLES.c.zoned.type._cached_result_processor(connection.dialect, None), "gives_utc", False)
-    return value if aware else value.replace(tzinfo=None)
