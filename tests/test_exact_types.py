@@ -489,7 +489,7 @@ def test_a_text_that_is_too_long_by_spaces_is_not_shortened(db: Client) -> None:
 
 @databases.only("postgresql", "mariadb")
 def test_floats_of_four_bytes_return_what_they_were_given(db: Client) -> None:
-    kind: Any = sa.REAL().with_variant(mysql.FLOAT(), "mysql", "mariadb")
+    kind: sa.types.TypeEngine[Any] = sa.REAL().with_variant(mysql.FLOAT(), "mysql", "mariadb")
     table = sa.Table("single", sa.MetaData(), sa.Column("number", kind))
     with db.engine.begin() as connection:
         table.create(connection)
@@ -504,9 +504,8 @@ def test_floats_of_four_bytes_return_what_they_were_given(db: Client) -> None:
 
 @databases.only("postgresql", "mariadb")
 def test_a_time_that_is_finer_than_the_column_is_rejected(db: Client) -> None:
-    kind: sa.types.TypeEngine[Any] = postgresql.TIMESTAMP(precision=3).with_variant(
-        mysql.DATETIME(fsp=3), "mysql", "mariadb"
-    )
+    kind: sa.types.TypeEngine[Any] = postgresql.TIMESTAMP(precision=3)
+    kind = kind.with_variant(mysql.DATETIME(fsp=3), "mysql", "mariadb")
     table = sa.Table("moments", sa.MetaData(), sa.Column("at", kind))
     with db.engine.begin() as connection:
         table.create(connection)

@@ -27,6 +27,7 @@ LAYERS = [
     "ozelot.orm.shown",
     "ozelot.rejections",
     "ozelot.exact_types",
+    "ozelot.exact_dialect",
     "ozelot.quoting",
     "ozelot.statements",
     "ozelot.sqlite",

@@ -20,7 +20,7 @@ from sqlalchemy import orm
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from ozelot import config, exact_types, fork, joined, pooler, server_settings, sqlite, transaction, url
+from ozelot import config, exact_dialect, fork, joined, pooler, server_settings, sqlite, transaction, url
 from ozelot.errors import ConfigError, DatabaseUnavailable, ValueRejected
 
 if TYPE_CHECKING:
@@ -362,7 +362,7 @@ def _create_engine(target: sa.URL) -> sa.Engine:
 
         mariadb.set_up(engine)
         column_limits.set_up(engine)
-    exact_types.install(engine.dialect)  # refines the types of each database
+    exact_dialect.install(engine.dialect)  # refines the types of each database
 
     @sa.event.listens_for(engine.dialect, "handle_error")
     def _say_it_in_one_line(context: ExceptionContext) -> BaseException | None:

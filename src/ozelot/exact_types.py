@@ -1,22 +1,19 @@
 """Column types that check and convert each value on its way through SQLAlchemy, by the rules of ``self.load``.
 
-An engine gets them by :func:`install`: its dialect then adapts SQLAlchemy's types to the classes made here. So
-``session.add``, Core, and ``TypeDecorator`` on top of these types store a value exactly, or reject it. What is computed
-from the values of a column, or compared with them, is for the database: see :class:`_ExactCompiler`.
+An engine gets them by :mod:`ozelot.exact_dialect`. So ``session.add``, Core, and ``TypeDecorator`` on top of these
+types store a value exactly, or reject it.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.types import TypeDecorator, TypeEngine
-from sqlalchemy.util import memoized_property
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.types import TypeEngine
 
 from ozelot.column_type import ColumnType, InvalidValue
 from ozelot.errors import ValueRejected
@@ -29,7 +26,6 @@ TypeClass: TypeAlias = type[TypeEngine[Any]]
 
 _UTC = datetime.UTC
 _TIMESTAMPTZ = 1184  # PostgreSQL's number of the type
-_OWN_METHODS = ("bind_processor", "result_processor", "bind_expression", "column_expression")
 
 
 class Exact(TypeEngine[Any]):
@@ -97,8 +93,11 @@ def checked(rule: ColumnType, value: Any, where: str, dialect: sa.Dialect) -> An
         raise ValueRejected(rejection(where, value, str(exc), rule, dialect.name)) from None
 
 
-class _Integer(Exact):
+class ExactInteger(Exact):
+    """Whole numbers."""
+
     def checking(self, dialect: sa.Dialect, where: str, rule: Any) -> Processor:
+        """As the base class."""
         low, high = rule.low, rule.high
 
         def process(value: Any) -> Any:
@@ -109,6 +108,7 @@ class _Integer(Exact):
         return process
 
     def comparing(self, dialect: sa.Dialect, where: str) -> Processor | None:
+        """As the base class."""
         return _without_numpy if dialect.name == "sqlite" else super().comparing(dialect, where)
 
 
@@ -117,10 +117,13 @@ def _without_numpy(value: Any) -> Any:
     return value.tolist() if type(value).__module__ == "numpy" else value
 
 
-class _Text(Exact):
+class ExactText(Exact):
+    """Text."""
+
     exact = str
 
     def checking(self, dialect: sa.Dialect, where: str, rule: Any) -> Processor:
+        """As the base class."""
         convert = self.conversion(dialect)
         if rule.padded or convert is not None:
             return super().checking(dialect, where, rule)
@@ -137,6 +140,7 @@ class _Text(Exact):
         return process
 
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Processor | None:
+        """As the base class."""
         given = super().result_processor(dialect, coltype)
         if not issubclass(self.declared, sa.CHAR) or dialect.name != "postgresql":
             return given
@@ -147,8 +151,11 @@ def _without_padding(value: str | None) -> str | None:
     return None if value is None else value.rstrip(" ")
 
 
-class _Float(Exact):
+class ExactFloat(Exact):
+    """Floating point numbers."""
+
     def checking(self, dialect: sa.Dialect, where: str, rule: Any) -> Processor:
+        """As the base class."""
         convert = self.conversion(dialect)
         if not rule.is_plain or dialect.name in ("mysql", "mariadb"):
             return super().checking(dialect, where, rule)
@@ -162,10 +169,13 @@ class _Float(Exact):
         return process
 
 
-class _Numeric(Exact):
+class ExactNumeric(Exact):
+    """Decimals."""
+
     exact = Decimal
 
     def checking(self, dialect: sa.Dialect, where: str, rule: Any) -> Processor:
+        """As the base class."""
         convert, fault = self.conversion(dialect), rule.fault
         smallest, limit = rule.smallest, rule.plain_limit
         if smallest is None or limit is None:
@@ -184,6 +194,7 @@ class _Numeric(Exact):
         return process
 
     def comparing(self, dialect: sa.Dialect, where: str) -> Processor | None:
+        """As the base class."""
         if dialect.name != "sqlite":
             return super().comparing(dialect, where)  # compares all digits
         rule = value_type_of(sa.Numeric(), dialect)
@@ -194,6 +205,7 @@ class _Numeric(Exact):
         return process
 
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Processor | None:
+        """As the base class."""
         kind: Any = self
         given = super().result_processor(dialect, coltype)
         if dialect.name != "sqlite" or not kind.asdecimal:
@@ -206,16 +218,21 @@ class _Numeric(Exact):
         return decimals_of_sqlite(places)
 
 
-class _Date(Exact):
+class ExactDate(Exact):
+    """Dates."""
+
     exact = datetime.date
 
     def conversion(self, dialect: sa.Dialect) -> Processor | None:
+        """As the base class."""
         if isinstance(self, sqlite.DATE) and self._storage_format == sqlite.DATE._storage_format:
             return datetime.date.isoformat
         return super().conversion(dialect)
 
 
-class _DateTime(Exact):
+class ExactDateTime(Exact):
+    """Dates with times; those with a time zone are stored and returned as UTC."""
+
     exact = datetime.datetime
 
     @property
@@ -228,6 +245,7 @@ class _DateTime(Exact):
         return isinstance(self, sqlite.DATETIME) and self._storage_format == sqlite.DATETIME._storage_format
 
     def conversion(self, dialect: sa.Dialect) -> Processor | None:
+        """As the base class."""
         if dialect.name == "postgresql":
             return super().conversion(dialect)
         if self._has_plain_text:
@@ -238,9 +256,11 @@ class _DateTime(Exact):
         return _naive_in_utc if convert is None else lambda value: convert(_naive_in_utc(value))
 
     def comparing(self, dialect: sa.Dialect, where: str) -> Processor | None:
+        """As the base class."""
         return self.checking(dialect, where, self.rule(dialect))
 
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Processor | None:
+        """As the base class."""
         given = super().result_processor(dialect, coltype)
         if dialect.name == "postgresql":
             return _in_utc if self._is_instant or coltype == _TIMESTAMPTZ else given
@@ -280,156 +300,26 @@ def _in_utc(value: Any) -> Any:
 _in_utc.gives_utc = True  # type: ignore[attr-defined]
 
 
-class _Time(Exact):
+class ExactTime(Exact):
+    """Times of a day."""
+
     exact = datetime.time
 
     def conversion(self, dialect: sa.Dialect) -> Processor | None:
+        """As the base class."""
         if isinstance(self, sqlite.TIME) and self._storage_format == sqlite.TIME._storage_format:
             return lambda value: value.isoformat("microseconds")
         return super().conversion(dialect)
 
     def comparing(self, dialect: sa.Dialect, where: str) -> Processor | None:
+        """As the base class."""
         return self.checking(dialect, where, self.rule(dialect))
 
 
-class _Bytes(Exact):
+class ExactBytes(Exact):
+    """Bytes."""
+
     exact = bytes
-
-
-#: The first that a type of SQLAlchemy derives from counts.
-_REFINED: list[tuple[TypeClass, type[Exact] | None]] = [
-    (sa.Enum, None),  # see _check
-    (sa.String, _Text),
-    (sa.Integer, _Integer),
-    (sa.Float, _Float),
-    (sa.Numeric, _Numeric),
-    (sa.Date, _Date),
-    (sa.DateTime, _DateTime),
-    (sa.Time, _Time),
-    (sa.LargeBinary, _Bytes),
-    (sa.BINARY, _Bytes),
-    (sa.VARBINARY, _Bytes),
-]
-
-
-_made: dict[Any, Any] = {}  # which is for the life of the process, as SQLAlchemy keeps each subclass
-
-
-class ExactTypes(dict[Any, Any]):
-    """The classes that a dialect adapts types to: of those that it has itself, those that check.
-
-    Args:
-        standard: what it has itself.
-    """
-
-    def __init__(self, standard: Mapping[Any, Any]) -> None:
-        super().__init__()
-        self._standard = dict(standard)
-
-    def __missing__(self, kind: TypeClass) -> TypeClass:
-        base = next((self._standard[parent] for parent in kind.__mro__ if parent in self._standard), kind)
-        if issubclass(kind, base):
-            base = kind  # which is more than the dialect asks for
-        found: TypeClass = _refined(kind, base)
-        self[kind] = found
-        return found
-
-    def copy(self) -> ExactTypes:
-        """A copy, for a dialect that adds to it what it learns of the server."""
-        return ExactTypes(self._standard)
-
-    def update(self, *others: Any, **named: Any) -> None:
-        """Let the dialect have more classes itself."""
-        self._standard.update(*others, **named)
-        self.clear()
-
-
-def _refined(kind: TypeClass, base: TypeClass) -> Any:
-    mixin = next((mixin for parent, mixin in _REFINED if issubclass(kind, parent)), None)
-    if mixin is None or issubclass(kind, TypeDecorator | Exact) or _has_rules_of_its_own(kind):
-        return base
-    found = _made.get((kind, base))
-    if found is None:
-        values = {"declared": kind, "__module__": __name__}
-        found = _made[kind, base] = type(f"Exact{base.__name__}", (mixin, base), values)
-    return found
-
-
-def _has_rules_of_its_own(kind: TypeClass) -> bool:
-    """Whether the class is not SQLAlchemy's, and makes other values of those that it is given."""
-    own = [parent for parent in kind.__mro__ if not parent.__module__.startswith("sqlalchemy.")]
-    return any(name in vars(parent) for parent in own for name in _OWN_METHODS)
-
-
-class _ExactCompiler(SQLCompiler):
-    """Tells values that are written, which must fit, from those that are compared.
-
-    PostgreSQL and MariaDB compare all digits of a number, also those that a column does not have. SQLite compares
-    floats, so a number of more digits is rejected there, too. A time must have a zone where the column's do, and only
-    there.
-    """
-
-    @memoized_property
-    def _bind_processors(self) -> Any:
-        found: dict[str, Any] = dict(super()._bind_processors)
-        statement: Any = self.statement
-        upserts = self.isinsert and getattr(statement, "select", None) is None
-        for bind, name in self.bind_names.items():
-            if bind in self.literal_execute_params or bind.type._is_tuple_type:
-                continue
-            process: Processor | None = found.get(name)
-            if bind._is_crud or upserts:
-                process = self._writing(bind, name, process)
-            else:
-                kind = bind.type.dialect_impl(self.dialect)
-                if isinstance(kind, Exact):
-                    process = kind.comparing(self.dialect, "" if bind._orig_key == "param" else bind._orig_key)
-            found.pop(name, None)
-            if process is not None:
-                found[name] = process
-        return found
-
-    def _writing(self, bind: Any, name: str, process: Processor | None) -> Processor | None:
-        dialect, kind = self.dialect, bind.type.dialect_impl(self.dialect)
-        if isinstance(kind, Exact):
-            return kind.checking(dialect, self._column(bind, name), value_type_of(bind.type, dialect))
-        if isinstance(kind, TypeDecorator) and not isinstance(kind, sa.Interval):
-            return process
-        return _check(bind.type, process, self._column(bind, name), dialect)
-
-    def _column(self, bind: Any, name: str) -> str:
-        table: Any = getattr(self.statement, "table", None)
-        names: Any = table.c if table is not None else ()
-        of_several_rows = name.rpartition("_m")[0]
-        key = next((key for key in (bind._orig_key, name, of_several_rows) if key in names), None)
-        return "" if key is None else f"{table.name}.{names[key].name}"
-
-
-def _check(kind: TypeEngine[Any], process: Processor | None, where: str, dialect: sa.Dialect) -> Processor | None:
-    """What checks the values of a type that is not adapted to one of those made here."""
-    if not isinstance(kind.dialect_impl(dialect), sa.Enum | sa.Uuid | sa.Boolean | sa.Interval | postgresql.INTERVAL):
-        return process
-    rule = value_type_of(kind, dialect)
-
-    def check(value: Any) -> Any:
-        if value is not None:
-            value = checked(rule, value, where, dialect)
-        return value if process is None else process(value)
-
-    return check
-
-
-def install(dialect: sa.Dialect) -> None:
-    """Let an engine check and convert values by the rules of its dialect.
-
-    Args:
-        dialect: of the engine, before its first use.
-    """
-    dialect.colspecs = ExactTypes(dialect.colspecs)
-    standard: Any = dialect.statement_compiler
-    if standard not in _made:
-        _made[standard] = type(f"Exact{standard.__name__}", (_ExactCompiler, standard), {"__module__": __name__})
-    dialect.statement_compiler = _made[standard]
 
 
 def conversion(kind: TypeEngine[Any], dialect: sa.Dialect) -> Processor | None:

@@ -277,7 +277,7 @@ def test_whole_floats_and_values_of_numpy_and_pandas_fit(db: Client) -> None:
         found = session.execute(sa.select(*columns, Narrow.color).order_by(Narrow.id)).all()
     midnight = NOON.replace(hour=0)
     assert [tuple(row) for row in found] == [
-        (3, 2.0, Decimal("1.00"), NOON.date(), NOON, None, None, None, None),
+        (3, 2.0, Decimal("1.01"), NOON.date(), NOON, None, None, None, None),
         (4, 0.5, Decimal(7), None, NOON, None, None, None, None),
         (1, 0.25, None, None, midnight, None, None, None, None),
         (None, None, None, None, None, True, None, None, None),
