@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 
 from ozelot.client import Client
 from ozelot.errors import UpgradeRefused
@@ -337,3 +338,19 @@ def test_what_the_database_refuses_is_told_in_one_line_and_changes_nothing(sqlit
         upgrade(sqlite_db, checked)
     assert contents(sqlite_db) == ROWS
     assert compared(sqlite_db, staff()) == []
+
+
+@only("mariadb")
+def test_unsigned_integers_do_not_become_decimals_that_lack_their_largest_values(db: Client) -> None:
+    def model(kind: sa.types.TypeEngine[Any]) -> sa.MetaData:
+        return staff(employee={"serial": sa.Column("serial", kind)})
+
+    create(db, model(mysql.BIGINT(unsigned=True)))
+    with db.engine.begin() as connection:
+        connection.execute(sa.text("UPDATE employee SET serial = 18446744073709551615 WHERE id = 1"))
+    (found,) = compared(db, model(sa.Numeric(19, 0)))
+    assert (found.takes, found.why) == (Takes.REBUILD, "not every value would stay what it is")
+    wide = model(sa.Numeric(20, 0))
+    assert upgrade(db, wide).left == ()
+    with db.engine.connect() as connection:
+        assert connection.scalar(sa.text("SELECT serial FROM employee WHERE id = 1")) == 2**64 - 1
