@@ -34,6 +34,7 @@
     └── FetchError            a web request failed
         ├── TooLarge          the answer is longer than the cache takes
         ├── Disallowed        the robots.txt of the server forbids it
+        ├── LocalTargetRefused  the server is this machine or on its link, which the cache was told to refuse
         └── NotInCache        the page is not kept, and offline nobody may be asked
 
     Interrupted               Ctrl-C during a run; a KeyboardInterrupt that holds what came of it
@@ -264,6 +265,10 @@ class TooLarge(FetchError):
 
 class Disallowed(FetchError):
     """The ``robots.txt`` of the server forbids to ask for a page, and it was to be honoured."""
+
+
+class LocalTargetRefused(FetchError):
+    """An address leads to this machine or its link, and the request cache was told to refuse these."""
 
 
 class NotInCache(FetchError):

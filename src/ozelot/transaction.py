@@ -273,7 +273,7 @@ def _run_under_way() -> UnderWay | None:
     return None if transaction is None else transaction.run
 
 
-def pages_read() -> dict[bytes, tuple[bytes, str, bytes]] | None:
+def pages_read() -> dict[bytes, tuple[bytes, str, str]] | None:
     """Where to note the web pages that the run under way in this context reads; None where there is no run."""
     return None if (run := _run_under_way()) is None else run.pages
 

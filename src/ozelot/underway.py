@@ -19,7 +19,7 @@ class UnderWay:
         notes: what loads left out, in words, and how often.
         checks: what came of checks: the name of each, whether it holds, what was expected, and found.
         inherited: names of the tables of derived models that the task creates, and of their base tables.
-        pages: the web pages that it read: by key, the key of the address, the address, the hash of the content.
+        pages: the web pages that it read: by key, the key of the address, the address, the hash (or status).
     """
 
     owner: object = None
@@ -29,7 +29,7 @@ class UnderWay:
     notes: dict[str, int] = field(default_factory=dict)
     checks: list[dict[str, Any]] = field(default_factory=list)
     inherited: frozenset[str] = frozenset()
-    pages: dict[bytes, tuple[bytes, str, bytes]] = field(default_factory=dict)
+    pages: dict[bytes, tuple[bytes, str, str]] = field(default_factory=dict)
 
     def note(self, notes: Mapping[str, int]) -> None:
         """Add to what loads left out."""

@@ -38,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.headers.append({name.lower(): value for name, value in self.headers.items()})
             number = sum(path == self.path for _, path in self.server.asked)
         name = self.path.strip("/").partition("/")[0].partition("?")[0]
-        BEHAVIOURS[name](self, number)
+        (self.server.pages.get(self.path) or BEHAVIOURS[name])(self, number)
 
     do_POST = do_GET  # noqa: N815 - as the library spells it
 
@@ -48,6 +48,11 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name.replace("_", "-"), value)
         self.end_headers()
         self.wfile.write(body)
+
+    def send(self, head: bytes, body: bytes = b"") -> None:
+        """Answer with exactly these bytes; the status line and the headers are separated by line feeds."""
+        self.close_connection = True
+        self.wfile.write(head.replace(b"\n", b"\r\n") + b"\r\n\r\n" + body)
 
     def begin(self, **headers: str) -> None:
         self.send_response(200)
@@ -201,6 +206,7 @@ class Server(ThreadingHTTPServer):
         headers: of each of these requests.
         ended: no test wants it any more.
         version: of its file.
+        pages: what to do, by path; before the behaviors above.
     """
 
     daemon_threads = False
@@ -213,6 +219,7 @@ class Server(ThreadingHTTPServer):
         self.headers: list[dict[str, str]] = []
         self.ended = threading.Event()
         self.version = 1
+        self.pages: dict[str, Callable[[Handler, int], None]] = {}
         self.base = f"{'https' if secure else 'http'}://127.0.0.1:{self.server_address[1]}"
         if secure:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

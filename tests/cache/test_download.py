@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,9 @@ def test_download_that_breaks_off_goes_on_where_it_was(file: Path, server: Serve
 def test_file_that_changed_meanwhile_begins_anew(file: Path, server: Server) -> None:
     file.parent.mkdir()
     file.with_name("file.bin.part").write_bytes(b"of another version")
-    file.with_name("file.bin.part.json").write_text('"\\"0\\""')
+    file.with_name("file.bin.part.json").write_text(
+        json.dumps({"url": server("/file/whole"), "validator": '"0"', "total": len(FILE), "encodings": ""})
+    )
     assert build(task(file, server("/file/whole")))
     assert server.headers[0]["range"] == "bytes=18-"
     assert file.read_bytes() == FILE

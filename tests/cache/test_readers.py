@@ -70,8 +70,9 @@ def test_tasks_that_read_a_page_are_known_with_what_they_read(db: Client, web: F
     one, two = "{'first': '0'}", "{'first': '2'}"
     assert readers(db, f"{URL}0") == [(one, sha("page 0"))]
     assert readers(db, f"{URL}2") == [(one, sha("page 2")), (two, sha("page 2"))]
-    assert readers(db, f"{URL}8") == readers(db, f"{URL}gone?token=geheim") == []
-    assert rows(db) == 6
+    assert readers(db, f"{URL}8") == []
+    assert readers(db, f"{URL}gone?token=geheim") == [(one, "status 404"), (two, "status 404")]
+    assert rows(db) == 8
 
 
 def test_failed_and_cleared_runs_read_nothing_that_counts(db: Client, web: FakeWeb) -> None:

@@ -12,6 +12,7 @@ from ozelot.cache.page import Page
 from ozelot.cache.request import (
     ERROR_CONNECTION_ERROR,
     ERROR_DISALLOWED,
+    ERROR_LOCAL_TARGET,
     ERROR_OFFLINE,
     ERROR_TOO_LARGE,
     ERROR_XPATH_NOT_FOUND,
@@ -23,6 +24,7 @@ from ozelot.cache.request import (
 __all__ = [
     "ERROR_CONNECTION_ERROR",
     "ERROR_DISALLOWED",
+    "ERROR_LOCAL_TARGET",
     "ERROR_OFFLINE",
     "ERROR_TOO_LARGE",
     "ERROR_XPATH_NOT_FOUND",

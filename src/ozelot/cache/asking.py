@@ -6,7 +6,6 @@ import datetime
 import email.utils
 from collections.abc import Callable
 from typing import NamedTuple
-from urllib.parse import urljoin, urlsplit
 
 from tenacity import (
     RetryCallState,
@@ -18,19 +17,25 @@ from tenacity import (
 )
 
 from ozelot.cache.hosts import Hosts, Paused
+from ozelot.cache.partial import check_partial
+from ozelot.cache.redirects import redirected, target_of
 from ozelot.cache.request import ERROR_CONNECTION_ERROR, Answer, Request, Unreachable
-from ozelot.cache.secrets import is_secret_header
 from ozelot.cache.waiting import Timer
 
 #: Asks for one page, without following redirects: gives the status and the body (or an :class:`Answer`), or raises
 #: :class:`Unreachable`.
 Fetch = Callable[[Request], "Answer | tuple[int, str | bytes]"]
 
+#: Prepares each request, the first one and those that redirects ask for: gives it as it is to be sent, and the seconds
+#: between two requests to that server; or raises :class:`Unreachable`.
+Prepare = Callable[[Request], "tuple[Request, float | None]"]
+
 _REDIRECTS = 20
 _PATIENCE = 120.0  # seconds to wait at most because a server said so
 _BACKOFF = wait_exponential(multiplier=0.5, max=30) + wait_random(0, 0.5)
 _MAY_BE_REPEATED = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _BUSY = (429, 503)
+_REQUEST_TIMEOUT = 408  # the server closed a connection before the whole request came, so it has not acted on it
 
 
 class Reply(NamedTuple):
@@ -92,20 +97,22 @@ class Asker:
         self._timer = timer
         self._tries = tries
 
-    def ask(self, request: Request, *, every: float | None, at_once: int | None) -> Reply:
+    def ask(self, request: Request, *, at_once: int | None, prepare: Prepare) -> Reply:
         """Ask, and follow redirects.
 
         Args:
             request: what for.
-            every: seconds between two requests to one server.
             at_once: requests under way to one server, at most.
+            prepare: is called for each request.
         """
         followed: list[tuple[int, str]] = []
         while True:
+            tries = 0
             try:
-                answer, tries = self._until_answered(request, every, at_once)
+                asked, every = prepare(request)
+                answer, tries = self._until_answered(asked, every, at_once)
                 headers = {name.lower(): value for name, value in answer.headers.items()}
-                target = headers.get("location") if answer.status in (301, 302, 303, 307, 308) else None
+                target = target_of(answer.status, headers)
                 if target is None:
                     encoding = "utf-8" if isinstance(answer.body, str) else None
                     body = answer.body.encode() if isinstance(answer.body, str) else answer.body
@@ -113,7 +120,12 @@ class Asker:
                 followed.append((answer.status, str(request)))
                 if len(followed) > _REDIRECTS:
                     raise _Failed(Unreachable(f"over {_REDIRECTS} redirects, the last one to {target}"), tries)
-                request = _redirected(request, answer.status, target)
+                try:
+                    request = redirected(request, answer.status, target)
+                except ValueError as exc:
+                    raise _Failed(Unreachable(f"a redirect to what is no address: {target!r} ({exc})"), 1) from exc
+            except Unreachable as exc:
+                return Reply(exc.status, b"", None, {}, str(request), followed, tries, str(exc), exc)
             except _Failed as exc:
                 return Reply(exc.status, b"", None, {}, str(request), followed, exc.tries, exc.told, exc.cause)
 
@@ -155,7 +167,10 @@ class Asker:
             if exc.again and (not exc.sent or request.method in _MAY_BE_REPEATED):
                 raise _Again(None, exc) from exc
             raise
+        check_partial(request, answer)
         headers = {name.lower(): value for name, value in answer.headers.items()}
+        if answer.status == _REQUEST_TIMEOUT:
+            raise _Again(answer, None)
         if answer.status in _BUSY:
             seconds = _seconds(headers.get("retry-after"))
             if seconds is None:
@@ -195,31 +210,3 @@ def _seconds(retry_after: str | None) -> float | None:
     if when.tzinfo is None:
         when = when.replace(tzinfo=datetime.UTC)
     return max(0.0, (when - datetime.datetime.now(datetime.UTC)).total_seconds())
-
-
-def _redirected(request: Request, status: int, target: str) -> Request:
-    """The request that a redirect asks for, as browsers understand it."""
-    try:
-        url = urljoin(request, target)
-        elsewhere = not _same_server(request, url)
-    except ValueError as exc:
-        raise _Failed(Unreachable(f"a redirect to what is no address: {target!r} ({exc})"), 1) from exc
-    repeats = status in (307, 308) or request.method in ("GET", "HEAD")
-    headers = {
-        name: value
-        for name, value in request.headers.items()
-        if (repeats or not name.lower().startswith("content-")) and not (elsewhere and is_secret_header(name))
-    }
-    if repeats:
-        return Request(url, request.method, headers, request.body)
-    return Request(url, "GET", headers)
-
-
-def _same_server(one: str, other: str) -> bool:
-    """Whether secrets for the one may be sent to the other: the same host and port, or from http to https there."""
-    a, b = urlsplit(one), urlsplit(other)
-    if a.hostname != b.hostname:
-        return False
-    return (a.scheme, a.port) == (b.scheme, b.port) or (
-        (a.scheme, b.scheme) == ("http", "https") and a.port in (None, 80) and b.port in (None, 443)
-    )

@@ -15,19 +15,17 @@ from lxml import html
 
 from ozelot import config, transaction
 from ozelot.cache.asking import Asker, Fetch
+from ozelot.cache.charset import charset_of
 from ozelot.cache.getting import Getter
 from ozelot.cache.hosts import Hosts, shared_folder
 from ozelot.cache.many import Progress, in_parallel
 from ozelot.cache.options import Age, Asked, Job, More, Options, seconds
 from ozelot.cache.page import Page
-from ozelot.cache.request import (
-    Request,
-    key_of_address,
-)
+from ozelot.cache.request import Request, is_good, key_of_address
 from ozelot.cache.robots import Robots
 from ozelot.cache.secrets import masked
-from ozelot.cache.store import Store
-from ozelot.cache.text import compiled, encoding_of
+from ozelot.cache.store import Store, content_of
+from ozelot.cache.text import compiled
 from ozelot.cache.waiting import Timer
 from ozelot.cache.web import Web
 
@@ -47,7 +45,9 @@ class RequestCache:
         max_bytes: of a page, after decompression.
         tries: how often to ask, at most, where a server does not answer or is in trouble.
         per_host: requests under way to one server, at most, across all processes of this user on this machine.
-        robots: whether to honour the ``robots.txt`` of servers.
+        robots: whether to honour the ``robots.txt`` of servers, also of those that redirects lead to.
+        refuse_local: whether to refuse servers on this machine (loopback) or its link (link-local, such as
+            169.254.169.254), whatever name or redirect leads there. Set it where addresses come from others.
         offline: whether nobody is asked; by default the setting ``OFFLINE``.
     """
 
@@ -63,18 +63,27 @@ class RequestCache:
         tries: int = 4,
         per_host: int | None = None,
         robots: bool = False,
+        refuse_local: bool = False,
         offline: bool | None = None,
     ) -> None:
         config.show_logs()
         self.path = Path(path if path is not None else config.REQUEST_CACHE_PATH)
         self.store = Store(self.path, max_bytes)
         self._per_host = per_host
-        self._web = None if fetch is not None else Web(timeout=timeout, max_bytes=max_bytes)
+        self._web = None if fetch is not None else Web(timeout=timeout, max_bytes=max_bytes, refuse_local=refuse_local)
         timer = timer or Timer()
         self._hosts = Hosts(shared_folder() if fetch is None else None, timer)
         asker = Asker(fetch or self._web, self._hosts, timer, tries=tries)  # type: ignore[arg-type]
         rules = Robots(lambda url, age: self.get(url, max_age=age, log_hits=False)) if robots else None
-        self._getter = Getter(self.store, asker, self._hosts, lambda: clock().timestamp(), rules, offline)
+        self._getter = Getter(
+            self.store,
+            asker,
+            self._hosts,
+            lambda: clock().timestamp(),
+            robots=rules,
+            offline=offline,
+            refuse_local=refuse_local,
+        )
         _caches.add(self)
 
     def __enter__(self) -> Self:
@@ -129,6 +138,7 @@ class RequestCache:
         log_misses: bool = True,
         max_age: Age | None = None,
         refresh: bool = False,
+        stale_if_error: bool = False,
         **asked: Unpack[Asked],
     ) -> Page:
         """A page, with all that is known of it: from the cache, or else from the web and then kept.
@@ -145,6 +155,8 @@ class RequestCache:
             max_age: seconds (or a timedelta). Where the server last confirmed the page longer ago, it is asked whether
                 the page has changed.
             refresh: ask the web, whatever is kept.
+            stale_if_error: return the kept page, with a warning, if a page that is due for a refresh cannot be had: no
+                connection, offline, 408, 429 or 5xx. An answer that the page is gone is still an error.
             **asked: ``params``, ``headers``, ``method``, ``data`` and ``json``, as for the library requests. All of
                 them say which page is meant.
 
@@ -159,6 +171,7 @@ class RequestCache:
             refresh=refresh,
             every=rate_limit,
             at_once=self._per_host,
+            stale_if_error=stale_if_error,
         )
         page = self._getter.kept(job)
         if page is None:
@@ -184,6 +197,7 @@ class RequestCache:
         xpath: str | None = None,
         max_age: Age | None = None,
         refresh: bool = False,
+        stale_if_error: bool = False,
         headers: Mapping[str, str] | None = None,
     ) -> Iterator[Page]:
         """Many pages, as they come: those that are kept at once, the others in parallel.
@@ -203,6 +217,7 @@ class RequestCache:
             xpath: as in :meth:`get_page`, as the other arguments.
             max_age: see there.
             refresh: see there.
+            stale_if_error: see there.
             headers: see there.
         """
         age = seconds(max_age)
@@ -210,7 +225,8 @@ class RequestCache:
             compiled(xpath)
         at_once = per_host if per_host is not None else self._per_host
         jobs = (
-            Job(Request(url, headers=headers), xpath, store_on_error, age, refresh, rate_limit, at_once) for url in urls
+            Job(Request(url, headers=headers), xpath, store_on_error, age, refresh, rate_limit, at_once, stale_if_error)
+            for url in urls
         )
         told = Progress(len(urls) if isinstance(urls, Sized) else None, wanted=progress)
         kept, fetched = self._getter.kept, self._getter.fetched
@@ -221,7 +237,7 @@ class RequestCache:
     def put(self, url: str, content: str | bytes, *, status_code: int = 200, xpath: str | None = None) -> None:
         """Keep a page, in place of what was kept under the same URL and xpath."""
         body = content.encode() if isinstance(content, str) else content
-        encoding = "utf-8" if isinstance(content, str) else encoding_of(None, content)
+        encoding = "utf-8" if isinstance(content, str) else charset_of(None, content).name
         request = Request(url)
         self.store.keep(request, self._getter.entry(request, xpath, status_code, body, encoding))
 
@@ -256,9 +272,14 @@ class RequestCache:
     def _note(self, job: Job, page: Page) -> None:
         """Tell the task under way in this context, if any, what it read."""
         pages = transaction.pages_read()
-        if pages is not None and (page.error is None or page.from_cache):
-            request, entry = job.request, page.entry
-            pages[request.key(job.xpath)] = key_of_address(request), entry.url, entry.hash
+        if pages is None:
+            return
+        request, entry = job.request, page.entry
+        if page.error is not None and not page.from_cache:
+            before = self.store.find(request, job.xpath, body=False)
+            if before is not None and is_good(before.status):
+                return  # the cache holds a page: that it could not be refreshed is no other content
+        pages[request.key(job.xpath)] = key_of_address(request), entry.url, content_of(entry.status, entry.hash)
 
     def _before_fork(self) -> None:
         self.close()  # a process must not have an SQLite file open when it forks

@@ -5,19 +5,32 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import logging
 from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
 
 from ozelot import config
 from ozelot.cache.asking import Asker, Reply
+from ozelot.cache.charset import charset_of, is_text
 from ozelot.cache.flight import Flights
 from ozelot.cache.hosts import Hosts
+from ozelot.cache.local_targets import check_name
 from ozelot.cache.options import Job
 from ozelot.cache.page import Page, error_of, told_by
-from ozelot.cache.request import ERROR_DISALLOWED, ERROR_OFFLINE, ERROR_XPATH_NOT_FOUND, Request, is_good
-from ozelot.cache.robots import Robots
+from ozelot.cache.request import (
+    ERROR_CONNECTION_ERROR,
+    ERROR_OFFLINE,
+    ERROR_XPATH_NOT_FOUND,
+    Request,
+    Unreachable,
+    is_good,
+)
+from ozelot.cache.robots import Robots, is_robots_file
 from ozelot.cache.secrets import without
 from ozelot.cache.store import Entry, Store
-from ozelot.cache.text import compiled, encoding_of, first_node, text_of
+from ozelot.cache.text import compiled, first_node, text_of
+
+log = logging.getLogger("ozelot.cache")
 
 #: What is kept of the headers of an answer.
 _KEPT = {"cache-control", "content-disposition", "content-language", "content-type", "date", "etag", "expires"}
@@ -34,6 +47,8 @@ class Getter:
         now: the time, in seconds since 1970.
         robots: the rules of servers, where they are to be honoured.
         offline: whether nobody is asked; None: as the setting says at that moment.
+        refuse_local: whether to refuse servers that are local by their name alone; what a name resolves to is checked
+            where the connection is made.
     """
 
     def __init__(
@@ -42,8 +57,10 @@ class Getter:
         asker: Asker,
         hosts: Hosts,
         now: Callable[[], float],
+        *,
         robots: Robots | None,
         offline: bool | None,
+        refuse_local: bool,
     ) -> None:
         self._store = store
         self._asker = asker
@@ -51,6 +68,8 @@ class Getter:
         self._now = now
         self._robots = robots
         self._offline = offline
+        self._refuse_local = refuse_local
+        self._guessed: set[str] = set()  # servers of pages whose encoding was a guess
         self.renew()
 
     def renew(self) -> None:
@@ -79,6 +98,11 @@ class Getter:
             before = self._store.find(job.request, job.xpath, body=False)
             if before is None or not is_good(before.status):
                 self._store.keep(job.request, page.entry)
+        if page.error is not None and job.stale_if_error and _may_be_served_stale(page.status):
+            before = self._store.find(job.request, job.xpath)
+            if before is not None and is_good(before.status):
+                log.warning("Not refreshed, so the page of the cache is used: %s", page.error)
+                return Page(page.url, before, from_cache=True, refresh_error=page.error)
         return page
 
     def _asked(self, job: Job, key: bytes) -> Page:
@@ -92,19 +116,14 @@ class Getter:
             page = self.kept(job._replace(refresh=False)) if waited or not job.refresh else None
             if page is not None and (not job.refresh or page.entry.checked >= began):
                 return page  # another thread or process was faster
-            every = job.every
-            if self._robots is not None and not job.request.partition("?")[0].endswith("/robots.txt"):
-                rules = self._robots.of(job.request)
-                if not rules.can_fetch(str(job.request), user_agent()):
-                    return self._failed(job, ERROR_DISALLOWED, "the robots.txt of the server forbids it")
-                every = max(every or 0.0, rules.crawl_delay(user_agent()) or 0.0) or None
             before = self._store.find(job.request, job.xpath)
+            if before is not None and (job.refresh or not is_good(before.status)):
+                before = None
+            hop = _Hop(job, before, self._robots, refuse_names=self._refuse_local)
             headers = {"User-Agent": user_agent(), **job.request.headers}
-            if before is not None and not job.refresh and is_good(before.status):
-                headers = {**_conditions(before.headers), **headers}
             sent = Request(str(job.request), job.request.method, headers, job.request.body)
-            reply = self._asker.ask(sent, every=every, at_once=job.at_once)
-            if reply.status == 304 and before is not None:
+            reply = self._asker.ask(sent, at_once=job.at_once, prepare=hop.prepare)
+            if reply.status == 304 and before is not None and hop.is_conditional:
                 now = self._now()
                 same = before._replace(checked=now, headers={**before.headers, **_kept_headers(reply.headers)})
                 self._store.still_so(job.request, same)
@@ -116,7 +135,7 @@ class Getter:
         request, secrets = job.request, job.request.secrets
         told = without(reply.told, secrets)
         status, body = reply.status, told.encode() if reply.told else reply.body
-        encoding = reply.encoding or encoding_of(reply.headers.get("content-type"), body)
+        encoding = reply.encoding or self._encoding(request, reply.headers.get("content-type"), body, status)
         if job.xpath is not None and is_good(status):
             node = first_node(text_of(body, encoding), job.xpath)
             if node is None:
@@ -136,6 +155,17 @@ class Getter:
             error.__cause__ = reply.cause
         return Page(str(request), entry, from_cache=False, error=error)
 
+    def _encoding(self, request: Request, content_type: str | None, body: bytes, status: int) -> str:
+        found = charset_of(content_type, body)
+        if found.is_guess and is_good(status) and is_text(content_type) and request.host not in self._guessed:
+            self._guessed.add(request.host)
+            log.warning(
+                "%s is not UTF-8 and declares no charset: read as %s. If that is wrong, decode its 'content'",
+                request.shown,
+                found.name,
+            )
+        return found.name
+
     def _failed(self, job: Job, status: int, told: str) -> Page:
         entry = self.entry(job.request, job.xpath, status, told.encode(), "utf-8")
         error = error_of(entry, told=told, tries=0, kept=False)
@@ -145,6 +175,53 @@ class Getter:
         shown, now = request.shown, self._now()
         found = hashlib.sha256(body).digest()
         return Entry(shown, request.method, xpath, status, now, now, shown, (), {}, encoding, found, len(body), body)
+
+
+class _Hop:
+    """Prepares each request on the way to a page: the first one, and those that redirects ask for.
+
+    Args:
+        job: what is wanted.
+        before: the page that is kept, if the server is to say whether it has changed.
+        robots: the rules of servers, where they are to be honoured.
+        refuse_names: whether to refuse names of this machine.
+
+    Attributes:
+        is_conditional: whether the last request asked only for what has changed.
+    """
+
+    def __init__(self, job: Job, before: Entry | None, robots: Robots | None, *, refuse_names: bool) -> None:
+        self._job = job
+        self._before = before
+        self._robots = None if is_robots_file(job.request) else robots  # rules may be anywhere (RFC 9309, 2.3.1.2)
+        self._refuse_names = refuse_names
+        self.is_conditional = False
+
+    def prepare(self, request: Request) -> tuple[Request, float | None]:
+        """The request as it is to be sent, and the seconds between two requests to its server.
+
+        Raises:
+            Unreachable: it is not to be sent.
+        """
+        every = self._job.every
+        try:
+            if self._refuse_names:
+                check_name(urlsplit(request).hostname or "")
+            if self._robots is not None:
+                every = self._robots.check(request, user_agent(), every)
+        except ValueError as exc:  # an address that Python cannot take apart
+            raise Unreachable(str(exc), again=False, sent=False) from exc
+        headers = request.headers
+        # A validator is that of the address where the page was found; another page may have the same one.
+        if self._before is not None and without(str(request), self._job.request.secrets) == self._before.final_url:
+            headers = {**_conditions(self._before.headers), **headers}
+        self.is_conditional = any(name.lower() in ("if-none-match", "if-modified-since") for name in headers)
+        return Request(str(request), request.method, headers, request.body), every
+
+
+def _may_be_served_stale(status: int) -> bool:
+    """Whether the server cannot be asked, or is in trouble: RFC 5861, and timeouts and limits."""
+    return 500 <= status < 600 or status in (408, 429, ERROR_CONNECTION_ERROR, ERROR_OFFLINE)
 
 
 def _conditions(headers: Mapping[str, str]) -> dict[str, str]:

@@ -26,6 +26,7 @@ class More(Asked, total=False):
 
     max_age: Age | None
     refresh: bool
+    stale_if_error: bool
 
 
 class Options(More, total=False):
@@ -48,6 +49,7 @@ class Job(NamedTuple):
     refresh: bool = False
     every: float | None = None
     at_once: int | None = None
+    stale_if_error: bool = False
 
 
 def seconds(age: Age | None) -> float | None:

@@ -8,26 +8,31 @@ from dataclasses import dataclass
 from typing import Any
 
 from lxml import html
+from w3lib.encoding import http_content_type_encoding
 
+from ozelot.cache.charset import is_json, json_encoding, usable
 from ozelot.cache.request import (
     ERROR_CONNECTION_ERROR,
     ERROR_DISALLOWED,
+    ERROR_LOCAL_TARGET,
     ERROR_OFFLINE,
     ERROR_TOO_LARGE,
     ERROR_XPATH_NOT_FOUND,
 )
 from ozelot.cache.store import Entry
 from ozelot.cache.text import document, text_of
-from ozelot.errors import ConfigError, Disallowed, FetchError, NotInCache, TooLarge
+from ozelot.errors import ConfigError, Disallowed, FetchError, LocalTargetRefused, NotInCache, TooLarge
 
 _KINDS: dict[int, type[FetchError]] = {
     ERROR_TOO_LARGE: TooLarge,
     ERROR_DISALLOWED: Disallowed,
+    ERROR_LOCAL_TARGET: LocalTargetRefused,
     ERROR_OFFLINE: NotInCache,
 }
 _TO_DO = {
     401: "It wants other headers, such as Authorization",
     403: "It wants other headers, or does not let you in",
+    408: "It is in trouble: try again later",
     429: "Ask less often: rate_limit",
     ERROR_CONNECTION_ERROR: "Check the address and the network, or try again later",
     ERROR_TOO_LARGE: "Let the cache take more, or use a DownloadTask",
@@ -43,14 +48,16 @@ class Page:
     Attributes:
         url: what was asked for, as it was given.
         entry: what is kept of it.
-        from_cache: whether nobody had to be asked.
+        from_cache: whether it is what the cache holds.
         error: why there is no page; None where there is one.
+        refresh_error: why a page that was due for a refresh is still the old one (``stale_if_error``).
     """
 
     url: str
     entry: Entry
     from_cache: bool
     error: FetchError | None = None
+    refresh_error: FetchError | None = None
 
     @property
     def status(self) -> int:
@@ -84,13 +91,25 @@ class Page:
             ) from exc
 
     def json(self) -> Any:
-        """What the page says as JSON.
+        """The page, read as JSON.
+
+        JSON is UTF-8, 16 or 32, whatever is declared. A charset in the header counts only where the type in the header
+        is not JSON, and the page is none of these.
 
         Raises:
             FetchError: there is no page, or it is no JSON.
         """
+        body, declared = self.content, self.entry.headers.get("content-type")
         try:
-            return json.loads(self.text)
+            text = body.decode(json_encoding(body))
+            if text.startswith("\ufeff"):
+                text = text[1:]
+        except UnicodeDecodeError as exc:
+            if is_json(declared) or usable(http_content_type_encoding(declared)) is None:
+                raise self._useless(f"it is no JSON, which is UTF-8 ({exc}). Its bytes are in 'content'") from exc
+            text = self.text
+        try:
+            return json.loads(text)
         except (ValueError, RecursionError) as exc:
             raise self._useless(f"it is no JSON ({exc})") from exc
 

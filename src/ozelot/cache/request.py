@@ -21,6 +21,8 @@ ERROR_TOO_LARGE = 997
 ERROR_DISALLOWED = 996
 #: In place of an HTTP status: the page is not kept, and nobody may be asked.
 ERROR_OFFLINE = 995
+#: In place of an HTTP status: the server is this machine or on its link, and the cache was told to refuse these.
+ERROR_LOCAL_TARGET = 994
 
 
 class Request(str):
@@ -158,6 +160,17 @@ class Unreachable(Exception):
         super().__init__(message)
         self.again = again
         self.sent = sent
+
+
+class LocalTarget(Unreachable):
+    """The server is this machine or on its link, and the cache was told to refuse these."""
+
+    status = ERROR_LOCAL_TARGET
+
+    def __init__(self, host: str, address: str) -> None:
+        super().__init__(
+            f"{host} is {address}: refuse_local excludes this machine and its link", again=False, sent=False
+        )
 
 
 class TooLong(Unreachable):

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from ozelot import sqlite
 from ozelot.cache import layout
 from ozelot.cache.layout import Holds
-from ozelot.cache.request import Request, key_of_address
+from ozelot.cache.request import Request, is_good, key_of_address
 from ozelot.errors import ConfigError
 
 if sys.version_info >= (3, 14):
@@ -63,6 +63,14 @@ class Entry(NamedTuple):
     hash: bytes
     size: int
     body: bytes | None
+
+
+def content_of(status: int, digest: bytes) -> str:
+    """What a task that read an entry was made from, as text: SHA-256 of the page, or the status where there is none.
+
+    The body of a failure does not count: servers write times and request numbers into it.
+    """
+    return digest.hex() if is_good(status) else f"status {status}"
 
 
 class Store:
@@ -175,16 +183,17 @@ class Store:
             query = f"SELECT id, {columns} FROM cached_page" if columns else _FROM_0_2.replace("SELECT", "SELECT id,")  # noqa: S608
             return connection.execute(f"{query} WHERE id > ? ORDER BY id LIMIT 500", (after,)).fetchall()
 
-    def hashes(self, keys: Collection[bytes]) -> dict[bytes, bytes]:
-        """The SHA-256 of those pages with these keys that are kept."""
+    def contents(self, keys: Collection[bytes]) -> dict[bytes, str]:
+        """What those entries with these keys that are kept hold, as :func:`content_of` says it."""
         wanted = list(keys)
-        found: dict[bytes, bytes] = {}
+        found: dict[bytes, str] = {}
         with self._reading_file() as connection:
             if connection is not None and self._holds.pages:
                 for start in range(0, len(wanted), 500):
                     some = wanted[start : start + 500]
-                    query = f"SELECT key, hash FROM cached_page WHERE key IN ({', '.join('?' * len(some))})"  # noqa: S608
-                    found.update(connection.execute(query, some).fetchall())
+                    query = f"SELECT key, status, hash FROM cached_page WHERE key IN ({', '.join('?' * len(some))})"  # noqa: S608
+                    rows = connection.execute(query, some).fetchall()
+                    found.update({key: content_of(status, digest) for key, status, digest in rows})
         return found
 
     def body_at(self, place: tuple[str, int]) -> Entry | None:

@@ -1,34 +1,11 @@
-"""The text of a page: its encoding as browsers find it, and the node at an xpath."""
+"""The text of a page, and the node at an xpath."""
 
 from __future__ import annotations
 
-import codecs
-
 from lxml import etree, html
-from w3lib.encoding import html_to_unicode, read_bom, to_unicode
+from w3lib.encoding import read_bom, to_unicode
 
 from ozelot.errors import ConfigError
-
-
-def encoding_of(content_type: str | None, body: bytes) -> str:
-    """The encoding of a page: its byte order mark, what the header declares, what the page does, or else a guess.
-
-    Undeclared, it is UTF-8 where that fits, else what browsers take western pages for (Windows-1252).
-    """
-    try:
-        encoding = html_to_unicode(content_type, body, auto_detect_fun=_guessed)[0]
-        text_of(body, encoding)
-    except (LookupError, UnicodeError, ValueError):  # Python knows codecs that are none of text
-        return _guessed(body)
-    return codecs.lookup(encoding).name
-
-
-def _guessed(body: bytes) -> str:
-    try:
-        body.decode("utf-8")
-    except UnicodeDecodeError:
-        return "cp1252"
-    return "utf-8"
 
 
 def text_of(body: bytes, encoding: str) -> str:

@@ -1,10 +1,11 @@
-"""Bodies as they were before the server compressed them.
+"""Bodies, and files, as they were before the server compressed them.
 
 urllib3 can unpack them, too, but takes one that breaks off for a whole one.
 """
 
 from __future__ import annotations
 
+import codecs
 import sys
 import zlib
 from collections.abc import Callable
@@ -22,6 +23,27 @@ else:
 ACCEPTED = "gzip, deflate, br, zstd"
 
 
+#: Not compression, but found in the header: browsers ignore these, as they do names of character sets.
+_IGNORED = {"", "identity", "none", "binary", "8bit", "7bit", "null", "aws-chunked"}
+
+
+class BrokenBody(Unreachable):
+    """A body is not what its header says."""
+
+
+def codings(header: str) -> list[str]:
+    """The compressions that a header Content-Encoding names, in the order in which they were applied."""
+    names = [name.strip().lower() for name in header.split(",")]
+    return [name for name in names if name not in _IGNORED and (name in _UNPACK or not _is_charset(name))]
+
+
+def _is_charset(name: str) -> bool:
+    try:
+        return codecs.lookup(name)._is_text_encoding and name != "rot13"
+    except (LookupError, ValueError):
+        return False
+
+
 def unpacked(body: bytes, encodings: str, most: int) -> bytes:
     """A body without its compression.
 
@@ -32,17 +54,17 @@ def unpacked(body: bytes, encodings: str, most: int) -> bytes:
 
     Raises:
         TooLong: more would.
-        Unreachable: it breaks off, or is not what the header says.
+        BrokenBody: it breaks off, or is not what the header says.
     """
-    for name in reversed([name.strip().lower() for name in encodings.split(",")]):
-        if not body or name in ("", "identity"):
-            continue
+    for name in reversed(codings(encodings) if encodings else []):
+        if not body:
+            break
         if name not in _UNPACK:
-            raise Unreachable(f"the server sends it in the encoding {name!r}, which nobody asked for", again=False)
+            raise BrokenBody(f"the server sends it in the encoding {name!r}, which nobody asked for", again=False)
         try:
             body = _UNPACK[name](body, most + 1)
         except (zlib.error, brotli.error, zstd.ZstdError, EOFError) as exc:
-            raise Unreachable(f"what came is no {name}, or breaks off ({exc})") from exc
+            raise BrokenBody(f"what came is no {name}, or breaks off ({exc})") from exc
         if len(body) > most:
             raise too_long(most)
     return body

@@ -12,24 +12,29 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
+from requests.utils import select_proxy
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
-from ozelot.cache.request import Answer, Request, Unreachable
+from ozelot.cache.local_targets import checked_addresses
+from ozelot.cache.redirects import target_of
+from ozelot.cache.request import Answer, Request, TooLong, Unreachable, is_good
 from ozelot.cache.secrets import masked
-from ozelot.cache.unpack import ACCEPTED, too_long, unpacked
+from ozelot.cache.unpack import ACCEPTED, BrokenBody, too_long, unpacked
 from ozelot.cache.waiting import SLICE, check_stopped
 
 _CONNECT = 10.0  # seconds
 _SILENCE = 60.0  # seconds between two pieces of an answer
 _PIECE = 65536  # bytes
+_DRAIN = 1.0  # seconds to read the body of a redirect, which nobody needs, so that its connection can be used again
 
 
 class _Allowed(threading.local):
@@ -95,6 +100,39 @@ class _SecureConnection(HTTPSConnection):
     response_class = _Response
 
 
+class _Checked(HTTPConnection):
+    """Connects only to addresses that are not local.
+
+    It connects to the very address that was checked: a name that is looked up twice may lead elsewhere then.
+    """
+
+    def _new_conn(self) -> socket.socket:
+        name = self._dns_host
+        try:
+            addresses = checked_addresses(name, self.port or self.default_port)
+        except OSError:
+            return super()._new_conn()  # fails in the same way, with the error that urllib3 makes of it
+        try:
+            for number, address in enumerate(addresses, 1):
+                self._dns_host = address
+                try:
+                    return super()._new_conn()
+                except HTTPError:
+                    if number == len(addresses):
+                        raise
+        finally:
+            self._dns_host = name
+        raise OSError(f"{name} has no address")
+
+
+class _CheckedConnection(_Checked, _Connection):
+    pass
+
+
+class _CheckedSecureConnection(_Checked, _SecureConnection):
+    pass
+
+
 class _Pool(HTTPConnectionPool):
     ConnectionCls = _Connection
 
@@ -103,10 +141,26 @@ class _SecurePool(HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
 
 
+class _CheckedPool(HTTPConnectionPool):
+    ConnectionCls = _CheckedConnection
+
+
+class _CheckedSecurePool(HTTPSConnectionPool):
+    ConnectionCls = _CheckedSecureConnection
+
+
 class _Adapter(HTTPAdapter):
+    def __init__(self, *, refuse_local: bool) -> None:
+        self._refuse_local = refuse_local
+        # As many connections are kept as there are threads; what is beyond that is opened and closed.
+        super().__init__(pool_connections=64, pool_maxsize=64)
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        _use_watched(self.poolmanager)
+        if self._refuse_local:
+            self.poolmanager.pool_classes_by_scheme = {"http": _CheckedPool, "https": _CheckedSecurePool}
+        else:
+            _use_watched(self.poolmanager)
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(*args, **kwargs)
@@ -133,15 +187,16 @@ class Web:
     Args:
         timeout: seconds that one request may take, from its first byte to its last.
         max_bytes: of a body, after decompression.
+        refuse_local: whether to refuse servers that are this machine or on its link.
     """
 
-    def __init__(self, *, timeout: float, max_bytes: int) -> None:
+    def __init__(self, *, timeout: float, max_bytes: int, refuse_local: bool = False) -> None:
         self._timeout = timeout
         self._max_bytes = max_bytes
         self._session = requests.Session()
         self._session.headers["Accept-Encoding"] = ACCEPTED
-        # As many connections are kept as there are threads; what is beyond that is opened and closed.
-        self._adapter = _Adapter(pool_connections=64, pool_maxsize=64)
+        self._refuse_local = refuse_local
+        self._adapter = _Adapter(refuse_local=refuse_local)
         logger = logging.getLogger("urllib3.connectionpool")
         if not any(isinstance(found, _Masking) for found in logger.filters):
             logger.addFilter(_Masking())
@@ -153,7 +208,11 @@ class Web:
             Unreachable: there is no whole answer.
         """
         with self.sent(request) as response:
-            return Answer(response.status_code, *self._read(response))
+            headers = headers_of(response)
+            if target_of(response.status_code, headers) is not None:
+                _drain(response, headers)
+                return Answer(response.status_code, b"", headers)
+            return Answer(response.status_code, self._read(response, headers), headers)
 
     @contextlib.contextmanager
     def sent(self, request: Request) -> Iterator[requests.Response]:
@@ -171,6 +230,8 @@ class Web:
             settings: Any = self._session.merge_environment_settings(prepared.url, {}, True, None, None)
         except (requests.RequestException, ValueError) as exc:
             raise Unreachable(f"{type(exc).__name__}: {exc}", again=False, sent=False) from exc
+        if self._refuse_local:
+            self._check_behind_proxy(prepared.url, settings["proxies"])
         _allowed.until = time.monotonic() + self._timeout
         response = None
         try:
@@ -182,8 +243,24 @@ class Web:
             if response is not None:
                 response.close()
 
-    def _read(self, response: requests.Response) -> tuple[bytes, dict[str, str]]:
-        headers = {name.lower(): value for name, value in response.headers.items()}
+    def _check_behind_proxy(self, url: str, proxies: Any) -> None:
+        """Check a server that a proxy connects to; a name that only the proxy can resolve is left to it."""
+        if select_proxy(url, proxies) is not None:
+            parts = urlsplit(url)
+            with contextlib.suppress(OSError):
+                checked_addresses(parts.hostname or "", parts.port or 80)
+
+    def _read(self, response: requests.Response, headers: Mapping[str, str]) -> bytes:
+        body = b""
+        try:
+            body = self._packed(response, headers)
+            return unpacked(body, headers.get("content-encoding", ""), self._max_bytes)
+        except (TooLong, BrokenBody):
+            if is_good(response.status_code):
+                raise
+            return body  # the status says what is wrong: there is no page to lose
+
+    def _packed(self, response: requests.Response, headers: Mapping[str, str]) -> bytes:
         announced = headers.get("content-length", "")
         if announced.isdecimal() and int(announced) > self._max_bytes:
             raise too_long(self._max_bytes)
@@ -194,11 +271,44 @@ class Web:
             size += len(piece)
             if size > self._max_bytes:
                 raise too_long(self._max_bytes)
-        return unpacked(b"".join(pieces), headers.get("content-encoding", ""), self._max_bytes), headers
+        return b"".join(pieces)
 
     def close(self) -> None:
         """Close all connections."""
         self._adapter.close()
+
+
+def headers_of(response: requests.Response) -> dict[str, str]:
+    """The headers by lower-case name.
+
+    Raises:
+        Unreachable: the server names several targets of a redirect.
+    """
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    if "location" in headers:
+        targets = dict.fromkeys(response.raw.headers.getlist("location"))
+        if len(targets) > 1:
+            raise Unreachable(f"the server redirects to {len(targets)} addresses at once", again=False)
+        headers["location"] = _text_of_header(next(iter(targets), headers["location"]))
+    return headers
+
+
+def _text_of_header(value: str) -> str:
+    """A header that Python decoded as Latin-1: browsers read it as UTF-8, and send back other bytes as they are."""
+    raw = value.encode("latin-1", "replace")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return "".join(chr(byte) if byte < 0x80 else f"%{byte:02X}" for byte in raw)
+
+
+def _drain(response: requests.Response, headers: Mapping[str, str]) -> None:
+    """Read the body of a redirect, where it is short; what is wrong with it does not matter."""
+    length = headers.get("content-length", "")
+    if length.isdecimal() and int(length) <= _PIECE:
+        _allowed.until = min(_allowed.until, time.monotonic() + _DRAIN)
+        with contextlib.suppress(HTTPError, OSError, ValueError, http.client.HTTPException):
+            response.raw.read(_PIECE, decode_content=False)
 
 
 def _unreachable(exc: Exception) -> Unreachable:

@@ -17,7 +17,7 @@ import typer
 from ozelot.cache import ERROR_XPATH_NOT_FOUND, Request, RequestCache
 from ozelot.cache.request import key_of_address
 from ozelot.cache.secrets import HIDDEN, masked
-from ozelot.cache.store import Entry
+from ozelot.cache.store import Entry, content_of
 from ozelot.cli.asking import confirm
 from ozelot.cli.database import TO_READ, connected
 from ozelot.cli.output import how_many, moment_for_json, say, show_json, show_table, visible
@@ -175,7 +175,10 @@ def show_readers(url: str, *, as_json: bool) -> ExitCode:
     with connected(seconds=TO_READ).engine.connect() as connection:
         found = pages.readers(connection, key_of_address(url))
     with RequestCache() as cache:
-        now = {Request(url).key(entry.xpath).hex(): entry.hash.hex() for _, entry in _matching(cache, url, None)}
+        now = {
+            Request(url).key(entry.xpath).hex(): content_of(entry.status, entry.hash)
+            for _, entry in _matching(cache, url, None)
+        }
     told = [(f"{one.name} {one.params}", _compared(one, now), one.content) for one in found]
     if as_json:
         show_json([{"task": task, "page": state, "read": content} for task, state, content in told])
@@ -188,7 +191,7 @@ def show_readers(url: str, *, as_json: bool) -> ExitCode:
 
 def _compared(reader: pages.Reader, now: dict[str, str]) -> str:
     if reader.key not in now:
-        return "is not kept"
+        return "is not there" if reader.content.startswith("status ") else "is not kept"
     return "is the same" if now[reader.key] == reader.content else "has changed"
 
 

@@ -148,7 +148,7 @@ class Recorded:
         found.reasons += [Reason("page", page.url) for page in read if self._kept.has_changed(page)]
         if read and self._kept.error:
             found.unknown.append(f"what its pages hold: {self._kept.error}")
-        elif missing := sum(page.key not in self._kept.hashes for page in read):
+        elif missing := sum(page.key not in self._kept.contents and not page.is_failure for page in read):
             found.unknown.append(f"what {missing:,} of its {len(read):,} pages hold: they are not kept")
 
     def _compare_runs(self, run_id: int, requirements: list[Any], found: Verdict) -> None:
@@ -177,7 +177,7 @@ class _Kept:
     """Pages as the request cache holds them now."""
 
     def __init__(self, keys: Collection[str]) -> None:
-        self.hashes: dict[str, str] = {}
+        self.contents: dict[str, str] = {}
         self.error = ""
         if not keys:
             return
@@ -185,15 +185,15 @@ class _Kept:
 
         try:
             with RequestCache() as cache:
-                found = cache.store.hashes([bytes.fromhex(key) for key in keys])
+                found = cache.store.contents([bytes.fromhex(key) for key in keys])
         except ConfigError as exc:
             self.error = str(exc)
         else:
-            self.hashes = {key.hex(): content.hex() for key, content in found.items()}
+            self.contents = {key.hex(): content for key, content in found.items()}
 
     def has_changed(self, page: Page) -> bool:
-        """Whether another page is kept now than was read."""
-        return self.hashes.get(page.key, page.content) != page.content
+        """Whether another page is kept now than was read, or a page where there was none."""
+        return self.contents.get(page.key, page.content) != page.content
 
 
 def last_made(connection: sa.Connection, keys: Collection[str]) -> dict[str, Made]:

@@ -24,19 +24,23 @@ log = logging.getLogger(__name__)
 class DownloadTask(InputFileTask):
     """A file that is fetched where it is not there.
 
-    A download that breaks off goes on where it was, if the server can. The file is in its place only when it is whole.
+    A download that breaks off is resumed if the server proves that it still has the same version: by a strong ETag or
+    Last-Modified, and the same size. Otherwise it restarts. The file is in its place only when it is whole.
+    ``Content-Encoding`` is decoded, except for files that are compressed by their name or type (``.gz``).
 
     Attributes:
         url: the address, set by the class (or by a property).
         checksum: ``sha256:`` and the digest of the file, where only that one will do.
         headers: to be sent.
         rate_limit: seconds between two requests to that server.
+        refuse_local: whether to refuse servers on this machine or its link, whatever name or redirect leads there.
     """
 
     url: str | None = None
     checksum: str | None = None
     headers: Mapping[str, str] | None = None
     rate_limit: float | None = None
+    refuse_local: bool = False
 
     def run(self) -> None:
         """Fetch the file.
@@ -46,7 +50,14 @@ class DownloadTask(InputFileTask):
         """
         if self.url is None:
             raise ConfigError(f"{type(self).__name__} has no address: set 'url' in the class")
-        download(self.url, self._path, checksum=self.checksum, headers=self.headers, rate_limit=self.rate_limit)
+        download(
+            self.url,
+            self._path,
+            checksum=self.checksum,
+            headers=self.headers,
+            rate_limit=self.rate_limit,
+            refuse_local=self.refuse_local,
+        )
 
     def clear(self) -> None:
         """Delete the file, where it is the one that was fetched; one that somebody put there stays."""

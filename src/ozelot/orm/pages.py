@@ -1,4 +1,4 @@
-"""Which web pages a run read: what it found in the request cache, or put there."""
+"""Which web pages a run read: what it found in the request cache, or put there; and which were not there."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _ADD = Prepared(
 )
 
 
-def record(connection: sa.Connection, run_id: int, pages: Mapping[bytes, tuple[bytes, str, bytes]]) -> None:
+def record(connection: sa.Connection, run_id: int, pages: Mapping[bytes, tuple[bytes, str, str]]) -> None:
     """Record what a run read, in its transaction.
 
     Args:
@@ -44,7 +44,7 @@ def record(connection: sa.Connection, run_id: int, pages: Mapping[bytes, tuple[b
         pages: as :class:`ozelot.transaction.OpenTransaction` collects them.
     """
     rows = [
-        {"run": run_id, "the_key": key.hex(), "of_address": address.hex(), "of_content": content.hex()}
+        {"run": run_id, "the_key": key.hex(), "of_address": address.hex(), "of_content": content}
         | {"shown": storable(url)}
         for key, (address, url, content) in pages.items()
     ]
@@ -53,11 +53,22 @@ def record(connection: sa.Connection, run_id: int, pages: Mapping[bytes, tuple[b
 
 
 class Page(NamedTuple):
-    """A page that a run read: the key of the entry in the request cache, its SHA-256, both in hexadecimal; its URL."""
+    """A page that a run read.
+
+    Attributes:
+        key: of the entry in the request cache, in hexadecimal.
+        content: its SHA-256, in hexadecimal; ``status 404`` and the like where there was no page.
+        url: its address.
+    """
 
     key: str
     content: str
     url: str
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether there was no page."""
+        return self.content.startswith("status ")
 
 
 def of_runs(connection: sa.Connection, run_ids: Collection[int]) -> dict[int, list[Page]]:
@@ -80,7 +91,7 @@ class Reader(NamedTuple):
         name: of the task.
         params: its parameter string.
         key: of the entry in the request cache, in hexadecimal.
-        content: SHA-256 of what it read, in hexadecimal.
+        content: SHA-256 of what it read, in hexadecimal; ``status 404`` and the like where there was no page.
     """
 
     name: str
