@@ -12,7 +12,7 @@ from ozelot.cache.asking import Asker
 from ozelot.cache.getting import user_agent
 from ozelot.cache.hosts import Hosts, shared_folder
 from ozelot.cache.part import Part
-from ozelot.cache.request import ERROR_CONNECTION_ERROR, ERROR_LOCAL_TARGET, ERROR_OFFLINE, Request, is_good
+from ozelot.cache.request import ERROR_CONNECTION_ERROR, ERROR_LOCAL_TARGET, ERROR_OFFLINE, Request
 from ozelot.cache.secrets import masked, without
 from ozelot.cache.waiting import Timer
 from ozelot.cache.web import Web
@@ -64,7 +64,7 @@ def download(
                 raise NotInCache(told, url=masked(url), status=ERROR_OFFLINE)
             asker = Asker(lambda asked: part.fetch(web, asked), hosts, timer, tries=4)
             reply = asker.ask(request, at_once=None, prepare=lambda asked: (asked, rate_limit))
-            if not is_good(reply.status):
+            if reply.status != 200:
                 told = without(reply.told, request.secrets) or f"HTTP status {reply.status}"
                 kind = LocalTargetRefused if reply.status == ERROR_LOCAL_TARGET else FetchError
                 stays = ". What came so far stays; run it again to go on" if part.file.exists() else ""
