@@ -29,7 +29,7 @@ def guarded(tmp_path: Path) -> Iterator[RequestCache]:
 
 
 def resolve(monkeypatch: pytest.MonkeyPatch, names: dict[str, list[str]]) -> list[str]:
-    """Let names resolve to these addresses, as a DNS server of the attacker would; gives the names that were looked up."""
+    """Let names resolve to these addresses, as a hostile DNS server would; gives the names looked up."""
     real, looked_up = socket.getaddrinfo, []
 
     def getaddrinfo(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -200,3 +201,56 @@ def test_addresses_that_are_none_are_failures_like_any_other(tmp_path: Path) -> 
         cache.put(urls[-1], "text")
         pages = list(cache.get_many(urls))
     assert sorted(page.url for page in pages if page.error is not None) == sorted(urls[:-1])
+
+
+ODD = [
+    "http://[broken",
+    "no address",
+    "",
+    "   ",
+    "\ud800",
+    "http://",
+    "http:/x",
+    "//x.invalid/",
+    "mailto:x",
+    "file:///etc/passwd",
+    "http://127.0.0.1:99999/",
+    "http://a\udc80b.invalid/",
+    "http://127.0.0.1:1/\udc80",
+    "http://127.0.0.1:1/\r\nHost: y",
+    "http://127.0.0.1:1/\0",
+    "http://a b.invalid/",
+    "http://.invalid/",
+    f"http://{'a' * 300}.invalid/",
+    "http://%zz.invalid/",
+    "http://[v1.x]/",
+]
+BROKEN = [
+    b"garbage",
+    b"",
+    b"HTTP/1.1 999999 X",
+    b"HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\nzz",
+    b"HTTP/1.1 200 OK\nX: " + b"y" * 70_000,
+    b"HTTP/1.1 200 OK" + b"\nX: y" * 200,
+    b"HTTP/1.1 302 X\nLocation: http://\xff\xfe",
+    b"HTTP/1.1 302 X\nLocation: http://[",
+    b"HTTP/1.1 302 X\nLocation: //\xe2\x98\x83.invalid:x/",
+    b"HTTP/1.1 200 OK\nContent-Length: 99999999999999999999",
+]
+
+
+@pytest.mark.parametrize("robots", [False, True])
+@pytest.mark.parametrize("options", [{}, {"store_on_error": True}, {"xpath": "//p"}, {"stale_if_error": True}])
+def test_page_that_fails_for_good_never_ends_the_others(
+    tmp_path: Path, server: Server, robots: bool, options: Any
+) -> None:
+    for number, head in enumerate(BROKEN):
+        server.pages[f"/broken/{number}"] = lambda handler, _, head=head: handler.send(head)  # type: ignore[misc]
+    server.pages["/robots.txt"] = lambda handler, _: handler.answer(200, b"\xff\xfe\0 User-agent\0: *\nDisallow: [(*")
+    bad = [*ODD, *[server(f"/broken/{number}") for number in range(len(BROKEN))]]
+    good = [server(f"/page/{number}") for number in range(3)]
+    with RequestCache(tmp_path / "cache.db", tries=1, robots=robots) as cache:
+        pages = list(cache.get_many([good[0], *bad, *good[1:]], **options))
+    assert sorted(page.url for page in pages) == sorted([*bad, *good])
+    assert {page.url for page in pages if page.error is None} == set(good)
+    assert [str(page.error) for page in pages if "\n" in str(page.error)] == []

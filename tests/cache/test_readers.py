@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,14 @@ import pytest
 import sqlalchemy as sa
 
 from ozelot import cache as cache_module
+from ozelot import config
+from ozelot.cache import Answer, Unreachable
+from ozelot.cache.options import Options
 from ozelot.cache.request import key_of_address
 from ozelot.client import Client
 from ozelot.errors import FetchError
 from ozelot.etl import tasks
+from ozelot.etl.status import State, status
 from ozelot.orm import history, pages
 from ozelot.orm.base import Base
 from ozelot.orm.pages import run_page
@@ -110,3 +115,93 @@ def test_what_is_read_outside_of_a_run_is_nobodys(db: Client, web: FakeWeb) -> N
     Base.create_all(db)
     assert cache_module.get_request_cache().get(f"{URL}0") == "page 0"
     assert rows(db) == 0
+
+
+class ReadThor(tasks.ORMTask):
+    creates = ()
+    options: Options = {}
+
+    def run(self) -> None:
+        with contextlib.suppress(FetchError):
+            cache_module.get_request_cache().get_page(f"{URL}Thor", **self.options)
+
+
+class ReadKept(ReadThor):
+    options: Options = {"store_on_error": True}
+
+
+class ReadNode(ReadThor):
+    options: Options = {"xpath": "//p"}
+
+
+class ReadAgain(ReadThor):
+    options: Options = {"refresh": True}
+
+
+class ReadMany(ReadThor):
+    def run(self) -> None:
+        assert [page.error is None for page in cache_module.get_request_cache().get_many([f"{URL}Thor"])] == [False]
+
+
+@pytest.fixture
+def kept(db: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeWeb]:
+    """A web whose cache is also the one that the status compares with."""
+    web = FakeWeb({f"{URL}Thor": 404})
+    path = tmp_path / "kept.db"
+    monkeypatch.setattr(config, "REQUEST_CACHE_PATH", str(path), raising=False)
+    with web.cache(path) as cache:
+        cache_module.set_request_cache(cache)
+        yield web
+    cache_module.set_request_cache(None)
+
+
+def compared(task: luigi.Task) -> tuple[str, list[str]]:
+    """The state of a task and why it is stale or unknown."""
+    (entry,) = status(task)
+    assert entry.verdict is not None
+    return entry.state.value, [reason.what for reason in entry.verdict.reasons] + entry.verdict.unknown
+
+
+@pytest.mark.parametrize("task", [ReadThor, ReadMany])
+@pytest.mark.parametrize("body", ["Thor", ""])  # the failure was empty, too
+def test_task_that_read_a_missing_page_becomes_stale_when_it_appears(
+    db: Client, kept: FakeWeb, task: type[ReadThor], body: str
+) -> None:
+    assert build(task())
+    assert compared(task()) == (State.COMPLETE.value, [])
+    kept.pages[f"{URL}Thor"] = body
+    cache_module.get_request_cache().get(f"{URL}Thor")
+    assert compared(task())[0] == State.STALE.value
+    assert f"{URL}Thor" in compared(task())[1][0]
+
+
+@pytest.mark.parametrize("failure", [404, 410, 403, 500, Unreachable("no route to host")])
+def test_kept_failure_is_the_same_until_there_is_a_page(db: Client, kept: FakeWeb, failure: int | Exception) -> None:
+    kept.pages[f"{URL}Thor"] = failure
+    task = ReadKept
+    assert build(task())
+    assert compared(task()) == (State.COMPLETE.value, [])
+    if isinstance(failure, int):
+        kept.pages[f"{URL}Thor"] = Answer(failure, "request number 2")
+    with pytest.raises(FetchError):
+        cache_module.get_request_cache().get(f"{URL}Thor", refresh=True, store_on_error=True)
+    assert compared(task()) == (State.COMPLETE.value, [])
+    cache_module.get_request_cache().put(f"{URL}Thor", "Thor")
+    assert compared(task())[0] == State.STALE.value
+
+
+def test_node_that_appears_in_a_page_makes_stale_who_looked_for_it(db: Client, kept: FakeWeb) -> None:
+    kept.pages[f"{URL}Thor"] = "<b>Thor</b>"
+    task = ReadNode
+    assert build(task())
+    assert compared(task()) == (State.COMPLETE.value, [])
+    kept.pages[f"{URL}Thor"] = "<p>Thor</p>"
+    cache_module.get_request_cache().get(f"{URL}Thor", xpath="//p")
+    assert compared(task())[0] == State.STALE.value
+
+
+def test_page_that_is_kept_but_could_not_be_refreshed_does_not_make_stale(db: Client, kept: FakeWeb) -> None:
+    cache_module.get_request_cache().put(f"{URL}Thor", "Thor")
+    task = ReadAgain
+    assert build(task())
+    assert compared(task()) == (State.COMPLETE.value, [])

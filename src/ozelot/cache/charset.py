@@ -123,9 +123,11 @@ def _of_ascii(name: str | None) -> str | None:
 def _wide(body: bytes) -> str | None:
     """UTF-16 or 32 without a byte order mark: text of any language has line ends or spaces, with their zeros."""
     begin = body[:4096]
-    if b"\0" not in begin or len(body) % 2:
+    zeros = begin[0::2].count(0), begin[1::2].count(0)
+    if len(body) % 2 or sum(zeros) * (8 if len(begin) < 64 else 40) < len(begin):
         return None
-    for name in ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be"):
+    utf_16 = ["utf-16-le"] if not zeros[0] else ["utf-16-be"] if not zeros[1] else []
+    for name in ("utf-32-le", "utf-32-be", *utf_16):
         try:
             text = body.decode(name)
         except UnicodeDecodeError:

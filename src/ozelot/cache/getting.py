@@ -134,7 +134,7 @@ class Getter:
         """What came is kept, where it is a page."""
         request, secrets = job.request, job.request.secrets
         told = without(reply.told, secrets)
-        status, body = reply.status, told.encode() if reply.told else reply.body
+        status, body = reply.status, told.encode("utf-8", "backslashreplace") if reply.told else reply.body
         encoding = reply.encoding or self._encoding(request, reply.headers.get("content-type"), body, status)
         if job.xpath is not None and is_good(status):
             node = first_node(text_of(body, encoding), job.xpath)
@@ -167,7 +167,7 @@ class Getter:
         return found.name
 
     def _failed(self, job: Job, status: int, told: str) -> Page:
-        entry = self.entry(job.request, job.xpath, status, told.encode(), "utf-8")
+        entry = self.entry(job.request, job.xpath, status, told.encode("utf-8", "backslashreplace"), "utf-8")
         error = error_of(entry, told=told, tries=0, kept=False)
         return Page(str(job.request), entry, from_cache=False, error=error)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,7 @@ _KINDS: dict[int, type[FetchError]] = {
     ERROR_LOCAL_TARGET: LocalTargetRefused,
     ERROR_OFFLINE: NotInCache,
 }
+_CONTROL = re.compile(r"[\0-\x1f\x7f]")  # in an address, they would make more than one line of a message
 _TO_DO = {
     401: "It wants other headers, such as Authorization",
     403: "It wants other headers, or does not let you in",
@@ -161,7 +163,7 @@ def error_of(entry: Entry, *, told: str, tries: int, kept: bool) -> FetchError:
         hint = _TO_DO.get(status, "It is in trouble: try again later" if 500 <= status < 600 else "")
         do = f". {hint}" if hint else ""
     kind = _KINDS.get(status, FetchError)
-    message = f"No page from {entry.url}: {what}{often}{do}"
+    message = _CONTROL.sub(lambda found: f"%{ord(found[0]):02X}", f"No page from {entry.url}: {what}{often}{do}")
     return kind(message, url=entry.url, status=status, tries=tries)
 
 

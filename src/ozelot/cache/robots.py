@@ -38,8 +38,9 @@ class Robots:
         Raises:
             Unreachable: it is not allowed, or that is unknown.
         """
-        if is_robots_file(request):
-            return every
+        parts = urlsplit(request)
+        if is_robots_file(request) or parts.scheme not in ("http", "https") or not parts.netloc:
+            return every  # what is no address of a server fails when it is asked for
         rules = self.of(request)
         if not rules.can_fetch(urldefrag(request).url, agent):
             refused = Unreachable("the robots.txt of the server forbids it", again=False, sent=False)

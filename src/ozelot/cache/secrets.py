@@ -29,13 +29,18 @@ def is_secret_header(name: str) -> bool:
     return _HEADERS.search(name) is not None
 
 
+def encodable(text: str) -> str:
+    """A text that can be written as UTF-8: lone surrogates, which no valid address has, are shown by their number."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 def masked(text: str) -> str:
     """An address, or a text that quotes addresses, with ``[hidden]`` where secrets are."""
     if "=" in text:
         text = _PAIR.sub(lambda found: f"{found[1]}{found[2]}={HIDDEN}" if is_secret_name(found[2]) else found[0], text)
     if "@" in text:
         text = _USER.sub(rf"\1{HIDDEN}@", text)
-    return text
+    return encodable(text)
 
 
 def secrets_of(url: str, headers: Mapping[str, str]) -> set[str]:

@@ -18,6 +18,7 @@ from ozelot import sqlite
 from ozelot.cache import layout
 from ozelot.cache.layout import Holds
 from ozelot.cache.request import Request, is_good, key_of_address
+from ozelot.cache.secrets import encodable
 from ozelot.errors import ConfigError
 
 if sys.version_info >= (3, 14):
@@ -115,7 +116,7 @@ class Store:
                     return self._entry(row)
             if self._holds.of_0_2 and request.method == "GET" and not request.headers and not request.body:
                 query = f"{_FROM_0_2} WHERE url = ? AND xpath IS ? ORDER BY id LIMIT 1"
-                row = connection.execute(query, (str(request), xpath)).fetchone()
+                row = connection.execute(query, (encodable(str(request)), xpath)).fetchone()
                 if row is not None:
                     return _entry_of_0_2(row)
         return None
@@ -137,7 +138,7 @@ class Store:
             connection.execute(_KEEP, values)
             if self._holds.of_0_2:
                 connection.execute(
-                    "DELETE FROM cachedrequest WHERE url = ? AND xpath IS ?", (str(request), entry.xpath)
+                    "DELETE FROM cachedrequest WHERE url = ? AND xpath IS ?", (encodable(str(request)), entry.xpath)
                 )
 
     def still_so(self, request: Request, entry: Entry) -> None:
@@ -155,7 +156,7 @@ class Store:
         with self._transaction() as connection:
             gone = connection.execute("DELETE FROM cached_page WHERE key = ?", (request.key(xpath),)).rowcount
             if self._holds.of_0_2:
-                old = (str(request), xpath)
+                old = (encodable(str(request)), xpath)
                 gone += connection.execute("DELETE FROM cachedrequest WHERE url = ? AND xpath IS ?", old).rowcount
         return gone
 
