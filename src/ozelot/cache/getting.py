@@ -215,8 +215,9 @@ class _Hop:
         # A validator is that of the address where the page was found; another page may have the same one.
         if self._before is not None and without(str(request), self._job.request.secrets) == self._before.final_url:
             headers = {**_conditions(self._before.headers), **headers}
+            request = Request(str(request), request.method, headers, request.body)
         self.is_conditional = any(name.lower() in ("if-none-match", "if-modified-since") for name in headers)
-        return Request(str(request), request.method, headers, request.body), every
+        return request, every
 
 
 def _may_be_served_stale(status: int) -> bool:
