@@ -76,6 +76,8 @@ LAYERS = [
     "ozelot.orm.history",
     "ozelot.checks.check",
     "ozelot.checks.about",
+    "ozelot.checks.comparison",
+    "ozelot.checks.patterns",
     "ozelot.checks.rows",
     "ozelot.checks.whole",
     "ozelot.checks.queries",

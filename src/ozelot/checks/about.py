@@ -57,13 +57,6 @@ def _owner(column: Any) -> Any:
     return column._annotations.get("parententity", column.table)
 
 
-def exact(column: sa.ColumnElement[Any], dialect: str) -> sa.ColumnElement[Any]:
-    """A column for comparing as Python does: the collations of MariaDB fold upper and lower case, and blanks."""
-    if dialect not in MARIADB or not isinstance(column.type, sa.String) or isinstance(column.type, sa.Enum):
-        return column
-    return sa.type_coerce(sa.cast(column, sa.LargeBinary), sa.String)
-
-
 def key_columns(owner: Any) -> list[sa.ColumnElement[Any]]:
     """The primary key of a model or table."""
     return list(owner.primary_key)
@@ -90,7 +83,7 @@ def _text(expression: sa.ColumnElement[Any]) -> str:
 
 
 def in_pass(
-    kind: str, parts: Sequence[Any], name: str | None, severity: Severity, measure: Callable[[str], Measure]
+    kind: str, parts: Sequence[Any], name: str | None, severity: Severity, measure: Callable[[sa.Dialect], Measure]
 ) -> InPass:
     """A check about expressions, made together with others on the same table.
 
@@ -99,7 +92,7 @@ def in_pass(
         parts: what it is about.
         name: what to call it instead.
         severity: ``error`` or ``warn``.
-        measure: what to ask, given the name of the dialect.
+        measure: what to ask, given the dialect.
     """
     columns = list(dict.fromkeys(column for part in parts for column in columns_in(part)))
     told = name or f"{kind}({', '.join(map(name_of, parts))})"

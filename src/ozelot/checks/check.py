@@ -60,6 +60,7 @@ class Measure:
         figures: aggregates over all rows.
         bad: the rows that are not as they should be; None: it is not about rows.
         is_strict: whether there may be no such row: the only figure then is their number.
+        may_give_up: whether the database may leave a row undecided, and count it as bad, with a warning.
     """
 
     expected: str
@@ -67,6 +68,7 @@ class Measure:
     figures: Sequence[sa.ColumnElement[Any]] = ()
     bad: sa.ColumnElement[bool] | None = None
     is_strict: bool = False
+    may_give_up: bool = False
 
 
 def number_of(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
@@ -98,12 +100,12 @@ class InPass(Check):
     Attributes:
         about: the model or table.
         columns: what to show of rows that are not as they should be, beside their key.
-        measure: what to ask, given the name of the dialect.
+        measure: what to ask, given the dialect.
     """
 
     about: Any
     columns: Sequence[sa.ColumnElement[Any]] = ()
-    measure: Callable[[str], Measure]
+    measure: Callable[[sa.Dialect], Measure]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -112,10 +114,10 @@ class ByQuery(Check):
 
     Attributes:
         expected: what should be, in words.
-        query: finds what should not be, given the name of the dialect.
+        query: finds what should not be, given the dialect.
         what: what one row of it is, in words.
     """
 
     expected: str
-    query: Callable[[str], sa.SelectBase | sa.TextClause]
+    query: Callable[[sa.Dialect], sa.SelectBase | sa.TextClause]
     what: str = "row"

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import orm
 
-from ozelot.checks.about import key_columns
+from ozelot.checks.about import MARIADB, key_columns
 from ozelot.checks.check import ByQuery, Check, InPass, Result, number_of
 from ozelot.errors import CheckFailed
 from ozelot.orm.shown import shown
@@ -17,6 +17,7 @@ from ozelot.orm.shown import shown
 log = logging.getLogger(__name__)
 
 _SHOWN = 5  # rows
+_REGEX_WARNING = 1139
 
 Where = orm.Session | sa.Connection
 
@@ -76,6 +77,8 @@ def _in_one_pass(where: Where, about: Any, checks: Sequence[InPass]) -> dict[Che
         own = [next(bad)] if measure.is_strict else [next(answer) for _ in measure.figures]
         ok, told = measure.judge(number, own)
         rows = () if ok or measure.bad is None else _bad_rows(where, check, measure.bad)
+        if rows and measure.may_give_up and (why := _gave_up(where)):
+            told += f" (for some, MariaDB gave up: {why}; simplify the pattern)"
         found[check] = Result(check.name, ok, measure.expected, told, rows, check.severity)
     return found
 
@@ -85,6 +88,14 @@ def _bad_rows(where: Where, check: InPass, bad: sa.ColumnElement[bool]) -> tuple
     others = [column for column in check.columns if column.key not in {part.key for part in key}]
     query = sa.select(*key, *others).select_from(check.about).where(bad).order_by(*key).limit(_SHOWN)
     return _told(where.execute(query))
+
+
+def _gave_up(where: Where) -> str:
+    """Why MariaDB did not decide whether a pattern matches a row of the last query; empty where it did."""
+    if _dialect(where).name not in MARIADB:
+        return ""
+    warnings = where.execute(sa.text("SHOW WARNINGS")).all()
+    return next((str(text) for _, code, text in warnings if code == _REGEX_WARNING), "")
 
 
 def _by_query(where: Where, check: ByQuery) -> Result:
@@ -103,8 +114,8 @@ def _by_query(where: Where, check: ByQuery) -> Result:
     return Result(check.name, not number, check.expected, f"{number:,} {what}", told, check.severity)
 
 
-def _dialect(where: Where) -> str:
-    return (where.connection() if isinstance(where, orm.Session) else where).dialect.name
+def _dialect(where: Where) -> sa.Dialect:
+    return (where.connection() if isinstance(where, orm.Session) else where).dialect
 
 
 def _told(found: sa.Result[Any]) -> tuple[str, ...]:

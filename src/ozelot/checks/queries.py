@@ -6,8 +6,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ozelot.checks.about import about, clause, exact, key_columns, name_of
+from ozelot.checks.about import about, clause, key_columns, name_of
 from ozelot.checks.check import ByQuery, Check, Severity
+from ozelot.checks.comparison import groupable, same_text
 
 
 def unique(*columns: Any, name: str | None = None, severity: Severity = "error") -> Check:
@@ -18,8 +19,8 @@ def unique(*columns: Any, name: str | None = None, severity: Severity = "error")
     parts = [clause(column) for column in columns]
     owner = about(*columns)
 
-    def repeated(dialect: str) -> sa.SelectBase:
-        compared = [exact(part, dialect) for part in parts]
+    def repeated(dialect: sa.Dialect) -> sa.SelectBase:
+        compared = [groupable(part, dialect) for part in parts]
         # Of what is the same, any one can be shown.
         told = [
             part if part is same else sa.func.min(part).label(part.key)
@@ -48,10 +49,14 @@ def no_orphans(column: Any, to: Any = None, *, name: str | None = None, severity
     owner = about(column)
     key = [one for one in key_columns(owner) if one.key != part.key]
     query = sa.select(*key, part).select_from(owner)
-    dangling = query.where(part.is_not(None), ~sa.exists(sa.select(1).select_from(there).where(other == part)))
+
+    def dangling(dialect: sa.Dialect) -> sa.SelectBase:
+        referred = sa.select(1).select_from(there).where(same_text(other, part, dialect))
+        return query.where(part.is_not(None), ~sa.exists(referred))
+
     told = name or f"no_orphans({name_of(column)})"
     expected = f"a row of {target.table.name} for each"
-    return ByQuery(name=told, severity=severity, expected=expected, query=lambda _: dangling)
+    return ByQuery(name=told, severity=severity, expected=expected, query=dangling)
 
 
 def no_rows(query: sa.SelectBase | sa.TextClause, *, name: str, severity: Severity = "error") -> Check:

@@ -7,9 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from ozelot.checks.about import clause, in_pass, name_of, span
 from ozelot.checks.check import Check, InPass, Lazy, Measure, Severity, number_of, value_of
+from ozelot.checks.comparison import stored_type
+
+_AHEAD = datetime.timedelta(days=1)
 
 
 def row_count(
@@ -30,7 +34,7 @@ def row_count(
         severity: ``error`` or ``warn``.
     """
 
-    def measure(_: str) -> Measure:
+    def measure(_: sa.Dialect) -> Measure:
         low, high = value_of(least), value_of(most)
 
         def judge(number: int, __: Sequence[Any]) -> tuple[bool, str]:
@@ -76,28 +80,52 @@ def fresh(
 ) -> Check:
     """The newest value is not older than that; where there is no value, the check fails.
 
+    A value that is more than a day in the future does not count, as it would hide that nothing new came; a day leaves
+    room for the time zones in which dates are noted.
+
     Args:
         column: times (those without a time zone are in UTC) or dates.
         within: how old the newest may be.
         name: what to call the check.
         severity: ``error`` or ``warn``.
         now: the time, in UTC.
-    """
 
-    def measure(_: str) -> Measure:
-        since: datetime.datetime = now() - value_of(within)
+    Raises:
+        TypeError: the column holds something else.
+    """
+    part = clause(column)
+    if not isinstance(part.type, sa.Date | sa.DateTime | TypeDecorator | sa.types.NullType):
+        raise TypeError(f"fresh() is for dates and times, which {name_of(column)} is not")
+
+    def measure(dialect: sa.Dialect) -> Measure:
+        today = now()
+        since = today - value_of(within)
+        latest = _as_in(stored_type(part, dialect), today + _AHEAD)
+        later = sa.false() if latest is None else part > latest
 
         def judge(__: int, figures: Sequence[Any]) -> tuple[bool, str]:
-            newest = figures[0]
+            newest, number = figures
+            ahead = f"{number:,} {'row' if number == 1 else 'rows'} more than a day in the future" if number else ""
             if newest is None:
-                return False, "none"
+                return False, f"none but {ahead}" if ahead else "none"
             is_time = isinstance(newest, datetime.datetime)
             limit = since if is_time and newest.tzinfo else since.replace(tzinfo=None)
-            return newest >= (limit if is_time else limit.date()), f"{newest}"
+            is_fresh = newest >= (limit if is_time else limit.date())
+            return is_fresh, f"{newest}, and {ahead}" if ahead else f"{newest}"
 
-        return Measure(f"a value since {since:%Y-%m-%d %H:%M}", judge, [sa.func.max(clause(column))])
+        newest = sa.func.max(part if latest is None else sa.case((sa.not_(later), part)))
+        return Measure(f"a value since {since:%Y-%m-%d %H:%M}", judge, [newest, number_of(later)])
 
     return in_pass("fresh", [column], name, severity, measure)
+
+
+def _as_in(kind: TypeEngine[Any], when: datetime.datetime) -> datetime.date | None:
+    """A time in UTC as a column holds it; None where it holds something else."""
+    if isinstance(kind, sa.Date):
+        return when.date()
+    if not isinstance(kind, sa.DateTime):
+        return None
+    return when if getattr(kind, "timezone", False) else when.replace(tzinfo=None)
 
 
 def _share(
@@ -109,7 +137,7 @@ def _share(
     name: str | None,
     severity: Severity,
 ) -> InPass:
-    def measure(_: str) -> Measure:
+    def measure(_: sa.Dialect) -> Measure:
         low, high = value_of(at_least), value_of(at_most)
         true, false = clause(condition), sa.not_(clause(condition))
 
