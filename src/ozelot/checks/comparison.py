@@ -48,9 +48,17 @@ def exact(column: sa.ColumnElement[Any], dialect: sa.Dialect) -> sa.ColumnElemen
         as_utf8 = sa.func.convert(sa.type_coerce(column, sa.Text).op("USING")(sa.text("utf8mb4")))
         return sa.type_coerce(sa.cast(as_utf8, sa.LargeBinary), column.type)
     text: sa.ColumnElement[Any] = sa.type_coerce(column, sa.Text)
-    if isinstance(kind, sa.CHAR | postgresql.CITEXT) and dialect.name == "postgresql":
-        text = sa.cast(column, sa.Text)  # without the blanks that fill up a CHAR
+    if differs_from_text(column, dialect):
+        text = sa.cast(column, sa.Text)
     return sa.type_coerce(sa.collate(text, "BINARY" if dialect.name == "sqlite" else "C"), column.type)
+
+
+def differs_from_text(column: sa.ColumnElement[Any], dialect: sa.Dialect) -> bool:
+    """Whether PostgreSQL compares a column otherwise than text: CHAR is filled up with blanks, CITEXT folds case."""
+    declared: Any = column.type  # the types of a dialect no longer tell
+    while isinstance(declared, TypeDecorator):
+        declared = declared.impl_instance
+    return dialect.name == "postgresql" and isinstance(declared, sa.CHAR | postgresql.CITEXT)
 
 
 def groupable(column: sa.ColumnElement[Any], dialect: sa.Dialect) -> sa.ColumnElement[Any]:

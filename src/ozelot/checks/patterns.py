@@ -70,6 +70,10 @@ _GROUP_REMEDIES = {
 }
 
 
+def _quoted(text: str) -> str:
+    return f"'{text}'" if text.isprintable() else ascii(text)
+
+
 class InvalidPattern(ValueError):
     """A part of a pattern has no meaning that all databases share; the text says which part, and what to write."""
 
@@ -237,7 +241,9 @@ class _Parser:
         return found.write
 
     def _error(self, start: int, part: str, what: str, remedy: str) -> InvalidPattern:
-        return InvalidPattern(f"{part!r} at position {start} of the pattern {self._pattern!r} {what}: {remedy}")
+        return InvalidPattern(
+            f"{_quoted(part)} at position {start} of the pattern {_quoted(self._pattern)} {what}: {remedy}"
+        )
 
     def _ambiguous(self, start: int, part: str, remedy: str) -> InvalidPattern:
         return self._error(start, part, "does not mean the same on all databases", remedy)

@@ -10,12 +10,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import CITEXT
 from sqlalchemy.types import TypeDecorator
 
 from ozelot.checks.about import clause, in_pass, name_of, span
 from ozelot.checks.check import Check, Lazy, Measure, Severity, value_of
-from ozelot.checks.comparison import check_ordered, comparable, exact, stored_type
+from ozelot.checks.comparison import check_ordered, comparable, differs_from_text, exact, stored_type
 from ozelot.checks.patterns import InvalidPattern, Pattern, translate
 from ozelot.orm.shown import shown
 
@@ -70,7 +69,7 @@ def between(
             outside.append(compared < bound)
         if at_most is not None and (bound := comparable(column, at_most, "high")) is not None:
             outside.append(compared > bound)
-        is_float = isinstance(stored_type(clause(column), dialect), sa.Numeric)
+        is_float = isinstance(stored_type(clause(column), dialect), sa.Numeric | sa.Float)
         if is_float and dialect.name == "postgresql" and (at_least is not None or at_most is not None):
             outside.append(clause(column) == sa.literal_column("'NaN'"))  # which PostgreSQL sorts behind infinity
         told = span(at_least, at_most, lambda value: shown(name_of(column), value))
@@ -121,7 +120,7 @@ def matches(column: Any, pattern: Lazy[str], *, name: str | None = None, severit
     def measure(dialect: sa.Dialect) -> Measure:
         expression = value_of(pattern)
         sent = (known or _translated(expression, told)).for_database(dialect.name)
-        text = sa.cast(clause(column), sa.Text) if _fills_up(column, dialect) else clause(column)
+        text = sa.cast(clause(column), sa.Text) if differs_from_text(clause(column), dialect) else clause(column)
         matched = sa.type_coerce(text, sa.Text).regexp_match(sent)
         return dataclasses.replace(_of_each_row(f"a match of {expression!r}", sa.not_(matched)), may_give_up=True)
 
@@ -133,11 +132,6 @@ def _translated(pattern: str, check: str) -> Pattern:
         return translate(pattern)
     except InvalidPattern as exc:
         raise InvalidPattern(f"{check}: {exc}") from None
-
-
-def _fills_up(column: Any, dialect: sa.Dialect) -> bool:
-    """Whether the database returns texts with blanks at their end that nobody wrote."""
-    return dialect.name == "postgresql" and isinstance(stored_type(clause(column), dialect), sa.CHAR | CITEXT)
 
 
 def _of_each_row(expected: str, bad: sa.ColumnElement[bool]) -> Measure:
