@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from ozelot.cli.output import how_many, listed, say, visible
 from ozelot.engine import Event, Kind, RunResult
-from ozelot.words import duration, task_text
+from ozelot.words import added, amounts, duration, task_text
 
 #: How often a line says how far a run is, where there is no terminal.
 _EVERY = 5.0  # seconds
@@ -160,6 +160,8 @@ class JsonLines(Display):
         failed = {label: failure.reason for label, failure in result.failed.items()}
         told: dict[str, Any] = {"event": "ended", "ran": list(result.ran), "elsewhere": result.elsewhere}
         told |= {"complete": len(result.complete), "failed": failed, "not_reached": result.not_reached}
+        notes = {label: dict(ran.notes) for label, ran in result.ran.items() if ran.notes}
+        told |= {"notes": notes} if notes else {}
         told |= {"rolled_back": result.rolled_back} if result.rolled_back else {}
         self.say(json.dumps({**told, "seconds": round(result.seconds, 3)}))
 
@@ -224,6 +226,9 @@ def show_result(result: RunResult) -> None:
     if result.ran:
         ran = listed([task_text(label) for label in result.ran])
         say(f"Ran {len(result.ran):,} in {duration(result.seconds)}: {ran}")
+    if leaving := [label for label, ran in result.ran.items() if ran.notes]:
+        left_out = amounts(added(result.ran[label].notes for label in leaving))
+        say(f"Left out: {visible(left_out)}, by {listed([task_text(label) for label in leaving])}")
     if result.elsewhere:
         ran = listed([task_text(label) for label in result.elsewhere])
         say(f"Ran elsewhere, by another runner: {len(result.elsewhere):,}: {ran}")

@@ -101,6 +101,7 @@ def _as_data(entry: TaskStatus) -> dict[str, Any]:
         "when": moment_for_json(entry.when),
         "seconds": entry.seconds,
         "rows": entry.rows,
+        "notes": dict(entry.notes),
     }
 
 
@@ -111,7 +112,7 @@ def _row(name: str, group: list[TaskStatus]) -> list[str]:
     return [
         name,
         ", ".join(f"{number:,} {state}" for state, number in states.items()) if len(states) > 1 else group[0].state,
-        amounts(added(entry.rows for entry in group), zeros=True),
+        amounts(added({**entry.rows, **entry.notes} for entry in group), zeros=True),
         duration(sum(seconds) if seconds else None),
         moment(max(ends, default=None)),
         reason([entry.why for entry in group]),

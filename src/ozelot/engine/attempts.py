@@ -114,7 +114,7 @@ def succeeded(job: Job, outcome: Outcome, *, committed: bool = True) -> Outcome:
     except BaseException as exc:  # noqa: BLE001 - the task's own
         found = _failed_for_good(job, exc, outcome.seconds)
         if committed:
-            found.became, found.rows = outcome.became, outcome.rows
+            found.became, found.rows, found.notes = outcome.became, outcome.rows, outcome.notes
             found.reason = f"on_success() failed after the commit, and the task is complete: {found.reason}"
         return found
     return outcome

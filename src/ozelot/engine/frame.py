@@ -184,7 +184,7 @@ class Frame:
         begun.required = {self.runs[key] for key in job.required if key in self.runs}
         self.report(job.label)
         outcome = attempt(job, self.report, functools.partial(run_task, job.task, begun))
-        outcome.rows = begun.rows
+        outcome.rows, outcome.notes = begun.rows, begun.notes
         if outcome.became is Became.DONE and begun.finished and begun.run_id is not None:
             self.runs[begun.key] = begun.run_id
         elif outcome.became is Became.DONE:

@@ -209,6 +209,7 @@ class Outcome:
         became: what.
         seconds: how long it took.
         rows: what it made.
+        notes: what its loads left out, in words, and how often.
         reason: the error in one line; of a task that is done, that of its ``on_success()``.
         traceback: all of it.
         exception: the error itself; None where it cannot travel.
@@ -220,6 +221,7 @@ class Outcome:
     became: Became
     seconds: float = 0.0
     rows: Counts = field(default_factory=dict)
+    notes: dict[str, int] = field(default_factory=dict)
     reason: str = ""
     traceback: str = ""
     exception: BaseException | None = None

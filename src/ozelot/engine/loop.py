@@ -266,7 +266,7 @@ class Loop:
             raise outcome.exception  # what ran may be lost, and nothing else can be recorded
         if outcome.became is Became.DONE:
             self._order.took(label, outcome.seconds)
-            self.result.ran[label] = Ran(outcome.seconds, outcome.rows)
+            self.result.ran[label] = Ran(outcome.seconds, outcome.rows, outcome.notes)
             self._complete(label, Kind.DONE, outcome)
             if outcome.reason:
                 self._give_up(outcome)
@@ -293,7 +293,7 @@ class Loop:
     def _complete(self, label: str, kind: Kind, outcome: Outcome) -> None:
         self._open.discard(label)
         self._order.done(label)
-        self._event(kind, label, seconds=outcome.seconds, rows=outcome.rows)
+        self._event(kind, label, seconds=outcome.seconds, rows=outcome.rows, notes=outcome.notes)
 
     def _try(self, label: str, became: Became) -> int:
         self._tries[label, became] += 1

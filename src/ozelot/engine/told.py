@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -35,6 +35,7 @@ class Event:
         label: to which task.
         seconds: how long it took, or until it is tried again.
         rows: how many rows of each table it made, and ``table.column``: how many values it set; None: unknown.
+        notes: what its loads left out, in words, and how often.
         text: the error in one line, or a message.
         total: how many tasks there are.
         complete: how many of them are complete.
@@ -44,6 +45,7 @@ class Event:
     label: str = ""
     seconds: float | None = None
     rows: Counts = field(default_factory=dict)
+    notes: Mapping[str, int] = field(default_factory=dict)
     text: str = ""
     total: int = 0
     complete: int = 0
@@ -51,7 +53,7 @@ class Event:
     def as_json(self) -> dict[str, Any]:
         """The event for a program that reads it: what is not known is left out."""
         told = {"event": self.kind.value, "task": self.label, "seconds": self.seconds, "rows": self.rows}
-        told |= {"text": self.text, "total": self.total, "complete": self.complete}
+        told |= {"notes": dict(self.notes), "text": self.text, "total": self.total, "complete": self.complete}
         return {name: value for name, value in told.items() if value not in ("", None, {})}
 
 
@@ -65,10 +67,12 @@ class Ran:
     Attributes:
         seconds: how long it took.
         rows: how many rows of each table it made, and ``table.column``: how many values it set; None: unknown.
+        notes: what its loads left out, in words, and how often: rows that were skipped, or that got NULL.
     """
 
     seconds: float
     rows: Counts
+    notes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def _run_within(job: Job, outer: transaction.OpenTransaction, report: Report) ->
         outcome = succeeded(job, attempt(job, report, functools.partial(run_task, job.task, begun)), committed=False)
     if outcome.became in (Became.LOST, Became.REFUSED):
         outcome.became = Became.FAILED  # with the connection, or by a deadlock, all of the transaction is lost
-    outcome.rows = begun.rows
+    outcome.rows, outcome.notes = begun.rows, begun.notes
     return outcome
 
 

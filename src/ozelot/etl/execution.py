@@ -70,6 +70,7 @@ class Begun:
         lost_rows: whether its marker is there, but its rows are gone: the marker is removed first.
         finished: whether the run ended well.
         rows: what it made then.
+        notes: what its loads left out then, in words, and how often.
     """
 
     connection: sa.Connection
@@ -82,10 +83,11 @@ class Begun:
     lost_rows: bool = False
     finished: bool = False
     rows: Counts = field(default_factory=dict)
+    notes: dict[str, int] = field(default_factory=dict)
 
     def anew(self) -> Begun:
         """The same, before anything was done."""
-        return replace(self, finished=False, rows={})
+        return replace(self, finished=False, rows={}, notes={})
 
 
 def run_task(task: Any, begun: Begun | None = None, late: LateRequirements | None = None) -> Any:
@@ -272,6 +274,7 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
                 written = known_writes(opened.connection, opened.writes.of(this))
                 foreign = check_base_rows(task, opened.connection, written, run_id, empty)
                 begun.rows = row_counts(task, opened.connection, written, run_id, empty=empty, foreign=foreign)
+            begun.notes = this.notes
             built_on = {*_built_on(begun, [*requirements, *waited_for], opened.connection), *this.inside}
             run.finish(opened.connection, run_id, began, begun.rows, built_on, this.notes, this.checks)
             if this.pages:

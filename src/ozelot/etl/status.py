@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -50,6 +50,7 @@ class TaskStatus:
         when: when its last run ended (where it is complete: the run that made it), in UTC; None where none is recorded.
         seconds: how long that run took.
         rows: how many rows of each table it made, and ``table.column``: how many values it set; None: unknown.
+        notes: what the loads of that run left out, in words, and how often: rows that were skipped, or that got NULL.
         verdict: what is known of what it was made of, where it is complete.
         last: how its last run ended, or ``running``; empty where no run is recorded.
     """
@@ -64,6 +65,7 @@ class TaskStatus:
     rows: Counts = field(default_factory=dict)
     verdict: Verdict | None = None
     last: str = ""
+    notes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:
@@ -89,7 +91,7 @@ class Statuses(list[TaskStatus]):
             (
                 task_text(entry.label),
                 entry.state,
-                amounts(entry.rows, zeros=True),
+                amounts({**entry.rows, **entry.notes}, zeros=True),
                 duration(entry.seconds),
                 moment(entry.when),
                 entry.why,
@@ -186,8 +188,9 @@ def _told(
     if entry is None:
         return TaskStatus(name, params, state, why, task, verdict=verdict)
     took = (entry.finished - entry.started).total_seconds() if entry.finished else None
-    rows = {} if state in (State.INCOMPLETE, State.ROWS_MISSING) else entry.row_counts
-    return TaskStatus(name, params, state, why, task, entry.finished, took, rows, verdict, entry.state)
+    is_there = state not in (State.INCOMPLETE, State.ROWS_MISSING)
+    rows, notes = (entry.row_counts, entry.notes) if is_there else ({}, {})
+    return TaskStatus(name, params, state, why, task, entry.finished, took, rows, verdict, entry.state, notes)
 
 
 def with_late(root: luigi.Task) -> Graph:

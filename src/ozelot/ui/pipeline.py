@@ -51,6 +51,7 @@ class Node:
         look: its state.
         why: the reason in words, where it is not simply complete.
         rows: how many rows of each table it made.
+        notes: what its loads left out, in words, and how often.
         ended: when its last run ended, in UTC.
         seconds: how long that took.
         requires: the keys of what it requires.
@@ -67,6 +68,7 @@ class Node:
     seconds: float | None
     requires: tuple[str, ...]
     status: TaskStatus | None = None
+    notes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -183,6 +185,7 @@ def _node(key: str, entry: TaskStatus, requires: list[str]) -> Node:
         seconds=entry.seconds,
         requires=tuple(requires),
         status=entry,
+        notes=entry.notes,
     )
 
 
