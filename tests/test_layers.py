@@ -193,6 +193,7 @@ LAYERS = [
     "ozelot.cli",
     "ozelot.cli.terminal",
     "ozelot.cli.output",
+    "ozelot.cli.task_json",
     "ozelot.cli.asking",
     "ozelot.cli.database",
     "ozelot.cli.importing",

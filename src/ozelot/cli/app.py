@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ from ozelot.cli.typed import EPILOG as _EPILOG
 from ozelot.cli.typed import LOOK as _LOOK
 from ozelot.cli.typed import IncludeUnrecorded, Json, Yes
 from ozelot.cli.typed import begin as _begin
-from ozelot.errors import OzelotError, UsageError
+from ozelot.errors import ExitCode, OzelotError, UsageError
 
 _INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
 _BROKEN_PIPE = 141  # likewise, of one whose output nobody wants any more
@@ -288,9 +289,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     gc.set_threshold(50_000, 10, 10)  # to look at all of a large graph again and again takes a quarter of the time
     out = sys.stdout
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    as_json = "--json" in (given[: given.index("--")] if "--" in given else given)
     try:
-        with _errors_in_one_line():
-            app(None if arguments is None else list(arguments), prog_name="ozelot")
+        with _errors_in_one_line(as_json=as_json):
+            if as_json:
+                sys.exit(app(given, prog_name="ozelot", standalone_mode=False) or 0)
+            app(given, prog_name="ozelot")
     except SystemExit as exc:
         if exc.code == _INTERRUPTED:
             typer.echo("Interrupted", err=True)
@@ -309,8 +314,11 @@ def _is_broken(out: TextIO) -> bool:
 
 
 @contextmanager
-def _errors_in_one_line() -> Iterator[None]:
-    """What was raised for users, and what a database said, is one line; anything else is a bug, with a traceback."""
+def _errors_in_one_line(*, as_json: bool) -> Iterator[None]:
+    """What was raised for users, and what a database said, is one line; anything else is a bug, with a traceback.
+
+    With ``--json``, an error is one JSON document on stdout instead of the line; that of a bug is there as well.
+    """
     try:
         yield
     except Exception as exc:
@@ -319,7 +327,21 @@ def _errors_in_one_line() -> Iterator[None]:
             from ozelot.cli import database
 
             error = database.error_from(exc)
+        if as_json and hasattr(exc, "format_message"):  # of the command line, which Typer else shows by itself
+            code = getattr(exc, "exit_code", ExitCode.USAGE)
+            _print_error(UsageError.__name__, exc.format_message(), code)
+            sys.exit(code)
         if not isinstance(error, OzelotError):
+            if as_json:
+                _print_error(type(exc).__name__, str(exc), 1)
             raise
+        if as_json:
+            _print_error(type(error).__name__, str(error), error.exit_code)
+            sys.exit(error.exit_code)
         typer.echo(f"error: {visible(str(error))}", err=True)  # it may quote what is in the database
         sys.exit(error.exit_code)
+
+
+def _print_error(kind: str, message: str, code: int) -> None:
+    """Print an error as one JSON document, in one line, as the events of a run are."""
+    typer.echo(json.dumps({"error": {"type": kind, "message": message, "exit_code": int(code)}}))

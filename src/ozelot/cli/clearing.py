@@ -13,6 +13,7 @@ from ozelot.cli.database import TO_COUNT, connected, name_of
 from ozelot.cli.naming import gone_named, pipeline, task_named, tasks_named
 from ozelot.cli.output import grouped, how_many, listed, prints_to_stderr, say, show_json, show_table, visible
 from ozelot.cli.state import how_to_provide, reason
+from ozelot.cli.task_json import task_as_json, tasks_as_json
 from ozelot.client import Client
 from ozelot.errors import ClearRefused, ExitCode, NotClearable, TaskBroken, TaskNotFound
 from ozelot.etl.completion import clear_plan, to_run
@@ -40,7 +41,8 @@ def show_plan(text: str | None, *, as_json: bool) -> ExitCode:
             refused = str(exc)
     if as_json:
         clear = {"refused": refused} if plan is None else _as_data(plan)
-        show_json({"run": planned, "clear": clear})
+        tasks = {label: entry.task for label, entry in found.items() if entry.task}
+        show_json({"run": tasks_as_json(planned, tasks), "clear": clear})
         return ExitCode.OK
     if planned:
         say(f"A run would run {how_many(len(planned), 'task')}:")
@@ -87,8 +89,13 @@ def show_refresh(text: str | None, *, as_json: bool) -> ExitCode:
         cleared = {step.label for step in plan.steps}
         planned = to_run(walk(root), {[*found][-1]}, done - cleared)
     if as_json:
-        stale = {label: [str(r) for r in e.verdict.reasons] for label, e in found.items() if e.verdict}
-        show_json({"stale": {k: v for k, v in stale.items() if v}, "clear": _as_data(plan), "run": planned})
+        stale = [
+            {**task_as_json(label, entry.task), "reasons": [str(reason) for reason in entry.verdict.reasons]}
+            for label, entry in found.items()
+            if entry.verdict and entry.verdict.reasons
+        ]
+        run = tasks_as_json(planned, {label: entry.task for label, entry in found.items() if entry.task})
+        show_json({"stale": stale, "clear": _as_data(plan), "run": run})
     elif not plan.steps:
         say("Nothing is stale")
         return show_plan(text, as_json=False)
@@ -253,14 +260,19 @@ def show_steps(steps: Sequence[ClearStep], plan: ClearPlan) -> None:
 
 def _as_data(plan: ClearPlan) -> dict[str, Any]:
     steps = [
-        {"task": step.label, "deletes": step.deletes, "resets": step.resets, "own_clear": step.own_clear}
+        {
+            **task_as_json(step.label, step.task),
+            "deletes": step.deletes,
+            "resets": step.resets,
+            "own_clear": step.own_clear,
+        }
         for step in plan.steps
     ]
     unrecorded = [{"name": each.name, "found": each.found, "recorded": each.recorded} for each in plan.unrecorded]
     return {
         "steps": steps,
         "along": plan.along,
-        "left_out": plan.left_out,
+        "left_out": tasks_as_json(plan.left_out),
         "unrecorded": unrecorded,
         "refused": plan.refused or None,
     }

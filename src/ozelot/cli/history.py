@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from ozelot.cli.asking import confirm
 from ozelot.cli.database import TO_READ, connected, name_of
-from ozelot.cli.naming import identity, nearest
+from ozelot.cli.naming import identity, nearest, pipeline, pipeline_is_named
 from ozelot.cli.output import how_many, moment_for_json, prints_to_stderr, say, show_json, show_table, visible
+from ozelot.cli.task_json import task_as_json
 from ozelot.errors import ExitCode, TaskNotFound
 from ozelot.orm import history
 from ozelot.orm.run import Run
@@ -20,6 +22,9 @@ def show_runs(text: str | None, *, last: int | None, tracebacks: bool, as_json: 
     """Show runs, newest first: of all tasks, of one, or of all of one class; on request the tracebacks of failures."""
     with prints_to_stderr():
         database = connected(seconds=TO_READ)
+        if as_json and pipeline_is_named():
+            with contextlib.suppress(Exception):  # runs are shown whatever the pipeline looks like by now
+                pipeline()  # whose classes know of which type parameters are
         name, params = identity(text) if text is not None else (None, None)
         with database.create_session() as session:
             found = history.runs(session, name=name, params=params, last=last)
@@ -66,9 +71,7 @@ def _checks(run: Run) -> str:
 
 def _as_data(run: Run) -> dict[str, Any]:
     return {
-        "task": f"{run.name} {run.params}",
-        "name": run.name,
-        "params": run.params,
+        **task_as_json(f"{run.name} {run.params}"),
         "state": run.state,
         "started": moment_for_json(run.started),
         "finished": moment_for_json(run.finished),

@@ -21,6 +21,7 @@ from ozelot.cache.store import Entry, content_of
 from ozelot.cli.asking import confirm
 from ozelot.cli.database import TO_READ, connected
 from ozelot.cli.output import how_many, moment_for_json, say, show_json, show_table, visible
+from ozelot.cli.task_json import task_as_json
 from ozelot.errors import ConfigError, ExitCode, FetchError, NotInCache, UsageError
 from ozelot.orm import pages
 from ozelot.words import moment, task_text
@@ -181,7 +182,7 @@ def show_readers(url: str, *, as_json: bool) -> ExitCode:
         }
     told = [(f"{one.name} {one.params}", _compared(one, now), one.content) for one in found]
     if as_json:
-        show_json([{"task": task, "page": state, "read": content} for task, state, content in told])
+        show_json([{**task_as_json(task), "page": state, "read": content} for task, state, content in told])
     elif told:
         show_table(("task", "the page", "read"), [(task_text(task), state, read[:12]) for task, state, read in told])
     else:

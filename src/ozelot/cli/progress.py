@@ -6,10 +6,14 @@ import json
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
+import luigi
+
 from ozelot.cli.output import how_many, listed, say, visible
+from ozelot.cli.task_json import task_as_json
 from ozelot.engine import Event, Kind, RunResult
 from ozelot.words import added, amounts, duration, task_text
 
@@ -36,6 +40,7 @@ class Display:
         complete: how many of them are complete.
         running: since when each task runs, in the seconds of ``time.monotonic``.
         rows: how many rows were written so far.
+        tasks: the tasks that are known, by label.
     """
 
     def __init__(self) -> None:
@@ -44,6 +49,7 @@ class Display:
         self.complete_before = 0
         self.running: dict[str, float] = {}
         self.rows = 0
+        self.tasks: Mapping[str, luigi.Task] = {}
         self.began = time.monotonic()
 
     def __call__(self, event: Event) -> None:
@@ -146,6 +152,9 @@ class JsonLines(Display):
         super().__init__()
         self._out = sys.stdout  # what the pipeline prints goes elsewhere
 
+    def _task(self, label: str) -> dict[str, Any]:
+        return task_as_json(label, self.tasks.get(label))
+
     def say(self, line: str) -> None:
         """Print a line."""
         print(line, file=self._out, flush=True)
@@ -153,16 +162,26 @@ class JsonLines(Display):
     def show(self, event: Event) -> None:
         """Print an event."""
         if event.kind is not Kind.TICK:
-            self.say(json.dumps(event.as_json()))
+            told = event.as_json()
+            if event.label:
+                told = {"event": told.pop("event"), **self._task(event.label), **told}
+            self.say(json.dumps(told))
 
     def sum_up(self, result: RunResult) -> None:
         """Print the result."""
-        failed = {label: failure.reason for label, failure in result.failed.items()}
-        told: dict[str, Any] = {"event": "ended", "ran": list(result.ran), "elsewhere": result.elsewhere}
-        told |= {"complete": len(result.complete), "failed": failed, "not_reached": result.not_reached}
-        notes = {label: dict(ran.notes) for label, ran in result.ran.items() if ran.notes}
-        told |= {"notes": notes} if notes else {}
-        told |= {"rolled_back": result.rolled_back} if result.rolled_back else {}
+        ran = [
+            {**self._task(label), **({"notes": dict(found.notes)} if found.notes else {})}
+            for label, found in result.ran.items()
+        ]
+        told: dict[str, Any] = {"event": "ended", "ran": ran, "elsewhere": [*map(self._task, result.elsewhere)]}
+        told["complete"] = len(result.complete)
+        told["failed"] = [{**self._task(label), "error": found.reason} for label, found in result.failed.items()]
+        told["not_reached"] = [
+            {**self._task(label), "because_of": self._task(cause) if cause else None}
+            for label, cause in result.not_reached.items()
+        ]
+        if result.rolled_back:
+            told["rolled_back"] = [*map(self._task, result.rolled_back)]
         self.say(json.dumps({**told, "seconds": round(result.seconds, 3)}))
 
 

@@ -69,7 +69,9 @@ def _shown(text: str | None, shows: Display, options: Options) -> int:
     database = connected()
     tasks = tasks_named(whole, text) if text is not None and options.force else [task_named(whole, text)]
     refuse_pooled(database)
-    walk(tasks)  # what a requires() keeps from being known is told at once, in one line, as what cannot be imported
+    shows.tasks = walk(
+        tasks
+    ).tasks  # what a requires() keeps from being known is told at once, in one line, as what cannot be imported
     plan = _plan(whole, tasks, database, options) if options.force or options.refresh else None
     code: int = ExitCode.OK
     try:

@@ -8,6 +8,7 @@ from typing import Any
 from ozelot.cli.database import TO_READ, connected
 from ozelot.cli.naming import pipeline, task_named, tasks_named
 from ozelot.cli.output import how_many, prints_to_stderr, say, show_json, visible
+from ozelot.cli.task_json import task_as_json
 from ozelot.client import get_client
 from ozelot.errors import ExitCode
 from ozelot.etl import fingerprints
@@ -69,7 +70,7 @@ def _pages_of(task: Any) -> list[str]:
 def _as_data(entry: TaskStatus, made_of: dict[str, list[str]]) -> dict[str, Any]:
     verdict = entry.verdict
     return {
-        "task": entry.label,
+        **task_as_json(entry.label, entry.task),
         "state": str(entry.state),
         "why": entry.why,
         "reasons": [] if verdict is None else [{"kind": r.kind, "what": r.what} for r in verdict.reasons],

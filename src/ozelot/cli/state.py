@@ -11,11 +11,12 @@ import luigi
 from ozelot.cli.database import TO_COUNT, TO_READ, connected, name_of
 from ozelot.cli.naming import pipeline, pipeline_is_named, task_named
 from ozelot.cli.output import grouped, how_many, moment_for_json, prints_to_stderr, say, show_json, show_table, visible
+from ozelot.cli.task_json import task_as_json
 from ozelot.client import Client
 from ozelot.errors import ExitCode
 from ozelot.etl import verify as library
 from ozelot.etl.declared import is_orm_task
-from ozelot.etl.identity import task_argument
+from ozelot.etl.identity import params_of, task_argument
 from ozelot.etl.status import State, TaskStatus, recorded, status
 from ozelot.etl.tasks import InputFileTask
 from ozelot.schema.lacking import how_to_upgrade
@@ -91,9 +92,7 @@ def how_to_provide(entry: TaskStatus) -> str | None:
 
 def _as_data(entry: TaskStatus) -> dict[str, Any]:
     return {
-        "task": entry.label,
-        "name": entry.name,
-        "params": entry.params,
+        **task_as_json(entry.label, entry.task),
         "state": str(entry.state),
         "why": entry.why,
         "stale": [str(reason) for reason in entry.verdict.reasons] if entry.verdict else [],
@@ -103,6 +102,11 @@ def _as_data(entry: TaskStatus) -> dict[str, Any]:
         "rows": entry.rows,
         "notes": dict(entry.notes),
     }
+
+
+def _of_task(where: str) -> dict[str, Any]:
+    """The task that a finding is about; nothing of a table."""
+    return task_as_json(where) if params_of(where.partition(" ")[2]) is not None else {}
 
 
 def _row(name: str, group: list[TaskStatus]) -> list[str]:
@@ -136,7 +140,12 @@ def show_findings(text: str | None, *, as_json: bool) -> ExitCode:
         root = task_named(whole, text)
         found = library.verify(root)
     if as_json:
-        show_json([{"kind": one.kind, "where": one.where, "what": one.what, "do": one.do} for one in found])
+        show_json(
+            [
+                {"kind": one.kind, "where": one.where, "what": one.what, "do": one.do, **_of_task(one.where)}
+                for one in found
+            ]
+        )
     elif not found:
         say("Nothing was found: markers, runs and rows fit together")
     else:

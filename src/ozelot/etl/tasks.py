@@ -86,6 +86,12 @@ class TaskBase(luigi.Task, metaclass=_TaskMeta):
             type.__setattr__(cls, "_known_params", known)  # which changes nothing about the class
         return known[1]
 
+    def __repr__(self) -> str:
+        """The task as one would type it, without parameters that are private or hidden, as in messages of Luigi."""
+        values = self.to_str_params(only_significant=True, only_public=True)  # type: ignore[no-untyped-call]
+        family = self.get_task_family()  # type: ignore[no-untyped-call]
+        return f"{family}({', '.join(f'{name}={values[name]}' for name in values)})"
+
     @classmethod
     def bulk_complete(cls, parameter_tuples: Iterable[Any]) -> list[Any]:
         """Those of the parameters whose tasks are complete, by few queries; for ``luigi.tools.range``."""
