@@ -77,6 +77,7 @@ LAYERS = [
     "ozelot.checks.check",
     "ozelot.checks.about",
     "ozelot.checks.comparison",
+    "ozelot.checks.pattern_remedies",
     "ozelot.checks.patterns",
     "ozelot.checks.rows",
     "ozelot.checks.whole",

@@ -114,7 +114,7 @@ def test_status_as_data_has_all_of_every_task(loaded: Client) -> None:
     assert {**first, "when": None, "seconds": None} == {
         "task": "LoadShelves {}",
         "name": "LoadShelves",
-        "params": "{}",
+        "params": {},
         "state": "complete",
         "why": "",
         "stale": [],
@@ -122,6 +122,7 @@ def test_status_as_data_has_all_of_every_task(loaded: Client) -> None:
         "when": None,
         "seconds": None,
         "rows": {"shelf": 2},
+        "notes": {},
     }
     assert (entries[-1]["state"], entries[-1]["why"]) == ("incomplete", "it never ran")
 
@@ -271,7 +272,12 @@ def test_findings_are_data_and_the_exit_code(loaded: Client) -> None:
         connection.execute(sa.text("DELETE FROM good"))
     found = called("verify", "--json")
     assert found.code == 1
-    assert all(set(finding) == {"kind", "where", "what", "do"} for finding in json.loads(found.out))
+    findings = json.loads(found.out)
+    assert all({"kind", "where", "what", "do"} <= set(finding) for finding in findings)
+    assert {finding["where"]: finding["params"] for finding in findings if "params" in finding} == {
+        "LoadGoods {'year': '2020'}": {"year": 2020},
+        "LoadGoods {'year': '2021'}": {"year": 2021},
+    }
     shown = called("verify")
     assert shown.code == 1 and ": LoadGoods {'year': '2020'}\n  " in shown.out
     assert "\n  What to do: " in shown.out and shown.out.endswith(" findings\n")

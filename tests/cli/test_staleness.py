@@ -53,7 +53,8 @@ def test_a_refresh_shows_its_plan_and_loads_again_what_is_stale(loaded: Client) 
     assert table_of(planned.out)["LoadGoods {'year': '2021'}"]
     assert planned.out.endswith("and then run 2 tasks: ozelot run --refresh\n")
     data = json.loads(called("plan", "--refresh", "--json").out)
-    assert data["stale"] == {"LoadGoods {'year': '2021'}": ["code: tests.cli.shop.LoadGoods.run"]}
+    task = {"task": "LoadGoods {'year': '2021'}", "name": "LoadGoods", "params": {"year": 2021}}
+    assert data["stale"] == [{**task, "reasons": ["code: tests.cli.shop.LoadGoods.run"]}]
     assert [step["task"] for step in data["clear"]["steps"]] == [
         "LoadShop {'years': '2'}",
         "LoadGoods {'year': '2021'}",

@@ -69,7 +69,7 @@ def test_events_are_json_lines_whatever_the_pipeline_prints(shop: Path) -> None:
     ran = process(shop, "run", "--json", "--pipeline", "tests.cli.shop:Talking")
     events = [json.loads(line) for line in ran.out.splitlines()]
     assert [event["event"] for event in events] == ["planned", "started", "done", "ended"]
-    assert events[-1]["ran"] == ["Talking {}"] and events[-1]["failed"] == {}
+    assert events[-1]["ran"] == [{"task": "Talking {}", "name": "Talking", "params": {}}] and events[-1]["failed"] == []
     assert "printed by requires()" in ran.err
 
 

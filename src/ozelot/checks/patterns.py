@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeAlias
 
+from ozelot.checks.pattern_remedies import ESCAPE_REMEDIES, GROUP_REMEDIES
+
 _LAST = 0x10FFFF
 _SURROGATES = 0xD800, 0xDFFF
 _MOST_REPEATS = 255  # that PostgreSQL takes in one pair of braces
@@ -29,45 +31,6 @@ _NEWLINE: Ranges = ((0x0A, 0x0A),)
 
 _CONTROLS = {"a": 7, "f": 12, "n": 10, "r": 13, "t": 9, "v": 11}
 _HEX_DIGITS = {"x": 2, "u": 4, "U": 8}
-
-#: What to write instead of an escape that has no common meaning.
-_ESCAPE_REMEDIES = {
-    "p": "list the characters, such as [A-Za-zÀ-ÿ]",
-    "P": "list the characters, such as [^A-Za-zÀ-ÿ]",
-    "N": "write the character itself, or \\uXXXX",
-    "z": "write $ or \\Z for the end of the text",
-    "G": "write ^ for the start of the text",
-    "R": "write (\\r\\n|[\\n\\r])",
-    "h": "write [ \\t]",
-    "H": "write [^ \\t]",
-    "K": "remove it: a check only asks whether there is a match",
-    "X": "write . for a character",
-    "Q": "escape each character with a backslash, or call re.escape(text)",
-    "E": "escape each character with a backslash, or call re.escape(text)",
-    "y": "write \\b for a word boundary",
-    "Y": "write \\B for a place that is no word boundary",
-    "m": "write \\b for a word boundary",
-    "M": "write \\b for a word boundary",
-    "e": "write \\x1b",
-}
-_LOOKBEHIND = "use holds() with a condition of the database instead"
-#: What to write instead of a group that has no common meaning, by how it begins.
-_GROUP_REMEDIES = {
-    "(?P<": "write a group without a name: (...)",
-    "(?P=": "repeat what the group matches",
-    "(?P>": "repeat the group",
-    "(?<=": _LOOKBEHIND,
-    "(?<!": _LOOKBEHIND,
-    "(?<": "write a group without a name: (...)",
-    "(?>": "write (?:...)",
-    "(?#": "remove the comment",
-    "(?(": "write alternatives: (a|b)",
-    "(?i": "list both cases, such as [Tt]itle",
-    "(?s": "write [\\s\\S] for any character, including a newline",
-    "(?m": "write (^|\\n) for the start of a line",
-    "(?x": "remove the flag, and the blanks and comments in the pattern",
-    "(*": "escape the asterisk: \\*",
-}
 
 
 def _quoted(text: str) -> str:
@@ -332,8 +295,8 @@ class _Parser:
             lookahead = self._pattern[start : start + 3]
             self._at += 3
         elif self._starts("(?") or self._starts("(*"):
-            opening = next((each for each in _GROUP_REMEDIES if self._starts(each)), self._pattern[start : start + 3])
-            remedy = _GROUP_REMEDIES.get(opening, "remove the flags" if opening[-1:].isalpha() else "write (...)")
+            opening = next((each for each in GROUP_REMEDIES if self._starts(each)), self._pattern[start : start + 3])
+            remedy = GROUP_REMEDIES.get(opening, "remove the flags" if opening[-1:].isalpha() else "write (...)")
             raise self._ambiguous(start, opening, remedy)
         else:
             self._at += 1
@@ -392,7 +355,7 @@ class _Parser:
             reference = "repeat what the group matches; for the character, write \\x and two hexadecimal digits"
             raise self._ambiguous(start, f"\\{name}", reference)
         if name.isalnum():
-            remedy = _ESCAPE_REMEDIES.get(name, f"write {name} for the character")
+            remedy = ESCAPE_REMEDIES.get(name, f"write {name} for the character")
             raise self._ambiguous(start, f"\\{name}", remedy)
         return ord(name)
 

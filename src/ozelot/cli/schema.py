@@ -13,7 +13,6 @@ from ozelot.cli.importing import import_models
 from ozelot.cli.naming import pipeline, pipeline_is_named
 from ozelot.cli.output import how_many, listed, prints_to_stderr, say, show_json, show_table, visible
 from ozelot.cli.tables import refuse_while_running
-from ozelot.cli.task_json import tasks_as_json
 from ozelot.errors import ClearRefused, ExitCode, NotClearable
 from ozelot.etl.completion import clear_plan
 from ozelot.etl.declared import task_of
@@ -40,16 +39,7 @@ def show_differences(*, as_json: bool) -> ExitCode:
             found = differences(connection)
         stale = _made_stale(found)
     if as_json:
-        show_json(
-            [
-                {
-                    **one.as_data(),
-                    "tasks": tasks_as_json(one.tasks),
-                    "stale": None if stale is None else tasks_as_json(stale[one]),
-                }
-                for one in found
-            ]
-        )
+        show_json([{**one.as_data(), "stale": None if stale is None else list(stale[one])} for one in found])
     elif found:
         say(f"Models and {name_of(database)} differ:")
         _show(found, stale)
