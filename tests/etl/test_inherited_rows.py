@@ -93,6 +93,18 @@ class Vineyard(Farm):
     id: Mapped[int] = mapped_column(ForeignKey("farm.id"), primary_key=True)
 
 
+class Hill(TaskOwned, Base):
+    """The base rows of three levels know their run."""
+
+
+class Slope(Hill):
+    id: Mapped[int] = mapped_column(ForeignKey("hill.id"), primary_key=True)
+
+
+class Terrace(Slope):
+    id: Mapped[int] = mapped_column(ForeignKey("slope.id"), primary_key=True)
+
+
 class Bridge(Base):
     name: Mapped[str] = mapped_column(String(20))
 
@@ -113,7 +125,24 @@ class Gadget(Thing):
     id: Mapped[int] = mapped_column(ForeignKey("thing.id"), primary_key=True)
 
 
-MODELS = (Fitting, Screw, WoodScrew, Nail, Label, Act, Song, Farm, Vineyard, Bridge, TollBridge, Thing, Gadget)
+MODELS = (
+    Fitting,
+    Screw,
+    WoodScrew,
+    Nail,
+    Label,
+    Act,
+    Song,
+    Farm,
+    Vineyard,
+    Hill,
+    Slope,
+    Terrace,
+    Bridge,
+    TollBridge,
+    Thing,
+    Gadget,
+)
 
 
 class _Loading:
@@ -181,6 +210,21 @@ class LoadVineyards(_Loading, tasks.ORMTask):
 
     def run(self) -> Any:
         how[f"LoadVineyards{self.part}"](self)
+
+
+class LoadHills(_Loading, tasks.ORMTask):
+    creates = [Hill]
+
+
+class LoadSlopes(_Loading, tasks.ORMTask):
+    creates = [Slope]
+
+
+class LoadTerraces(_Loading, tasks.ORMTask):
+    creates = [Terrace]
+
+    def requires(self) -> Any:
+        return [LoadHills()]
 
 
 class LoadBridges(_Loading, tasks.ORMTask):
@@ -672,3 +716,17 @@ def test_a_task_whose_class_is_gone_is_cleared_as_its_run_recorded(
             connection.execute(right)
     clear_plan(LoadFittings(), [], gone=[("LoadOld", "{}")]).apply()
     assert count(db, Fitting, Screw) == [3, 0]
+
+
+def test_parts_that_another_task_added_are_not_those_of_the_task_of_a_further_level(db: Client) -> None:
+    how["LoadHills"] = added(Hill, 1)
+    how["LoadSlopes"] = lambda self: self.session.execute(sa.insert(table_of(Slope)), [{"id": 1}])
+    how["LoadTerraces"] = added(Terrace, 0)
+    for root in (LoadHills(), LoadSlopes(), LoadTerraces()):
+        ran(root)
+    plan = clear_plan(LoadTerraces(), [LoadHills()])
+    assert {step.label for step in plan.steps} == {"LoadHills {}", "LoadTerraces {}"}
+    assert "slope" in plan.refused
+    with pytest.raises(ClearRefused, match="LoadSlopes"):
+        plan.apply()
+    assert count(db, Hill, Slope) == [1, 1]

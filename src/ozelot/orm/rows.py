@@ -89,7 +89,8 @@ class Rows:
         storing = {m for m in _all_mappers() if table in chain(m)}
         going = {m for m in storing & self._mappers if table in self._own_tables(m)}
         owners = {mapper: owner for mapper in going if (owner := owner_of(mapper)) is not None}
-        mapper_of = {owner: mapper for mapper, owner in owners.items()}
+        mapper_of = {owner: mapper for mapper, owner in owners.items()}  # that of the table itself, if it is among them
+        mapper_of |= {owner: mapper for mapper, owner in owners.items() if mapper.local_table is table}
         conditions = [self._condition_of_runs(table, mapper, owner) for owner, mapper in mapper_of.items()]
         if going - owners.keys():
             rest = self._condition_of_models(table, storing, going - owners.keys())
@@ -106,9 +107,12 @@ class Rows:
         if tables.index(table) > tables.index(owner):  # a base table: only some of the runs inserted rows there
             self.told_by_derived.add(table)
             condition &= owner.c.run_id.in_(sa.select(runs.c.id).where(wrote(table.name)))
-        elif table in self._base_rows.extending:
-            others = sa.select(runs.c.id).where(wrote(table.name))
-            condition |= owner.c.run_id.not_in(others)
+        else:
+            those = sa.select(runs.c.id).where(wrote(table.name))
+            if mapper.local_table is not table:  # other rows are parts that another task inserted
+                condition &= owner.c.run_id.in_(those)
+            if table in self._base_rows.extending:
+                condition |= owner.c.run_id.not_in(those)
         return cast(Condition, key_of(table).in_(sa.select(*owner.primary_key.columns).where(condition)))
 
     def _condition_of_models(

@@ -212,15 +212,19 @@ class Oracle:
         """A row that somebody inserts by hand, as the task of that run would have."""
         label = self.runs[serial].label
         creates = self.pipeline.nodes[label].creates
-        if not creates or self._is_apart(model := creates[number % len(creates)]):
+        if not creates or self._is_apart(model := creates[number % len(creates)], serial):
             return None
         return Script(self, label, serial, by_hand=True).insert(model, number)
 
-    def _is_apart(self, model: str) -> bool:
+    def _is_apart(self, model: str, serial: int) -> bool:
         """Whether base rows of a model count for another task, as no run says who inserts them, and the classes do."""
         table, *bases = self.shape.chain(model)
-        if self._owner(model) or any((run.counts or {}).get(table) for run in self.runs.values() if run.state == DONE):
-            return False
+        if (owner := self._owner(model)) is None:
+            if any((run.counts or {}).get(table) for run in self.runs.values() if run.state == DONE):
+                return False
+        else:  # its run says of which base tables it inserted rows
+            counts = self.runs[serial].counts or {}
+            bases = [base for base in self.shape.chain(owner)[1:] if not counts.get(base)]
         return any(set(self.pipeline.creators(base)) - set(self.pipeline.creators(table)) for base in bases)
 
     def leftovers_refuse(self, label: str) -> bool:
