@@ -435,11 +435,11 @@ def test_times_with_a_zone_are_for_postgresql(db: Client) -> None:
         if db.engine.dialect.name == "postgresql":
             found = stored_by(db, way, "zoned", zoned)
             assert (found, found.utcoffset()) == (zoned, zoned.utcoffset())
-            with pytest.raises(OzelotError, match="distance from UTC"):
+            with pytest.raises(OzelotError, match="a time with a time zone"):
                 stored_by(db, way, "zoned", datetime.time(12, 30))
         else:
             assert stored_by(db, way, "zoned", datetime.time(12, 30)) == datetime.time(12, 30)
-            with pytest.raises(OzelotError, match="a time zone, which the column does not keep"):
+            with pytest.raises(OzelotError, match="a time without a time zone"):
                 stored_by(db, way, "zoned", zoned)
 
 
@@ -448,12 +448,13 @@ def test_an_error_names_the_column_the_value_and_what_to_do(sqlite_db: Client) -
     with pytest.raises(ValueRejected) as caught:
         stored_by(sqlite_db, by_add, "number", "abc")
     assert str(caught.value) == (
-        "coin.number on SQLite expects an int from -9,223,372,036,854,775,808 to 9,223,372,036,854,775,807; got 'abc' "
-        "of type str. Convert it: int(value)"
+        "coin.number on SQLite expects an integer; got the string 'abc'. Replace it with an integer"
     )
+    with pytest.raises(ValueRejected, match=r"got the string '7'\. Convert it: int\(value\)"):
+        stored_by(sqlite_db, by_add, "number", "7")
     with pytest.raises(ValueRejected) as caught:
         stored_by(sqlite_db, by_add, "secret", "abc")
-    assert "got [hidden] of type str" in str(caught.value)
+    assert "got a string [hidden]" in str(caught.value)
     with pytest.raises(ValueRejected, match="For a missing value, use None"):
         stored_by(sqlite_db, by_add, "weight", math.nan)
 
@@ -472,7 +473,7 @@ def test_padded_text_loses_no_spaces(db: Client) -> None:
         if db.engine.dialect.name == "sqlite":
             assert stored_by(db, way, "code", "ab ") == "ab "
         else:
-            with pytest.raises(OzelotError, match="spaces at the end"):
+            with pytest.raises(OzelotError, match="ends with spaces"):
                 stored_by(db, way, "code", "ab ")
     with db.transaction() as session:
         session.add(Coin(code="ab"))
@@ -483,7 +484,7 @@ def test_padded_text_loses_no_spaces(db: Client) -> None:
 def test_a_text_that_is_too_long_by_spaces_is_not_shortened(db: Client) -> None:
     create_only(db, Coin)
     for way in WAYS:
-        with pytest.raises(OzelotError, match="longer than 8 characters"):
+        with pytest.raises(OzelotError, match="at most 8 characters"):
             stored_by(db, way, "name", "12345678 ")
 
 
@@ -511,7 +512,7 @@ def test_a_time_that_is_finer_than_the_column_is_rejected(db: Client) -> None:
         table.create(connection)
         connection.execute(sa.insert(table).values(at=NOON.replace(microsecond=123_000)))
         assert connection.scalar(sa.select(table.c.at)) == NOON.replace(microsecond=123_000)
-        with pytest.raises(ValueRejected, match=r"moments\.at .* finer than the column keeps"):
+        with pytest.raises(ValueRejected, match=r"moments\.at .*finer than the column keeps"):
             connection.execute(sa.insert(table).values(at=NOON.replace(microsecond=123_456)))
 
 

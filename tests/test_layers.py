@@ -18,6 +18,7 @@ LAYERS = [
     "ozelot.config",
     "ozelot.limits",
     "ozelot.url",
+    "ozelot.value_reasons",
     "ozelot.value_lists",
     "ozelot.column_type",
     "ozelot.number_types",

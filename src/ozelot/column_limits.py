@@ -22,9 +22,10 @@ from sqlalchemy import Engine, event
 
 from ozelot.errors import LoadError
 from ozelot.mariadb import NAMES, TypeCompiler
-from ozelot.orm.shown import shown
+from ozelot.orm.shown import shown_with_type
 from ozelot.statements import commits_on_mariadb
 from ozelot.value_lists import Values
+from ozelot.value_reasons import Reason
 
 _TYPE = re.compile(r"(\w+)(?:\(([\d, ]+)\))?")
 _TIMES = ("DATETIME", "TIMESTAMP", "TIME")
@@ -61,10 +62,13 @@ class Limit(NamedTuple):
         return [place for place, value in enumerate(values) if value is not None and not self.keeps(value)]
 
     @property
-    def reason(self) -> str:
+    def reason(self) -> Reason:
         """What is wrong with a value that it does not keep, and what to do."""
-        remedy = "widen it with: ozelot db upgrade" if self.is_narrow else "change the value, or the type in the model"
-        return f"not stored exactly by the column, which is {self.kind} in the database ({remedy})"
+        return Reason(
+            "not stored exactly",
+            expects=f"a value that its type in the database, {self.kind}, stores exactly",
+            remedy="Widen it: ozelot db upgrade" if self.is_narrow else "Change the value, or the type in the model",
+        )
 
 
 #: By the keys of columns.
@@ -243,8 +247,9 @@ def _refuse(context: Any, table: sa.Table, limits: Limits) -> None:
         return
     place, key, value = fault
     where = f"{table.name}.{table.columns[key].name}"
-    row = f" in row {place} of the statement, counted from 0," if len(context.compiled_parameters) > 1 else ""
-    raise LoadError(f"{where}: {shown(where, value)}{row} is {limits[key].reason}")
+    row = f" in row {place} of the statement, counted from 0" if len(context.compiled_parameters) > 1 else ""
+    reason = limits[key].reason
+    raise LoadError(f"{where} expects {reason.expects}; got {shown_with_type(where, value)}{row}. {reason.remedy}")
 
 
 def _fault(context: Any, limits: Limits) -> tuple[int, str, Any] | None:

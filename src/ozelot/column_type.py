@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ozelot.value_lists import Values
+from ozelot.value_lists import TOO_FINE, Values
+from ozelot.value_reasons import Converter, InvalidValue, Reason
 
-Converter = Callable[[Any], Any]
 
-
-class InvalidValue(ValueError):
-    """A value does not fit; its text is the reason."""
+def wrong_type(value: Any, column: ColumnType) -> Reason:
+    """The reason for a value of a type that a column does not take, with what converts it."""
+    for kind, text, convert in column.conversions:
+        if isinstance(value, kind):
+            try:
+                convert(value)
+            except Exception:  # noqa: BLE001, S112 - it is no remedy then
+                continue
+            return Reason("", remedy=f"Convert it: {text}")
+    return Reason("", remedy=f"Replace it with {column.expects}")
 
 
 class ColumnType:
@@ -19,9 +26,13 @@ class ColumnType:
 
     Attributes:
         exact: the types of values that need no conversion; None: any.
+        expects: what it takes, for messages: ``a float``.
+        conversions: what users can write to convert values of other types, and a function that does the same.
     """
 
     exact: frozenset[type] | None = None
+    expects = "another value"
+    conversions: tuple[tuple[type, str, Converter], ...] = ()
 
     def converter(self, kind: type) -> Converter | None:
         """What converts values of another type, or raises :class:`InvalidValue`; None: nothing does."""
@@ -56,7 +67,7 @@ class ColumnType:
         if self.exact is not None and kind not in self.exact:
             convert = self.converter(kind)
             if convert is None:
-                raise InvalidValue(f"a value of type {kind.__name__}")
+                raise InvalidValue(wrong_type(value, self))
             value = convert(value)
         if (reason := self.fault(value)) is not None:
             raise InvalidValue(reason)
@@ -66,5 +77,9 @@ class ColumnType:
 def _without_nanoseconds(value: Any, convert: Callable[[], Any]) -> Any:
     nanoseconds = value.nanosecond if hasattr(value, "nanosecond") else value.nanoseconds
     if nanoseconds != 0:  # NaT has NaN
-        raise InvalidValue("a time that is finer than microseconds, or none at all,")
+        raise InvalidValue(Reason(TOO_FINE, remedy="Round it to microseconds, or store it as text"))
     return convert()
+
+
+class OwnType(ColumnType):
+    """What the code of a ``TypeDecorator`` takes: here, anything, arrays included."""

@@ -15,10 +15,11 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.types import TypeEngine
 
-from ozelot.column_type import ColumnType, InvalidValue
+from ozelot.column_type import ColumnType
 from ozelot.errors import ValueRejected
 from ozelot.number_types import DIGITS, decimals_of_sqlite
 from ozelot.rejections import rejection
+from ozelot.value_reasons import InvalidValue
 from ozelot.value_types import value_type_of
 
 Processor: TypeAlias = Callable[[Any], Any]
@@ -90,7 +91,7 @@ def checked(rule: ColumnType, value: Any, where: str, dialect: sa.Dialect) -> An
     try:
         return rule.checked(value)
     except InvalidValue as exc:
-        raise ValueRejected(rejection(where, value, str(exc), rule, dialect.name)) from None
+        raise ValueRejected(rejection(where, value, exc.reason, rule, dialect.name)) from None
 
 
 class ExactInteger(Exact):
@@ -167,6 +168,13 @@ class ExactFloat(Exact):
             return value if convert is None else convert(value)
 
         return process
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Processor | None:
+        """As the base class; decimals have all digits of the float, instead of ten places."""
+        kind: Any = self
+        if not kind.asdecimal or kind.decimal_return_scale is not None or getattr(kind, "scale", None) is not None:
+            return super().result_processor(dialect, coltype)
+        return lambda value: None if value is None else Decimal(repr(float(value)))
 
 
 class ExactNumeric(Exact):

@@ -8,8 +8,13 @@ from contextlib import suppress
 from decimal import MAX_PREC, ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal, Inexact
 from typing import Any
 
-from ozelot.column_type import ColumnType, Converter, InvalidValue
+from ozelot.column_type import ColumnType
 from ozelot.value_lists import Values, bounds_of
+from ozelot.value_reasons import DIGITS as DIGITS_OF_FLOAT
+from ozelot.value_reasons import IMPRECISE, INFINITE, Converter, InvalidValue, Reason
+
+#: Up to here, each integer is a float of its own. This one may also be the next one, rounded.
+EXACT_FLOATS = 2**53
 
 DIGITS = 15  # significant ones that a float keeps
 _PLACES = 10  # of decimals that SQLite computed for a Numeric without a scale, as SQLAlchemy gives them
@@ -25,6 +30,8 @@ class IntegerType(ColumnType):
     """Whole numbers."""
 
     exact = frozenset({int})
+    expects = "an integer"
+    conversions = ((str, "int(value)", int),)
 
     def __init__(self, low: int, high: int) -> None:
         self.low, self.high = low, high
@@ -32,20 +39,35 @@ class IntegerType(ColumnType):
     def converter(self, kind: type) -> Converter | None:
         if issubclass(kind, int):
             return int
-        return _whole if issubclass(kind, float | Decimal) else None
+        if issubclass(kind, float):
+            return _whole_float
+        return _whole if issubclass(kind, Decimal) else None
 
     def all_fit(self, values: Values) -> bool:
         low, high = bounds_of(values)
         return bool(self.low <= low and high <= self.high)
 
     def fault(self, value: Any) -> str | None:
-        return None if self.low <= value <= self.high else f"not in the range {self.low:,} to {self.high:,}"
+        if self.low <= value <= self.high:
+            return None
+        return Reason(
+            "out of range",
+            expects=f"an integer from {self.low:,} to {self.high:,}",
+            remedy="Correct it, or give the column a larger type",
+        )
 
 
 def _whole(value: Any) -> int:
     whole = int(value) if math.isfinite(value) else None
     if whole is None or whole != value:
-        raise InvalidValue("no whole number")
+        raise InvalidValue("not a whole number")
+    return whole
+
+
+def _whole_float(value: Any) -> int:
+    whole = _whole(value)
+    if abs(whole) >= EXACT_FLOATS:
+        raise InvalidValue(IMPRECISE)
     return whole
 
 
@@ -59,6 +81,8 @@ class FloatType(ColumnType):
     """
 
     exact = frozenset({float})
+    expects = "a float"
+    conversions = ((str, "float(value)", float),)
 
     def __init__(self, *, finite: bool, nan: bool = True, single: bool | str = False) -> None:
         self._finite, self._nan, self._single = finite, nan and not finite, single
@@ -69,7 +93,9 @@ class FloatType(ColumnType):
         return not self._single
 
     def converter(self, kind: type) -> Converter | None:
-        return _real if issubclass(kind, int | float | Decimal) else None
+        if issubclass(kind, float):
+            return float.__float__
+        return _real if issubclass(kind, int | Decimal) else None
 
     def all_fit(self, values: Values) -> bool:
         if self._single:
@@ -79,9 +105,9 @@ class FloatType(ColumnType):
     def fault(self, value: Any) -> str | None:
         if not math.isfinite(value):
             fits = self._nan if value != value else not self._finite
-            return None if fits else "a number that this database cannot store"
+            return None if fits else INFINITE
         if self._single and not _fits_single(value, short=self._single == "short"):
-            return "a number with more digits than a float of 4 bytes keeps"
+            return Reason("more digits than a float of 4 bytes keeps", remedy="Round it, or make the column a Double")
         return None
 
 
@@ -89,15 +115,15 @@ def _real(value: Any) -> float:
     try:
         found = float(value)
     except OverflowError:
-        raise InvalidValue("too large") from None
+        raise InvalidValue("too large for a float") from None
     except ValueError:  # a Decimal that signals
-        raise InvalidValue("no number") from None
-    if isinstance(value, float) or value != value:
+        raise InvalidValue("not a number") from None
+    if value != value:
         return found
     if math.isinf(found) and not (isinstance(value, Decimal) and value.is_infinite()):
-        raise InvalidValue("too large")
+        raise InvalidValue("too large for a float")
     if found != value and (isinstance(value, int) or Decimal(repr(found)) != value):
-        raise InvalidValue("a number with more digits than a float keeps")
+        raise InvalidValue(DIGITS_OF_FLOAT)
     return found
 
 
@@ -129,6 +155,8 @@ class DecimalType(ColumnType):
     """
 
     exact = frozenset({Decimal})
+    expects = "a Decimal"
+    conversions = ((str, "Decimal(value)", Decimal),)
 
     def __init__(
         self, precision: int | None, scale: int | None, digits: int | None = None, *, rounds: bool = True
@@ -179,13 +207,21 @@ class DecimalType(ColumnType):
     def fault(self, value: Any) -> str | None:
         smallest, limit = self._smallest, self._limit
         if not value.is_finite():
-            return "no finite number"
+            return Reason("not finite", expects="a finite number")
         if limit is not None and not -limit < value < limit:
-            return f"not below {limit:f}"
+            return Reason("too large", expects=f"a number below {limit:,f}")
         if smallest is not None and not value.same_quantum(smallest) and not _is_multiple(value, smallest):
-            return f"more than {self._scale} digits after the point"
+            return Reason(
+                "too many digits",
+                expects=f"at most {self._scale} digits after the decimal point",
+                remedy=f"Round it: value.quantize(Decimal('{smallest:f}'))",
+            )
         if self._digits is not None and not self._is_float(value):
-            return f"more than {self._digits} significant digits"
+            return Reason(
+                "too many digits",
+                expects=f"at most {self._digits} significant digits",
+                remedy="Round it, or make the column a String, which keeps all digits",
+            )
         return None
 
     def _is_float(self, value: Decimal) -> bool:

@@ -6,11 +6,26 @@ import datetime
 from contextlib import suppress
 from typing import Any
 
-from ozelot.column_type import ColumnType, Converter, InvalidValue
+from ozelot.column_type import ColumnType
 from ozelot.value_lists import Values, bounds_of
+from ozelot.value_reasons import NO_ZONE, ZONE, Converter, InvalidValue, Reason
 
 _UTC = datetime.UTC
 _OUTER_YEARS = {1, 9999}  # times of which may have no counterpart in UTC
+_TOO_FINE = Reason(
+    "finer than the column keeps", remedy="Round it, or give the column a type with more digits of seconds"
+)
+_NO_OFFSET = Reason(
+    "no time zone", expects="a time with a time zone", remedy="Add it: value.replace(tzinfo=datetime.UTC)"
+)
+_ZONE_OF_TIME = Reason(
+    "a time zone, which the column does not keep",
+    expects="a time without a time zone",
+    remedy="Remove the zone: value.replace(tzinfo=None)",
+)
+_OFFSET_OF_MICROSECONDS = Reason("a distance from UTC that is no whole second", remedy="Round it to whole seconds")
+_OUT_OF_RANGE = Reason("out of range in UTC", remedy="Correct it, or store it as text")
+_TOO_LONG = Reason("out of range", remedy="Correct it, or store it as a number of seconds")
 _EPOCH = datetime.datetime(1970, 1, 1)
 
 
@@ -18,6 +33,8 @@ class DateType(ColumnType):
     """Dates."""
 
     exact = frozenset({datetime.date})
+    expects = "a date"
+    conversions = ((str, "date.fromisoformat(value)", datetime.date.fromisoformat),)
 
     def converter(self, kind: type) -> Converter | None:
         return _day if issubclass(kind, datetime.datetime) else None
@@ -25,7 +42,7 @@ class DateType(ColumnType):
 
 def _day(value: datetime.datetime) -> datetime.date:
     if value.time() != datetime.time() or value.tzinfo is not None:
-        raise InvalidValue("a date with a time")
+        raise InvalidValue(Reason("it has a time", remedy="Take its date: value.date()"))
     return value.date()
 
 
@@ -38,6 +55,8 @@ class DateTimeType(ColumnType):
     """
 
     exact = frozenset({datetime.datetime})
+    expects = "a datetime"
+    conversions = ((str, "datetime.fromisoformat(value)", datetime.datetime.fromisoformat),)
 
     def __init__(self, *, aware: bool, digits: int | None = None) -> None:
         self.aware = aware
@@ -59,15 +78,15 @@ class DateTimeType(ColumnType):
 
     def fault(self, value: Any) -> str | None:
         if self._step > 1 and value.microsecond % self._step:
-            return "a time that is finer than the column keeps"
+            return _TOO_FINE
         if not self.aware:
-            return None if value.tzinfo is None else "a time zone, which the column does not keep,"
+            return None if value.tzinfo is None else ZONE
         if value.utcoffset() is None:
-            return "no time zone"
+            return NO_ZONE
         try:
             value.astimezone(_UTC)
         except OverflowError:
-            return "a time that is out of range in UTC"
+            return _OUT_OF_RANGE
         return None
 
     def comparable(self, values: Values) -> Values:
@@ -93,6 +112,8 @@ class TimeType(ColumnType):
     """
 
     exact = frozenset({datetime.time})
+    expects = "a time"
+    conversions = ((str, "time.fromisoformat(value)", datetime.time.fromisoformat),)
 
     def __init__(self, *, aware: bool, digits: int | None = None) -> None:
         self.aware = aware
@@ -103,13 +124,13 @@ class TimeType(ColumnType):
 
     def fault(self, value: Any) -> str | None:
         if self._step > 1 and value.microsecond % self._step:
-            return "a time that is finer than the column keeps"
+            return _TOO_FINE
         if not self.aware:
-            return None if value.tzinfo is None else "a time zone, which the column does not keep,"
+            return None if value.tzinfo is None else _ZONE_OF_TIME
         offset = value.utcoffset()
         if offset is None:
-            return "no distance from UTC"
-        return "a distance from UTC that is no whole second" if offset.microseconds else None
+            return _NO_OFFSET
+        return _OFFSET_OF_MICROSECONDS if offset.microseconds else None
 
 
 class IntervalType(ColumnType):
@@ -121,6 +142,7 @@ class IntervalType(ColumnType):
     """
 
     exact = frozenset({datetime.timedelta})
+    expects = "a timedelta"
 
     def __init__(self, *, by_moment: bool, digits: int | None = None) -> None:
         self._by_moment = by_moment
@@ -137,5 +159,5 @@ class IntervalType(ColumnType):
 
     def fault(self, value: Any) -> str | None:
         if self._step > 1 and value.microseconds % self._step:
-            return "a time that is finer than the column keeps"
-        return None if self._in_range(value) else "a length of time that is out of range"
+            return _TOO_FINE
+        return None if self._in_range(value) else _TOO_LONG

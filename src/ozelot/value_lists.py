@@ -7,6 +7,10 @@ from typing import Any
 
 Values = list[Any]
 
+#: Why a time is not stored.
+TOO_FINE = "finer than a microsecond"
+OUTSIDE = "out of range"
+
 
 class KnownValues(Values):
     """Values of which something is known without looking at each.
@@ -32,7 +36,19 @@ class KnownValues(Values):
 
 
 class NotStored(str):
-    """A time that Python, and every database here, would have to round, as text."""
+    """A time that Python does not know, as text.
+
+    Attributes:
+        reason: why it does not.
+    """
+
+    reason: str
+
+    def __new__(cls, text: object, reason: str) -> NotStored:
+        """A time."""
+        found = super().__new__(cls, text)
+        found.reason = reason
+        return found
 
 
 def kinds_of(values: Values) -> set[type]:

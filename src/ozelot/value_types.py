@@ -15,14 +15,16 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from ozelot.column_type import ColumnType, Converter, InvalidValue
+from ozelot.column_type import ColumnType, OwnType
 from ozelot.number_types import DecimalType, FloatType, IntegerType
 from ozelot.time_types import DateTimeType, DateType, IntervalType, TimeType
 from ozelot.value_lists import KnownValues, Values, kinds_of
+from ozelot.value_reasons import CONVERSIONS, EXPECTED, NUL, SURROGATE, Converter, InvalidValue, Reason, too_long
 
 __all__ = ["ColumnType", "Converter", "InvalidValue", "value_type_of"]
 
 _BITS = ((mysql.TINYINT, 8), (mysql.MEDIUMINT, 24), (sa.SmallInteger, 16), (sa.BigInteger, 64))
+_NAMES = 30  # of an Enum that are listed
 _MYSQL_BYTES = {mysql.TINYTEXT: 2**8 - 1, mysql.MEDIUMTEXT: 2**24 - 1, mysql.LONGTEXT: 2**32 - 1}
 #: Significant digits that a float of 8 bytes keeps, whatever they are; SQLite stores a ``Numeric`` as one.
 _DIGITS_OF_FLOAT = 15
@@ -42,6 +44,8 @@ class TextType(ColumnType):
     """
 
     exact = frozenset({str})
+    expects = "a string"
+    conversions = ((bytes, "value.decode()", bytes.decode), (object, "str(value)", str))
 
     def __init__(self, length: int | None, size: int | None, *, nul: bool, padded: bool = False) -> None:
         self.length, self._size, self._nul, self.padded = length, size, nul, padded
@@ -67,15 +71,18 @@ class TextType(ColumnType):
 
     def fault(self, value: Any) -> str | None:
         if self.length is not None and len(value) > self.length:
-            return f"longer than {self.length:,} characters"
+            return too_long(len(value), self.length, "characters")
         if self.padded and value.endswith(" "):
-            return "spaces at the end, which the column does not keep,"
+            return Reason(
+                "it ends with spaces, which the column does not keep",
+                remedy="Remove them: value.rstrip(' '), or make the column a String",
+            )
         if not self._nul and "\0" in value:
-            return "the character NUL, which this database cannot store,"
+            return NUL
         if not _is_unicode(value):
-            return "half of a surrogate pair, which is no character,"
+            return SURROGATE
         if self._size is not None and len(value.encode()) > self._size:
-            return f"longer than {self._size:,} bytes"
+            return too_long(len(value.encode()), self._size, "bytes")
         return None
 
 
@@ -92,6 +99,9 @@ class EnumType(ColumnType):
 
     def __init__(self, names: Collection[str], kind: type | None) -> None:
         self._names, self._kind = frozenset(names), kind
+        listed = ", ".join(list(names)[:_NAMES])
+        more = f" and {len(names) - _NAMES:,} more" if len(names) > _NAMES else ""
+        self.expects = f"one of {listed}{more}" if kind is None else f"a member of {kind.__name__} ({listed}{more})"
 
     def all_fit(self, values: Values) -> bool:
         return self._names.issuperset(values) if kinds_of(values) == {str} else False
@@ -99,13 +109,14 @@ class EnumType(ColumnType):
     def fault(self, value: Any) -> str | None:
         if (type(value) is str and value in self._names) or (self._kind is not None and isinstance(value, self._kind)):
             return None
-        return "none of the values of the Enum"
+        return Reason("not one of them", expects=self.expects)
 
 
 class BooleanType(ColumnType):
     """True and false."""
 
     exact = frozenset({bool})
+    expects = "a boolean"
 
     def converter(self, kind: type) -> Converter | None:
         return _flag if issubclass(kind, int | float) else None
@@ -113,7 +124,7 @@ class BooleanType(ColumnType):
 
 def _flag(value: Any) -> bool:
     if value not in (0, 1):
-        raise InvalidValue("neither true nor false")
+        raise InvalidValue("neither 0 nor 1")
     return bool(value)
 
 
@@ -121,6 +132,8 @@ class UuidTextType(ColumnType):
     """UUIDs as text, which come back in lower case and with hyphens."""
 
     exact = frozenset({str})
+    expects = "a UUID as a string"
+    conversions = ((uuid.UUID, "str(value)", str),)
 
     def converter(self, kind: type) -> Converter | None:
         return str.__str__ if issubclass(kind, str) else None
@@ -129,7 +142,7 @@ class UuidTextType(ColumnType):
         return False
 
     def fault(self, value: Any) -> str | None:
-        return None if _UUID.fullmatch(value) else "no UUID"
+        return None if _UUID.fullmatch(value) else Reason("not a UUID", remedy="Correct it")
 
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-?)([0-9a-fA-F]{4}\1){3}[0-9a-fA-F]{12}")
@@ -140,6 +153,8 @@ class InstanceType(ColumnType):
 
     def __init__(self, *kinds: type, convert: dict[type, Converter] | None = None) -> None:
         self.exact = frozenset(kinds)
+        self.expects = EXPECTED.get(kinds[0], kinds[0].__name__)
+        self.conversions = CONVERSIONS.get(kinds[0], ())
         self._convert = convert or {}
 
     def converter(self, kind: type) -> Converter | None:
@@ -161,7 +176,14 @@ class PaddedBytesType(InstanceType):
         return False
 
     def fault(self, value: Any) -> str | None:
-        return None if len(value) == self._length else f"not {self._length} bytes, to which the database pads them,"
+        if len(value) == self._length:
+            return None
+        return Reason(
+            "another length, which the database pads or refuses",
+            expects=f"exactly {self._length:,} bytes",
+            detail=f"{len(value):,} bytes",
+            remedy="Make the column a LargeBinary, or the value so long",
+        )
 
 
 def value_type_of(kind: TypeEngine[Any], dialect: sa.Dialect) -> ColumnType:
@@ -170,7 +192,7 @@ def value_type_of(kind: TypeEngine[Any], dialect: sa.Dialect) -> ColumnType:
     name = dialect.name
     on_mysql = name in ("mysql", "mariadb")
     if isinstance(found, TypeDecorator) and not isinstance(found, sa.Interval):
-        return ColumnType()
+        return OwnType()
     if isinstance(found, sa.Enum):
         return EnumType(found.enums, found.enum_class)
     if isinstance(found, sa.String):

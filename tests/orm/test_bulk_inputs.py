@@ -132,7 +132,7 @@ def test_rows_with_different_keys_are_filled_up(sqlite_db: Client) -> None:
         (pd.DataFrame([["a", "b"]], columns=["name", "name"]), "several columns named name"),
         ([{"nmae": "a"}], "Measurement has no column 'nmae'. Did you mean 'name'?"),
         (pd.DataFrame({"other_name": ["a"], "renamed": ["b"], "name": "c"}), "Measurement.renamed twice"),
-        ([{"value": 1.0}], "Measurement.name may not be NULL, and the input has no column 'name'"),
+        ([{"value": 1.0}], "Measurement.name expects a value in each row; the input has no column 'name'"),
     ],
 )
 def test_what_cannot_be_loaded_says_what_can(sqlite_db: Client, rows: Any, told: str) -> None:

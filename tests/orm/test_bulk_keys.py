@@ -15,6 +15,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from ozelot.client import Client
 from ozelot.errors import LoadError, UndeclaredWrite
 from ozelot.etl import tasks
+from ozelot.orm import bulk
 from ozelot.orm.base import Base
 from ozelot.orm.bulk import LoadReport
 from ozelot.orm.run import Run, TaskOwned
@@ -80,6 +81,17 @@ def prepare(db: Client) -> None:
     LoadCarriers().run()
 
 
+def loaded_again(db: Client, rows: Any, **options: Any) -> None:
+    create_only(db, Carrier, Airfield, WeatherHour, FlightLeg, UnitOfNothing)
+    with db.transaction() as session:
+        session.execute(sa.delete(Carrier))
+        bulk.load(session, Carrier, [{"code": "AA"}])
+        session.execute(sa.delete(Airfield))
+        bulk.load(session, Airfield, [{"faa": "JFK"}])
+    with db.transaction() as session:
+        bulk.load(session, FlightLeg, rows, **options)
+
+
 def loaded(db: Client, rows: Any, **options: Any) -> list[Any]:
     prepare(db)
     LoadLegs.rows, LoadLegs.options = rows, options
@@ -111,11 +123,55 @@ def test_keys_of_several_models_are_filled_in_the_order_of_the_input(db: Client)
         assert list(session.scalars(sa.select(FlightLeg.carrier).order_by(FlightLeg.number))) == ["AA", "BB", "AA"]
 
 
-def test_keys_that_are_not_found_are_an_error_that_names_the_rows(db: Client) -> None:
-    rows = [{"number": n, "carrier": "AA" if n % 2 else f"X{n}"} for n in range(20)]
-    told = r"Carrier.code: no such key in row 0 \('X0'\), row 2 \('X2'\), .*row 8 \('X8'\) and 5 more"
-    with pytest.raises(LoadError, match=told):
+def test_keys_that_are_not_found_are_an_error_that_lists_each_once_with_its_rows(db: Client) -> None:
+    rows = [{"number": n, "carrier": ("AA", "X", "Y", "Y")[n % 4]} for n in range(20)]
+    rows[17]["carrier"] = "Z"
+    with pytest.raises(LoadError) as caught:
         loaded(db, rows, refs={"carrier": Carrier.code})
+    assert str(caught.value) == (
+        "carrier: 3 keys not found in Carrier.code: 'Y' (10 rows, the first is 2), 'X' (4 rows, the first is 1), "
+        "'Z' (row 17). Load them into Carrier first, or pass missing='skip'. Nothing was loaded; rows count from 0"
+    )
+
+
+def test_long_lists_of_keys_are_cut_and_each_key_is_shown_in_full(sqlite_db: Client) -> None:
+    keys = [f"http://www.wikidata.org/entity/Q{4233718 + n}" for n in range(30)]
+    rows = [{"number": n, "carrier": "AA", "start": key} for n, key in enumerate(keys)]
+    with pytest.raises(LoadError) as caught:
+        loaded(sqlite_db, iter(rows), refs={"carrier": Carrier.code, "start": Airfield.faa})
+    listed = ", ".join(f"'{key}' (row {n})" for n, key in enumerate(keys[:10]))
+    assert str(caught.value).startswith(f"start: 30 keys not found in Airfield.faa: {listed}, and 20 more. Load them")
+    assert "missing='skip' or 'null'" in str(caught.value)
+
+
+def test_one_error_names_all_that_is_wrong_in_the_whole_input(db: Client) -> None:
+    rows: list[dict[str, Any]] = [{"number": n, "carrier": "AA", "start": "JFK"} for n in range(30_000)]
+    rows[100]["carrier"] = "XX"
+    rows[11_000]["number"] = "7"
+    rows[29_999] = {"number": 2**40, "carrier": "XX", "start": 5}
+    for given in (rows, iter(rows), pd.DataFrame(rows, dtype=object)):
+        with pytest.raises(LoadError) as caught:
+            loaded_again(db, given, refs={"carrier": Carrier.code, "start": Airfield.faa})
+        message = str(caught.value)
+        assert "FlightLeg.number expects an integer; row 11000 has the string '7'. Convert it: int(value). " in message
+        assert "Airfield.faa expects a string; row 29999 has the integer 5. Convert it: str(value). " in message
+        assert "carrier: 1 key not found in Carrier.code: 'XX' (2 rows, the first is 100). Load it into" in message
+        if db.engine.dialect.name != "sqlite":
+            assert "row 29999 has the integer 1099511627776" in message
+    with db.create_session() as session:
+        assert session.scalar(sa.select(sa.func.count()).select_from(FlightLeg)) == 0
+
+
+def test_what_ends_the_input_after_a_fault_is_part_of_the_error(db: Client) -> None:
+    def rows() -> Any:
+        for n in range(30_000):
+            yield {"number": "7" if n == 3 else n, "carrier": "AA"}
+        raise OSError("the source is gone")
+
+    with pytest.raises(
+        LoadError, match=r"row 3 has the string '7'.* Rows from \d\d,000 on were not checked: the source"
+    ):
+        loaded(db, rows(), refs={"carrier": Carrier.code})
 
 
 def test_rows_whose_key_is_not_found_are_skipped_and_counted(db: Client) -> None:
@@ -157,10 +213,18 @@ def test_rows_that_are_all_skipped_leave_nothing(db: Client) -> None:
         (
             {"number": 1, "carrier": None},
             {"refs": {"carrier": Carrier.code}},
-            r"FlightLeg.carrier_id: no value in row 0 \(None\)",
+            "FlightLeg.carrier_id expects a value in each row; row 0 has None",
         ),
-        ({"carrier": 5}, {"refs": {"carrier": Carrier.code}}, "Carrier.code: a value of type int in row 0"),
-        ({"carrier": "TWICE"}, {"refs": {"carrier": Carrier.code}}, "Carrier.code: the key of several rows in row 0"),
+        (
+            {"carrier": 5},
+            {"refs": {"carrier": Carrier.code}},
+            "Carrier.code expects a string; row 0 has the integer 5. Convert it: str",
+        ),
+        (
+            {"carrier": "TWICE"},
+            {"refs": {"carrier": Carrier.code}},
+            "carrier: 1 key found in several rows of Carrier.code: 'TWICE'",
+        ),
         ({"code": "AA"}, {"refs": {"carrier": Carrier.code}}, "no column 'carrier', which 'refs' names"),
         (
             {"from": "EWR"},

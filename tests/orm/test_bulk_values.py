@@ -225,11 +225,12 @@ def named_exactly(db: Client, places: tuple[int, set[int]], name: str, form: str
             bulk.load(session, EveryType, forms[form])
             named: list[int] = []
         except LoadError as exc:
-            told = str(exc)
-            assert told.startswith(f"EveryType.{name}: ")
-            named = [int(found) for found in re.findall(r"row (\d+)", told)]
-        chunk = [place for place in sorted(bad) if place // 5_000 == min(bad) // 5_000]
-        assert named == chunk[:5]
+            message = str(exc)
+            assert message.startswith(f"EveryType.{name} expects ")
+            named = [int(found) for found in re.findall(r"row (\d+)", message)]
+            more = re.search(r", and (\d+) more rows? do(es)? not fit", message)
+            assert int(more[1] if more else 0) == max(len(bad) - 5, 0)
+        assert named == sorted(bad)[:5]
         assert session.scalar(sa.select(sa.func.count()).select_from(EveryType)) == (0 if bad else size)
         session.rollback()
 

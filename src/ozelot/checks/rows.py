@@ -16,9 +16,11 @@ from ozelot.checks.about import clause, in_pass, name_of, span
 from ozelot.checks.check import Check, Lazy, Measure, Severity, value_of
 from ozelot.checks.comparison import check_ordered, comparable, differs_from_text, exact, stored_type
 from ozelot.checks.patterns import InvalidPattern, Pattern, translate
+from ozelot.errors import UsageError
 from ozelot.orm.shown import shown
 
 _NAMED = 10  # values of a choice that are named
+_MOST = 30_000  # values of a choice; SQLite takes 32,766 parameters
 _FEW = 8  # values of a choice that are compared one by one
 
 
@@ -88,6 +90,11 @@ def one_of(
         if wanted is None:
             return _of_each_row("anything", sa.false())
         values = [value for value in wanted if value is not None]
+        if len(values) > _MOST:
+            raise UsageError(
+                f"one_of({name_of(column)}) takes at most {_MOST:,} values and got {len(values):,}. Load them into a "
+                "table, and use a foreign key or the check references()"
+            )
         sent = [comparable(column, value, "equal") for value in values]
         found = exact(clause(column), dialect)
         told = ", ".join(shown(name_of(column), value) for value in values[:_NAMED])

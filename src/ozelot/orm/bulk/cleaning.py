@@ -1,17 +1,23 @@
-"""From whatever came in for a column to values that its type takes, with the rows that do not fit."""
+"""From the values of the input to values that the type of the column takes, with the rows that do not fit."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from ozelot.orm.bulk.faults import bad_rows
-from ozelot.value_lists import KnownValues, NotStored, Values, kinds_of
-from ozelot.value_types import ColumnType, InvalidValue
+from ozelot.column_type import ColumnType, OwnType, wrong_type
+from ozelot.number_types import IntegerType
+from ozelot.orm.bulk.faults import Fault, Misfits
+from ozelot.value_lists import OUTSIDE, TOO_FINE, KnownValues, NotStored, Values, kinds_of
+from ozelot.value_reasons import InvalidValue, Reason, imprecise
 
 _NOTHING = type(None)
 _NUMBERS = (float, Decimal)
+_ROUND = {TOO_FINE: "Round it to microseconds, or store it as text", OUTSIDE: "Correct it, or store it as text"}
+#: Of floats of fewer bits: from here on, they do not tell one integer from the next.
+_IMPRECISE = {"float32": (2**24, imprecise("2**24")), "float16": (2**11, imprecise("2**11"))}
 
 
 def cleaned(values: Values, domain: ColumnType, where: str, positions: Sequence[int]) -> tuple[Values, bool]:
@@ -24,20 +30,20 @@ def cleaned(values: Values, domain: ColumnType, where: str, positions: Sequence[
         positions: of the rows in the input.
 
     Raises:
-        LoadError: some do not fit.
+        Misfits: some do not fit.
     """
     as_given = values
-    values, has_nulls = typed(values, domain, where, positions)
+    values, has_nulls, faults = _typed(values, domain, positions)
+    if faults:  # those that could not be converted are None
+        has_nulls = True
     known = isinstance(values, KnownValues) and (values.bounds is not None or values.longest is not None)
-    there = [value for value in values if value is not None] if has_nulls and not known else values
-    if there and not domain.all_fit(there):
-        faults = [
-            (position, reason, given)
-            for position, given, value in zip(positions, as_given, values, strict=True)
-            if value is not None and (reason := domain.fault(value))
-        ]
-        if faults:
-            raise bad_rows(where, faults)
+    present = [value for value in values if value is not None] if has_nulls and not known else values
+    if present and not domain.all_fit(present):
+        for position, given, value in zip(positions, as_given, values, strict=True):
+            if value is not None and (reason := domain.fault(value)) is not None:
+                faults.append(Fault(position, given, reason if isinstance(reason, Reason) else Reason(reason)))
+    if faults:
+        raise Misfits(where, domain.expects, sorted(faults, key=lambda fault: fault.position))
     return values, has_nulls
 
 
@@ -45,30 +51,38 @@ def typed(values: Values, domain: ColumnType, where: str, positions: Sequence[in
     """The values of a column in the types that its own type takes; and whether there is a None.
 
     Raises:
-        LoadError: some have another type.
+        Misfits: some have another type.
     """
+    values, has_nulls, faults = _typed(values, domain, positions)
+    if faults:
+        raise Misfits(where, domain.expects, faults)
+    return values, has_nulls
+
+
+def _typed(values: Values, domain: ColumnType, positions: Sequence[int]) -> tuple[Values, bool, list[Fault]]:
     kinds = kinds_of(values)
     others = kinds - (domain.exact or set()) - {_NOTHING}
     if (float in kinds or Decimal in kinds) and not (isinstance(values, KnownValues) and values.bounds):
         values, kinds = _without_nan(values, kinds)
         others = kinds - (domain.exact or set()) - {_NOTHING}
     if domain.exact is None:
-        others = {kind for kind in others if _is_missing(kind) or kind.__module__ == "numpy"}
+        others = {kind for kind in others if _is_foreign(kind, domain)}
     if not others:
-        return values, _NOTHING in kinds
+        return values, _NOTHING in kinds, []
     found: Values = []
-    faults: list[tuple[int, str, Any]] = []
+    faults: list[Fault] = []
     convert = {kind: _converter(kind, domain) for kind in others}
-    for position, value in zip(positions, values, strict=True):
-        if type(value) in others:
+    for position, given in zip(positions, values, strict=True):
+        value = given
+        if type(given) in others:
             try:
-                value = convert[type(value)](value)
+                value = convert[type(given)](given)
             except InvalidValue as exc:
-                faults.append((position, str(exc), value))
+                reason = exc.reason if isinstance(exc.reason, Reason) else Reason(exc.reason)
+                faults.append(Fault(position, given, reason))
+                value = None
         found.append(value)
-    if faults:
-        raise bad_rows(where, faults)
-    return found, _NOTHING in set(map(type, found))
+    return found, _NOTHING in set(map(type, found)), faults
 
 
 def _without_nan(values: Values, kinds: set[type]) -> tuple[Values, set[type]]:
@@ -79,53 +93,126 @@ def _without_nan(values: Values, kinds: set[type]) -> tuple[Values, set[type]]:
 
 
 def _is_nan(number: Any) -> bool:
-    return bool(number.is_nan() if type(number) is Decimal else number != number)
+    return bool(number.is_nan() if isinstance(number, Decimal) else number != number)
+
+
+def _is_foreign(kind: type, domain: ColumnType) -> bool:
+    """Whether a value is made one of Python's own, where the column takes any."""
+    if kind.__name__ == "ndarray":
+        return not isinstance(domain, OwnType)
+    foreign = kind.__module__ == "numpy" or hasattr(kind, "to_pydatetime") or hasattr(kind, "to_pytimedelta")
+    return foreign or kind is NotStored or _is_missing(kind)
 
 
 def _is_missing(kind: type) -> bool:
     return kind.__name__ in ("NAType", "NaTType")
 
 
-def _converter(kind: type, domain: ColumnType) -> Any:
+def _converter(kind: type, domain: ColumnType) -> Callable[[Any], Any]:
+    """What makes a value of a type one that the column takes, or raises :class:`InvalidValue`."""
     if _is_missing(kind):
         return lambda _: None
+    if kind is NotStored:
+        return _lost
     if kind.__name__ in ("datetime64", "timedelta64"):
-        return lambda value: _own(_to_microseconds(value), domain)
-    if kind.__module__ == "numpy":
-        return lambda value: _own(value.tolist(), domain)
+        return lambda value: _own(_time_of_numpy(value), domain)
     if hasattr(kind, "to_pydatetime"):
         return lambda value: _own(_exactly(value, value.to_pydatetime), domain)
     if hasattr(kind, "to_pytimedelta"):
         return lambda value: _own(_exactly(value, value.to_pytimedelta), domain)
-    if kind is NotStored:
-        return _lost
-    return lambda value: _by(domain.converter(kind), value)
+    base = next((base for base in kind.__mro__ if base in _PLAIN), kind)
+    if base is not kind:
+        return lambda value: _own(_same(_PLAIN[base](value), value), domain)
+    if kind.__module__ == "numpy":
+        return _of_numpy(kind, domain)
+    if issubclass(kind, float | Decimal) and kind not in _NUMBERS:
+        return lambda value: None if _is_nan(value) else _by(domain.converter(kind), value, domain)
+    return lambda value: _by(domain.converter(kind), value, domain)
 
 
-def _exactly(value: Any, convert: Any) -> Any:
-    return _lost(value) if (value.nanosecond if hasattr(value, "nanosecond") else value.nanoseconds) else convert()
+def _datetime(value: datetime.datetime) -> datetime.datetime:
+    return datetime.datetime.combine(_date(value), _time(value.timetz()))
 
 
-def _to_microseconds(value: Any) -> Any:
+def _date(value: datetime.date) -> datetime.date:
+    return datetime.date(value.year, value.month, value.day)
+
+
+def _time(value: datetime.time) -> datetime.time:
+    parts = value.hour, value.minute, value.second, value.microsecond
+    return datetime.time(*parts, tzinfo=value.tzinfo, fold=value.fold)
+
+
+#: From values of subclasses to the same of the class itself, by that class.
+_PLAIN: dict[type, Callable[[Any], Any]] = {
+    datetime.datetime: _datetime,
+    datetime.date: _date,
+    datetime.time: _time,
+    datetime.timedelta: lambda value: datetime.timedelta(value.days, value.seconds, value.microseconds),
+    str: str.__str__,
+    bytes: lambda value: bytes.__getitem__(value, slice(None)),  # NumPy's own ways drop NUL at the end
+}
+
+
+def _same(plain: Any, value: Any) -> Any:
+    if plain != value:
+        raise InvalidValue(f"it is not {plain}")
+    return plain
+
+
+def _of_numpy(kind: type, domain: ColumnType) -> Callable[[Any], Any]:
+    limit, reason = _IMPRECISE.get(kind.__name__, (None, None))
+
+    def convert(value: Any) -> Any:
+        if limit is not None and reason is not None and isinstance(domain, IntegerType) and abs(value) >= limit:
+            raise InvalidValue(reason)
+        own: Any = value.tolist()
+        if kind.__name__ in ("longdouble", "clongdouble"):  # of more bits than Python has
+            if value.dtype.kind != "f" or (value == value and float(value) != value):
+                raise InvalidValue(wrong_type(value, domain))
+            own = float(value)
+        return _own(own, domain)
+
+    return convert
+
+
+def _exactly(value: Any, convert: Callable[[], Any]) -> Any:
+    if value.nanosecond if hasattr(value, "nanosecond") else value.nanoseconds:
+        raise InvalidValue(Reason(TOO_FINE, remedy=_ROUND[TOO_FINE]))
+    try:
+        return convert()
+    except (ValueError, OverflowError) as exc:  # of the year 12024, say
+        raise InvalidValue(Reason(OUTSIDE, remedy=_ROUND[OUTSIDE])) from exc
+
+
+def _time_of_numpy(value: Any) -> Any:
     """A time of NumPy as Python's."""
+    if value != value:
+        return None
+    if value.dtype.name == "timedelta64":
+        raise InvalidValue(Reason("it has no unit", remedy="Give it one, as in numpy.timedelta64(5, 's')"))
     micro = value.astype(f"{value.dtype.kind}8[us]")
-    return micro.tolist() if micro == value or value != value else _lost(value)
+    found = micro.tolist()
+    if type(found) is int or micro.astype(value.dtype) != value:
+        reason = TOO_FINE if value.dtype > micro.dtype else OUTSIDE
+        raise InvalidValue(Reason(reason, remedy=_ROUND[reason]))
+    return found
 
 
-def _lost(_value: Any) -> None:
-    raise InvalidValue("a time that is finer than microseconds, or out of range,")
+def _lost(value: NotStored) -> None:
+    raise InvalidValue(Reason(value.reason, remedy=_ROUND[value.reason]))
 
 
 def _own(value: Any, domain: ColumnType) -> Any:
-    """A value that was of NumPy or pandas."""
+    """A value that was of NumPy or pandas, or of a subclass."""
     if value is None or value != value:
         return None
     if domain.exact is None or type(value) in domain.exact:
         return value
-    return _by(domain.converter(type(value)), value)
+    return _by(domain.converter(type(value)), value, domain)
 
 
-def _by(convert: Any, value: Any) -> Any:
+def _by(convert: Callable[[Any], Any] | None, value: Any, domain: ColumnType) -> Any:
     if convert is None:
-        raise InvalidValue(f"a value of type {type(value).__name__}")
+        raise InvalidValue(wrong_type(value, domain))
     return convert(value)

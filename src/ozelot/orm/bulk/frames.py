@@ -13,9 +13,14 @@ from typing import Any
 
 from ozelot.errors import LoadError
 from ozelot.orm.bulk.chunks import Chunk, checked_names, of_iterable
-from ozelot.value_lists import KnownValues, NotStored, Values
+from ozelot.value_lists import OUTSIDE, TOO_FINE, KnownValues, NotStored, Values
 
 _NOTHING = type(None)
+#: Arrays of pandas whose values are the same in Arrow; a Period is a number there.
+_LIKE_ARROW = {
+    "ArrowExtensionArray", "ArrowStringArray", "BooleanArray", "FloatingArray", "IntegerArray", "StringArray",
+}  # fmt: skip
+_INTEGERS_OF_FLOATS = {2: 2**11, 4: 2**24}  # by bytes of a float: from here on, not each has its own
 _KINDS_OF_NUMPY: dict[str, type] = {"i": int, "u": int, "f": float, "b": bool}
 
 
@@ -62,11 +67,28 @@ def _of_array(array: Any) -> Values:
     if kind in "mM" and getattr(array, "unit", None) is not None:
         found = _times(array.asi8.view(f"{kind}8[{array.unit}]"))
         return _in_utc(found) if getattr(array, "tz", None) is not None else found
-    if type(array).__name__ == "NumpyExtensionArray":
+    name = type(array).__name__
+    if name == "NumpyExtensionArray":
         return _of_numpy(array.to_numpy())
-    if hasattr(array, "__arrow_array__") and "pyarrow" in sys.modules:
-        return _of_arrow(sys.modules["pyarrow"].array(array))
-    return _of_numpy(array.to_numpy(dtype=object, na_value=None))
+    if name == "Categorical":
+        return _of_codes(array.codes, _of_array(array.categories.array))
+    if name in _LIKE_ARROW and "pyarrow" in sys.modules:
+        try:
+            return _of_arrow(sys.modules["pyarrow"].array(array))
+        except UnicodeError:  # half of a surrogate pair
+            pass
+    if name == "SparseArray":
+        return _of_numpy(array.to_dense())
+    return list(array.astype(object))  # as others than pandas see them: a Period is no number
+
+
+def _of_codes(codes: Any, categories: Values) -> Values:
+    """Values from their places among the categories; -1 is none."""
+    values = [*map([*categories, None].__getitem__, codes.tolist())]
+    if not isinstance(categories, KnownValues):
+        return values
+    kinds = {*categories.kinds, _NOTHING}
+    return KnownValues(values, kinds, bounds=categories.bounds, longest=categories.longest)
 
 
 def _polars(pl: Any, rows: Any, size: int) -> Iterator[Chunk] | None:
@@ -85,9 +107,23 @@ def _of_polars(rows: Any, size: int) -> Iterator[Chunk]:
 
 def _of_series(series: Any) -> Values:
     """The values of a column of polars; Arrow is the quicker way, where it is there."""
-    if series.dtype.is_nested() or series.dtype.is_object() or find_spec("pyarrow") is None:
+    dtype = series.dtype
+    if dtype.is_nested() or dtype.is_object() or str(dtype).endswith("Int128"):
         return list(series.to_list())
-    return _of_arrow(series.to_arrow())
+    if find_spec("pyarrow") is not None:
+        return _of_arrow(series.to_arrow())
+    values: Values = series.to_list()
+    if str(dtype) != "Time" and getattr(dtype, "time_unit", None) != "ns":
+        return values
+    return _marked(values, series.to_physical().to_list())
+
+
+def _marked(values: Values, nanoseconds: Values) -> Values:
+    """Times that were cut to microseconds, those with more nanoseconds marked."""
+    return [
+        NotStored(f"{value}{number % 1000:03d}", TOO_FINE) if number is not None and number % 1000 else value
+        for value, number in zip(values, nanoseconds, strict=True)
+    ]
 
 
 def _arrow(pa: Any, rows: Any, size: int) -> Iterator[Chunk] | None:
@@ -99,6 +135,9 @@ def _arrow(pa: Any, rows: Any, size: int) -> Iterator[Chunk] | None:
 
 def _of_table(table: Any, size: int) -> Iterator[Chunk]:
     names = checked_names(table.column_names)
+    for field in table.schema:
+        if (name := (field.metadata or {}).get(b"ARROW:extension:name")) is not None:
+            raise _unknown_extension(name.decode(), field.type)
     for start in range(0, table.num_rows, size):
         some = table.slice(start, size)
         columns = {name: _of_arrow(column) for name, column in zip(names, some.columns, strict=True)}
@@ -133,8 +172,11 @@ def _of_arrow(array: Any) -> Values:
         found = _times(_numpy(array))
         return _in_utc(found) if pa.types.is_timestamp(kind) and kind.tz else found
     if pa.types.is_date(kind):
-        days = _numpy(array.cast(pa.date32()))
-        return list(days.astype(object).tolist())
+        return _dates(_numpy(array))
+    if kind == pa.time64("ns"):
+        return _marked(array.to_pylist(), array.cast(pa.int64()).to_pylist())
+    if isinstance(kind, pa.BaseExtensionType):
+        return _of_extension(array, kind)
     if pa.types.is_string_view(kind):
         return _of_text(array.cast(pa.large_string()))
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
@@ -144,6 +186,20 @@ def _of_arrow(array: Any) -> Values:
     if (pa.types.is_integer(kind) or pa.types.is_boolean(kind)) and not array.null_count:
         return _of_numpy(_numpy(array))
     return list(array.to_pylist())
+
+
+def _of_extension(array: Any, kind: Any) -> Values:
+    """The values of a type made of another one: those of Arrow's own are Python's; who knows what others mean."""
+    if not kind.extension_name.startswith("arrow."):
+        raise _unknown_extension(kind.extension_name, kind.storage_type)
+    return list(array.to_pylist())
+
+
+def _unknown_extension(name: str, storage: Any) -> LoadError:
+    return LoadError(
+        f"Cannot load a column of the Arrow extension type {name}: convert it to the type that the model has, or to "
+        f"{storage}, in which it is stored"
+    )
 
 
 def _numpy(array: Any) -> Any:
@@ -157,13 +213,17 @@ def _of_numpy(array: Any) -> Values:
         return found
     if kind is bool:
         return KnownValues(found, [bool])
-    low = array.min().item()
+    low, high = array.min().item(), array.max().item()
     if low == low:
-        return KnownValues(found, [kind], bounds=(low, array.max().item()))
+        if kind is float and max(-low, high) >= _INTEGERS_OF_FLOATS.get(array.dtype.itemsize, float("inf")):
+            return list(array)  # as NumPy's, which tell of their size
+        return KnownValues(found, [kind], bounds=(low, high))
     missing = array != array
     if missing.all():
         return KnownValues([None] * len(found), [_NOTHING])
     there = array[~missing]
+    if abs(there).max() >= _INTEGERS_OF_FLOATS.get(array.dtype.itemsize, float("inf")):
+        return list(array)
     values = array.astype(object)
     values[missing] = None
     return KnownValues(values.tolist(), [float, _NOTHING], bounds=(there.min().item(), there.max().item()))
@@ -181,11 +241,25 @@ def _of_text(array: Any) -> Values:
 def _times(array: Any) -> Values:
     """Dates with times, or durations, of NumPy as Python's."""
     micro = array.astype(f"{array.dtype.kind}8[us]")
-    found: Values = micro.astype(object).tolist()
+    found: Values = micro.astype(object).tolist()  # what Python does not know becomes a number
     exact = (micro.astype(array.dtype) == array) | (array != array)
-    if exact.all():
+    if exact.all() and int not in set(map(type, found)):
         return found
-    return [value if kept else NotStored(full) for value, kept, full in zip(found, exact.tolist(), array, strict=True)]
+    reason = TOO_FINE if array.dtype > micro.dtype else OUTSIDE
+    return [
+        value if kept and type(value) is not int else NotStored(full, reason)
+        for value, kept, full in zip(found, exact.tolist(), array, strict=True)
+    ]
+
+
+def _dates(array: Any) -> Values:
+    """Dates of NumPy as Python's; of milliseconds, that may have a time."""
+    found: Values = array.astype("datetime64[D]").astype(object).tolist()
+    if array.dtype != "datetime64[D]" and (array.astype("datetime64[D]") != array)[array == array].any():
+        return _times(array)
+    if int not in set(map(type, found)):
+        return found
+    return [NotStored(full, OUTSIDE) if type(value) is int else value for value, full in zip(found, array, strict=True)]
 
 
 def _in_utc(values: Values) -> Values:

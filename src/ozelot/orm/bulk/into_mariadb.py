@@ -9,8 +9,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from ozelot.joined import count_written
+from ozelot.orm.bulk.faults import failed
 from ozelot.orm.bulk.told import Rows
-from ozelot.orm.bulk.way import Columns, Way, column_names, table_name
+from ozelot.orm.bulk.way import Columns, Way, column_names, table_name, unbound
 from ozelot.value_lists import Values
 
 _LARGEST = 4 * 2**20  # bytes of a statement; larger ones are not quicker
@@ -34,7 +35,7 @@ class IntoMariaDB(Way):
     ) -> list[tuple[int, int]]:
         """Insert rows, and say for each statement the id of its first row, and how many rows it had."""
         if not self._packet:
-            self._packet = min(_LARGEST, self._connection.scalar(sa.text("SELECT @@max_allowed_packet")) or 2**20)
+            self._packet = self._connection.scalar(sa.text("SELECT @@max_allowed_packet")) or 2**20
         self.refuse_changed(table, columns, data, positions)
         name = table_name(table, self._dialect)
         head = f"INSERT INTO {name} ({column_names(columns, self._dialect)}) VALUES ("  # noqa: S608 - quoted
@@ -42,15 +43,39 @@ class IntoMariaDB(Way):
         told = Rows(self._connection, table, columns, data, positions)
         told.first = 0
         with told.in_words(), self.driver() as driver:
-            values = [_literals(some, driver) for some in self._bound(columns, data)]
+            values = []
+            for column, some in zip(columns, self._bound(columns, data, positions), strict=True):
+                try:
+                    values.append(_literals(some, driver))
+                except (TypeError, ValueError) as exc:
+                    raise unbound(column, some, positions, lambda value: _literals(value, driver), exc) from exc
             rows = list(map(",".join, zip(*values, strict=True)))
-            for some in _fitting(rows, self._packet - 4 * len(head) - 1_000):
+            beside = 4 * len(head) + 1_000
+            for some in _fitting(rows, min(_LARGEST, self._packet) - beside):
+                if len(some) == 1 and 4 * len(some[0]) > self._packet - beside:
+                    literals = [column[told.first] for column in values]
+                    self._check_size(len(head), literals, columns, positions[told.first])
                 with driver.cursor() as cursor:
                     cursor.execute(f"{head}{'),('.join(some)})")
                     done.append((cursor.lastrowid, len(some)))
                 told.first += len(some)
         count_written(self._connection, table.fullname, len(positions))
         return done
+
+    def _check_size(self, head: int, literals: list[str], columns: Columns, position: int) -> None:
+        sizes = [len(value.encode()) for value in literals]
+        size = head + sum(sizes) + len(sizes) + 10
+        if size <= self._packet:
+            return
+        column = columns[sizes.index(max(sizes))]
+        raise failed(
+            [
+                f"Row {position} takes {size:,} bytes, {max(sizes):,} of them in {column.table.name}.{column.name}; "
+                f"the server's max_allowed_packet is {self._packet:,} bytes. Raise it with SET GLOBAL "
+                f"max_allowed_packet = {_power_of_two(size)} and connect again (bytes take twice their "
+                "size), or keep the value in a file"
+            ]
+        )
 
     def write_for_ids(
         self, table: sa.Table, columns: Columns, data: Sequence[Values], positions: Sequence[int], key: sa.Column[Any]
@@ -71,6 +96,10 @@ def _fitting(rows: list[str], size: int) -> list[list[str]]:
         return [rows]
     half = len(rows) // 2
     return _fitting(rows[:half], size) + _fitting(rows[half:], size)
+
+
+def _power_of_two(size: int) -> int:
+    return 1 << max(0, size - 1).bit_length()
 
 
 def _literals(values: Values, driver: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
@@ -15,9 +16,11 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from ozelot.joined import count_written
 from ozelot.orm.bulk.told import line_of_copy, refused, said_by
-from ozelot.orm.bulk.way import Columns, Converter, Way, column_names, table_name
+from ozelot.orm.bulk.way import Columns, Converter, Way, column_names, table_name, unbound
 from ozelot.statements import Target
 from ozelot.value_lists import Values
+
+_OF_VALUES = (TypeError, ValueError, OverflowError)  # what psycopg raises for values, beside its own errors
 
 #: Types whose binary form psycopg writes in C, from Python's own values, exactly.
 _BINARY = {
@@ -60,13 +63,18 @@ class IntoPostgreSQL(Way):
             self.finish()
             super().write(table, columns, data, positions)
             return
-        values = self._bound(columns, data)
+        values = self._bound(columns, data, positions)
         if self._copying != tuple(columns):
             self.finish()
             self._begin(table, columns)
         self._recent.append((self._lines, positions))
         self._lines += len(positions)
-        deque(map(self._write_row, zip(*values, strict=True)), maxlen=0)
+        rows = iter(zip(*values, strict=True))
+        try:
+            deque(map(self._write_row, rows), maxlen=0)
+        except (*_OF_VALUES, self._dialect.loaded_dbapi.ProgrammingError) as exc:
+            place = len(positions) - sum(1 for _ in rows) - 1
+            raise self._not_written(table, columns, [value[place] for value in values], positions[place], exc) from exc
         count_written(self._connection, table.fullname, len(positions))
 
     def _converter(self, column: sa.Column[Any]) -> Converter | None:
@@ -74,6 +82,17 @@ class IntoPostgreSQL(Way):
             # The binary form of a UUID is made of the object.
             return lambda values: [None if value is None else uuid.UUID(value) for value in values]
         return super()._converter(column)
+
+    def _not_written(
+        self, table: sa.Table, columns: Columns, row: Sequence[Any], position: int, exc: Exception
+    ) -> Exception:
+        """The error for a row that the driver does not take."""
+        for column, value in zip(columns, row, strict=True):
+            if isinstance(column.type, sa.JSON):
+                found = unbound(column, [value], [position], lambda values: list(map(json.dumps, values)), exc)
+                if found is not exc:
+                    return found
+        return refused(table, str(exc), position)
 
     def _begin(self, table: sa.Table, columns: Columns) -> None:
         name = table_name(table, self._dialect)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from ozelot.exact_types import conversion
 from ozelot.joined import count_written
-from ozelot.orm.bulk.told import Rows
+from ozelot.orm.bulk.told import Rows, refused
 from ozelot.orm.bulk.way import Columns, Converter, Way, column_names, table_name
 from ozelot.value_lists import Values
 
@@ -65,14 +65,18 @@ class IntoSQLite(Way):
         name = table_name(table, self._dialect)
         marks = ", ".join("?" * len(columns))
         statement = f"INSERT INTO {name} ({column_names(columns, self._dialect)}) VALUES ({marks})"  # noqa: S608 - quoted
-        rows = zip(*self._bound(columns, data), strict=True)
+        rows = zip(*self._bound(columns, data, positions), strict=True)
         told = Rows(self._connection, table, columns, data, positions)
         with told.in_words(), self.driver() as driver:
             try:
                 driver.executemany(statement, rows)
-            except sqlite3.Error:
+            except (sqlite3.Error, OverflowError, UnicodeError) as exc:
                 told.failed = len(positions) - sum(1 for _ in rows) - 1
-                raise
+                if isinstance(exc, sqlite3.Error) and not isinstance(
+                    exc, sqlite3.InterfaceError | sqlite3.ProgrammingError
+                ):
+                    raise
+                raise refused(table, str(exc), positions[told.failed]) from exc
         count_written(self._connection, table.fullname, len(positions))
 
     def _converter(self, column: sa.Column[Any]) -> Converter | None:

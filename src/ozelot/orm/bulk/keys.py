@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from dataclasses import field as made_by
 from typing import Any
@@ -14,7 +14,6 @@ from sqlalchemy.orm import InstrumentedAttribute
 from ozelot.errors import LoadError
 from ozelot.orm.bulk.chunks import Chunk
 from ozelot.orm.bulk.cleaning import typed
-from ozelot.orm.bulk.faults import bad_rows
 from ozelot.orm.bulk.fields import Field, Fields
 from ozelot.orm.rows import chain
 from ozelot.orm.shown import shown
@@ -25,6 +24,41 @@ Name = str | tuple[str, ...]
 Refs = Mapping[Any, Any]
 _SEVERAL = object()
 _FEW = 5
+_LISTED = 10  # keys in an error
+_LONGEST = 200  # characters of such a key
+_COUNTED = 100_000  # keys
+
+
+@dataclass
+class Rows:
+    """The rows that have a key."""
+
+    first: int
+    number: int = 0
+
+    def __str__(self) -> str:
+        return f"row {self.first}" if self.number == 1 else f"{self.number:,} rows, the first is {self.first}"
+
+
+@dataclass
+class KeyFaults:
+    """Keys that lead to no row, or to several, and the rows of the input that have them."""
+
+    not_found: dict[Any, Rows] = made_by(default_factory=dict)
+    of_several: dict[Any, Rows] = made_by(default_factory=dict)
+
+    def add(self, keys: dict[Any, Rows], faults: Iterable[tuple[int, Any]]) -> None:
+        """Count rows and their keys."""
+        for position, key in faults:
+            if key in keys or not self.is_full(keys):
+                keys.setdefault(key, Rows(position)).number += 1
+
+    def is_full(self, keys: dict[Any, Rows]) -> bool:
+        """Whether there are so many keys that further ones are not kept."""
+        return len(keys) >= _COUNTED
+
+    def __bool__(self) -> bool:
+        return bool(self.not_found or self.of_several)
 
 
 @dataclass
@@ -46,6 +80,7 @@ class Reference:
     missing: str
     lost: int = 0
     not_found: dict[Any, None] = made_by(default_factory=dict)
+    faults: KeyFaults = made_by(default_factory=KeyFaults)
     _known: dict[Any, Any] = made_by(default_factory=dict)
     _domains: tuple[ColumnType, ...] = ()
 
@@ -71,8 +106,11 @@ class Reference:
     def fill(self, chunk: Chunk) -> Chunk:
         """Put the foreign keys into a chunk, without the rows that are to be skipped.
 
+        Keys that are not found, where that is an error, and those of several rows are added to ``faults``.
+
         Raises:
-            LoadError: a key is not found, and that is to be an error; or it is that of several rows.
+            LoadError: the input has not the columns that it should have.
+            Misfits: keys are of another type.
         """
         for name in self.names:
             if name not in chunk.columns:
@@ -91,15 +129,15 @@ class Reference:
         return chunk
 
     def _without_gaps(self, keys: Values, found: Values, chunk: Chunk) -> tuple[Values, Chunk]:
-        several = [(p, key) for p, key, value in zip(chunk.positions, keys, found, strict=True) if value is _SEVERAL]
-        if several:
-            raise bad_rows(self._model, [(place, "the key of several rows", key) for place, key in several])
+        if _SEVERAL in found:
+            places = zip(chunk.positions, keys, found, strict=True)
+            self.faults.add(self.faults.of_several, [(p, key) for p, key, value in places if value is _SEVERAL])
         gaps = [place for place, value in enumerate(found) if value is None and not _is_null(keys[place])]
         if not gaps:
             return found, chunk
         if self.missing == "error":
-            faults = [(chunk.positions[place], "no such key", keys[place]) for place in gaps]
-            raise bad_rows(self._model, faults)
+            self.faults.add(self.faults.not_found, ((chunk.positions[place], keys[place]) for place in gaps))
+            return found, chunk
         self.lost += len(gaps)
         for place in gaps:
             if len(self.not_found) < _FEW:
@@ -109,6 +147,33 @@ class Reference:
         dropped = set(gaps)
         kept = [place for place in range(len(found)) if place not in dropped]
         return [found[place] for place in kept], chunk.only(kept)
+
+    @property
+    def sentences(self) -> list[str]:
+        """What is wrong with the keys, as sentences without their periods."""
+        found = []
+        if self.faults.not_found:
+            allowed = "'skip' or 'null'" if self.field.column.nullable else "'skip'"
+            found.append(self._sentence(self.faults.not_found, "not found in"))
+            pronoun = "it" if len(self.faults.not_found) == 1 else "them"
+            found.append(f"Load {pronoun} into {self._owner} first, or pass missing={allowed}")
+        if self.faults.of_several:
+            found.append(self._sentence(self.faults.of_several, "found in several rows of"))
+            found.append(f"Name further columns of {self._owner} that make the key unique")
+        return found
+
+    def _sentence(self, keys: dict[Any, Rows], problem: str) -> str:
+        listed = sorted(keys.items(), key=lambda item: -item[1].number)  # of the same number: as they came
+        texts = [f"{shown(self.label, key, _LONGEST)} ({rows})" for key, rows in listed[:_LISTED]]
+        more = f", and {len(keys) - _LISTED:,} more" if len(keys) > _LISTED else ""
+        number = f"{len(keys):,} {'key' if len(keys) == 1 else 'keys'}"
+        if self.faults.is_full(keys):
+            number, more = f"more than {number}", f", and more than {len(keys) - _LISTED:,} more"
+        return f"{self.label}: {number} {problem} {self._model}: {', '.join(texts)}{more}"
+
+    @property
+    def _owner(self) -> str:
+        return self.attributes[0].class_.__name__
 
     @property
     def _hides(self) -> bool:

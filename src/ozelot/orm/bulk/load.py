@@ -15,7 +15,7 @@ from ozelot.joined import count_whole
 from ozelot.orm.base import described, why_no_model
 from ozelot.orm.bulk.chunks import Chunk
 from ozelot.orm.bulk.cleaning import cleaned
-from ozelot.orm.bulk.faults import bad_rows
+from ozelot.orm.bulk.faults import Fault, Misfits, failed
 from ozelot.orm.bulk.fields import Field, Fields
 from ozelot.orm.bulk.frames import chunks_of
 from ozelot.orm.bulk.into_mariadb import IntoMariaDB
@@ -27,7 +27,11 @@ from ozelot.orm.bulk.validators import validated
 from ozelot.orm.bulk.way import Way
 from ozelot.statements import Target
 from ozelot.value_lists import Values
+from ozelot.value_reasons import Reason
 
+_FILL = "Fill in the values, or let the column be NULL: nullable=True"
+_ADD = "Add it, give the column a default, or let it be NULL: nullable=True"
+_LOOKS_ON_S = 10.0  # after the first fault, for others
 _WAYS: dict[tuple[str, str], type[Way]] = {
     ("sqlite", "pysqlite"): IntoSQLite,
     ("postgresql", "psycopg"): IntoPostgreSQL,
@@ -105,6 +109,8 @@ class _Load:
         self._rows = self._written = 0
         self._skipped: dict[str, int] = {}
         self._highest: dict[sa.Column[Any], int] = {}
+        self._misfits = Misfits()
+        self._lacking: dict[str, None] = {}  # sentences on columns that the input has not
 
     def run(self) -> None:
         """Load all."""
@@ -114,11 +120,7 @@ class _Load:
         for reference in self._references:
             reference.read(connection)
         with self._way:
-            for chunk in self._chunks:
-                self._rows += len(chunk)
-                self._put(chunk)
-                if chunk.is_last_at_hand or self._shares_connection:
-                    self._way.finish()
+            self._put_all()
             self._way.finish()
         for key, highest in self._highest.items():
             self._way.after_given(key, highest)
@@ -136,30 +138,86 @@ class _Load:
             seconds=seconds,
         )
 
+    def _put_all(self) -> None:
+        """Write all rows; from the first fault on, only look for others, so that one error names them all.
+
+        Raises:
+            LoadError: rows do not fit.
+        """
+        ended, began, faulty_since = True, time.monotonic(), None
+        try:
+            for chunk in self._chunks:
+                read_in = time.monotonic() - began
+                self._rows += len(chunk)
+                self._put(chunk)
+                if chunk.is_last_at_hand or self._shares_connection:
+                    self._way.finish()
+                began = time.monotonic()
+                if self._is_faulty:
+                    self._way.finish()
+                    faulty_since = faulty_since or began
+                    if began - faulty_since + read_in > _LOOKS_ON_S:  # reading the next rows may take as long
+                        ended = False
+                        break
+        except Exception as exc:
+            if self._is_faulty:
+                raise self._error(f"Rows from {self._rows:,} on were not checked: {exc}") from exc
+            raise
+        if self._is_faulty:
+            rest = [] if ended else [f"Rows from {self._rows:,} on were not checked"]
+            raise self._error(*rest) from self._misfits.__cause__
+
+    @property
+    def _is_faulty(self) -> bool:
+        return bool(self._misfits or self._lacking) or any(reference.faults for reference in self._references)
+
+    def _error(self, *others: str) -> LoadError:
+        of_keys = [sentence for reference in self._references for sentence in reference.sentences]
+        return failed([*self._misfits.sentences, *self._lacking, *of_keys, *others])
+
     def _put(self, chunk: Chunk) -> None:
+        """Check rows, and write them unless there are faults."""
+        of_keys: set[str] = set()  # columns whose keys have faults
         for reference in self._references:
             before = len(chunk)
-            chunk = reference.fill(chunk)
+            try:
+                chunk = reference.fill(chunk)
+            except Misfits as exc:
+                self._note(exc)
+                of_keys.add(reference.field.name)
             if before > len(chunk):
                 label = reference.label
                 self._skipped[label] = self._skipped.get(label, 0) + before - len(chunk)
+            if reference.faults:
+                of_keys.add(reference.field.name)
         if not len(chunk):
             return
         also = {name for reference in self._references for name in reference.names}
         fields = self._fields.of_input(chunk.columns, also)
         given = {field.name: chunk.columns[name] for name, field in fields.items()}
         if not chunk.are_instances:
-            given = validated(self._fields.mapper, given, chunk.positions)
+            try:
+                given = validated(self._fields.mapper, given, chunk.positions)
+            except Misfits as exc:
+                self._note(exc)
+                return
         filled: dict[str, Values] = {}
         nulls: set[str] = set()
         for field in self._fields.all:
-            if field.name in given:
-                values, has_nulls = cleaned(given[field.name], field.domain, field.where, chunk.positions)
+            if field.name in given and field.name not in of_keys:
+                try:
+                    values, has_nulls = cleaned(given[field.name], field.domain, field.where, chunk.positions)
+                except Misfits as exc:
+                    self._note(exc)
+                    values, has_nulls = given[field.name], False  # so that no default is asked for
                 filled[field.name] = values
                 if has_nulls:
                     nulls.add(field.name)
         for field in self._fields.all:
-            self._fill(field, filled, nulls, chunk)
+            if field.name not in of_keys:
+                self._fill(field, filled, nulls, chunk)
+        if self._is_faulty:
+            return
         for part in self._parts(filled, nulls, chunk):
             self._write(part)
         self._written += len(chunk)
@@ -169,11 +227,17 @@ class _Load:
         if field.name in filled and field.name not in nulls:
             return
         if field.default is not None:
+            if self._is_faulty:  # no function can do with values of another type
+                return
             made = field.default(filled, len(chunk))
             given = filled.get(field.name)
             if given is not None:
                 made = [new if value is None else value for value, new in zip(given, made, strict=True)]
-            filled[field.name], has_nulls = cleaned(made, field.domain, field.where, chunk.positions)
+            try:
+                filled[field.name], has_nulls = cleaned(made, field.domain, field.where, chunk.positions)
+            except Misfits as exc:
+                self._note(exc)
+                return
             nulls.discard(field.name)
             if not has_nulls:
                 return
@@ -181,9 +245,16 @@ class _Load:
         if not field.required:
             return
         if field.name not in filled:
-            raise LoadError(f"{field.where} may not be NULL, and the input has no column '{field.name}'")
+            message = f"{field.where} expects a value in each row; the input has no column '{field.name}'"
+            self._lacking |= dict.fromkeys([message, _ADD])
+            return
         gaps = [p for p, value in zip(chunk.positions, filled[field.name], strict=True) if value is None]
-        raise bad_rows(field.where, [(position, "no value", None) for position in gaps])
+        missing = Reason("", remedy=_FILL)
+        self._note(Misfits(field.where, "a value in each row", [Fault(place, None, missing) for place in gaps]))
+
+    def _note(self, misfits: Misfits) -> None:
+        self._misfits.add(misfits)
+        self._misfits.__cause__ = self._misfits.__cause__ or misfits.__cause__
 
     def _parts(self, filled: dict[str, Values], nulls: set[str], chunk: Chunk) -> Sequence[Chunk]:
         """The rows, apart by which of them leave a column to the database."""

@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from ozelot.errors import LoadError
-from ozelot.orm.bulk.faults import bad_rows
+from ozelot.orm.bulk.faults import Fault, Misfits, failed
 from ozelot.value_lists import Values
+from ozelot.value_reasons import Reason
 
-_DUPLICATE = "another row has this key already"
-_DANGLING = "no row that this refers to"
+_DUPLICATE = "a key that no other row has"
 _OF_SQLITE = re.compile(r"(UNIQUE|NOT NULL) constraint failed: (.+)")
 _DUPLICATE_OF_MARIADB = re.compile(r"Duplicate entry '(.*)' for key '(.*)'", re.S)
 _AT_ROW = re.compile(r"at row (\d+)$")
@@ -72,22 +72,25 @@ class Rows:
         said = said_by(exc)
         if found := _OF_SQLITE.search(said):
             names = [name.rpartition(".")[2] for name in found[2].split(", ")]
-            return self._at_failed(names, _DUPLICATE if found[1] == "UNIQUE" else "no value", said)
+            return self._at_failed(names, _DUPLICATE if found[1] == "UNIQUE" else "a value", said)
         # PostgreSQL answers no more questions after an error; it named the key.
         if "foreign key" in said.lower() and self._connection.dialect.name != "postgresql":
             return self._dangling() or refused(self._table, said, None)
         if (found := _AT_ROW.search(said)) and self.first is not None:
             return refused(self._table, said, self._positions[self.first + int(found[1]) - 1])
         if found := _DUPLICATE_OF_MARIADB.search(said):
-            said = f"{_DUPLICATE}: {found[1]!r}, by {found[2]}"
-        return refused(self._table, said, None)
+            said = f"another row has the key {found[1]!r} already, by {found[2]}"
+        if "too big" in said:  # a billion bytes
+            said += ". Keep the value in a file"
+        return refused(self._table, said, None if self.failed is None else self._positions[self.failed])
 
-    def _at_failed(self, names: list[str], reason: str, said: str) -> LoadError:
+    def _at_failed(self, names: list[str], expects: str, said: str) -> LoadError:
         if self.failed is None or not set(names) <= self._columns.keys():
             return refused(self._table, said, None)
         values = tuple(self._columns[name][self.failed] for name in names)
-        fault = (self._positions[self.failed], reason, values[0] if len(values) == 1 else values)
-        return bad_rows(f"{self._table.name}.{', '.join(names)}", [fault])
+        reason = Reason("", remedy="Leave out the duplicate" if expects == _DUPLICATE else "")
+        fault = Fault(self._positions[self.failed], values[0] if len(values) == 1 else values, reason)
+        return Misfits(f"{self._table.name}.{', '.join(names)}", expects, [fault]).error
 
     def _dangling(self) -> LoadError | None:
         """The rows that refer to nothing, found by asking for all that they refer to."""
@@ -104,12 +107,13 @@ class Rows:
                     self._connection.scalars(sa.select(target).where(target.in_(wanted[start : start + _MANY])))
                 )
             faults = [
-                (position, _DANGLING, value)
+                Fault(position, value, Reason(""))
                 for position, value in zip(self._positions, values, strict=True)
                 if value is not None and value not in known
             ]
             if faults:
-                return bad_rows(f"{self._table.name}.{keys[0]}", faults)
+                expects = f"the {target.name} of a row in {target.table.name}"
+                return Misfits(f"{self._table.name}.{keys[0]}", expects, faults).error
         return None
 
 
@@ -134,5 +138,5 @@ def _code(exc: DBAPIError) -> Any:
 
 def refused(table: sa.Table, said: str, position: int | None) -> LoadError:
     """The error for rows that a database refuses, with the position in the input of the first one if that is known."""
-    rows = "rows" if position is None else f"row {position} of the input, counted from 0,"
-    return LoadError(f"The database refuses {rows} for {table.name}: {said}. Nothing of this load is in the database")
+    rows = "rows" if position is None else f"row {position}"
+    return failed([f"The database refuses {rows} for {table.name}: {said.rstrip('.')}"])

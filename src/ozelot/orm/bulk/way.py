@@ -9,15 +9,18 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 from sqlalchemy import orm
+from sqlalchemy.exc import DBAPIError
 
 from ozelot.column_limits import Limits, limits_of
 from ozelot.exact_types import conversion
 from ozelot.joined import written_past_sqlalchemy
-from ozelot.orm.bulk.faults import bad_rows
+from ozelot.orm.bulk.faults import Fault, Misfits
 from ozelot.orm.bulk.told import Rows
+from ozelot.orm.shown import is_secret
 from ozelot.quoting import unescaped
 from ozelot.statements import Target
 from ozelot.value_lists import Values
+from ozelot.value_reasons import Reason
 
 Columns = Sequence[sa.Column[Any]]
 Converter = Callable[[Values], Values]
@@ -59,14 +62,23 @@ class Way:
     def _dialect(self) -> sa.Dialect:
         return self._connection.dialect
 
-    def _bound(self, columns: Columns, data: Sequence[Values]) -> list[Values]:
-        """The values of columns as the driver takes them."""
+    def _bound(self, columns: Columns, data: Sequence[Values], positions: Sequence[int]) -> list[Values]:
+        """The values of columns as the driver takes them.
+
+        Raises:
+            LoadError: the type of a column does not take a value.
+        """
         found = []
         for column, values in zip(columns, data, strict=True):
             if column not in self._converters:
                 self._converters[column] = self._converter(column)
             convert = self._converters[column]
-            found.append(values if convert is None else convert(values))
+            try:
+                found.append(values if convert is None else convert(values))
+            except DBAPIError:
+                raise
+            except Exception as exc:
+                raise unbound(column, values, positions, convert, exc) from exc
         return found
 
     def _converter(self, column: sa.Column[Any]) -> Converter | None:
@@ -91,19 +103,19 @@ class Way:
             # Another process may have widened the column.
             limits = limits_of(self._connection, table, again=True)
             if found := self._changed(limits, columns, data, positions):
-                raise bad_rows(*found)
+                raise found.error
 
     def _changed(
         self, limits: Limits, columns: Columns, data: Sequence[Values], positions: Sequence[int]
-    ) -> tuple[str, list[tuple[int, str, Any]]] | None:
+    ) -> Misfits | None:
         for column, values in zip(columns, data, strict=True):
             limit = limits.get(column.key)
             if limit is None:
                 continue
-            places = limit.changed(self._bound([column], [values])[0])
+            places = limit.changed(self._bound([column], [values], positions)[0])
             if places:
-                faults = [(positions[place], limit.reason, values[place]) for place in places]
-                return f"{column.table.name}.{column.name}", faults
+                faults = [Fault(positions[place], values[place], limit.reason) for place in places]
+                return Misfits(f"{column.table.name}.{column.name}", "", faults)
         return None
 
     def driver(self) -> AbstractContextManager[Any]:
@@ -148,6 +160,29 @@ class Way:
 
     def after_given(self, key: sa.Column[Any], highest: int) -> None:
         """Let ids that the database gives from here on be higher than one that was given."""
+
+
+def unbound(
+    column: sa.Column[Any], values: Values, positions: Sequence[int], convert: Any, exc: Exception
+) -> Exception:
+    """The error for the first value that a type, or the driver, does not take.
+
+    Args:
+        column: of the values.
+        values: the values.
+        positions: of their rows in the input.
+        convert: what raises an error for a list with such a value.
+        exc: the error that was raised for all of them.
+    """
+    for position, value in zip(positions, values, strict=True):
+        try:
+            convert([value])
+        except Exception as found:  # noqa: BLE001 - of a type that anybody may have written
+            where = f"{column.table.name}.{column.name}"
+            reason = Reason("" if is_secret(where) else f"{type(found).__name__}: {found}")
+            kind = "JSON" if isinstance(column.type, sa.JSON) else f"a value for {type(column.type).__name__}"
+            return Misfits(where, kind, [Fault(position, value, reason)]).error
+    return exc
 
 
 def column_names(columns: Iterable[sa.Column[Any]], dialect: sa.Dialect) -> str:
