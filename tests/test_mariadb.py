@@ -17,7 +17,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ozelot.client import Client
-from ozelot.errors import LoadError
+from ozelot.errors import LoadError, OzelotError
 from ozelot.etl import tasks
 from ozelot.etl.status import State, status
 from ozelot.orm import bulk
@@ -271,7 +271,7 @@ def test_rows_without_any_value_get_new_ids(db: Client) -> None:
 KEPT: list[dict[str, Any]] = [
     {"thirds": dt.datetime(2024, 1, 1, 12, 0, 0, 123000)},
     {"whole": dt.time(23, 59, 59)},
-    *({"single": number} for number in (0.1, -3.4e38, 16777200.0, 1e-38, 0.0, 123456.0)),
+    *({"single": number} for number in (0.1, -3.4e38, 16777200.0, 1.5e-38, 0.0, 123456.0)),
     *({"cents": number} for number in (0.1, -1234567890.12, 0.0)),
     *({"year": year} for year in (0, 1901, 2155)),
     {"bits": 2**64 - 1},
@@ -305,7 +305,7 @@ def test_types_that_keep_some_values_take_these_and_no_others(db: Client, way: s
             assert [*row.values()] in [[*found] for found in connection.execute(names)]
     for row in CHANGED:
         (name,) = row
-        with db.create_session() as session, pytest.raises(LoadError, match=f"mdlimited.{name}.*change the value, or"):
+        with db.create_session() as session, pytest.raises(OzelotError, match=f"(?i)mdlimited.{name}.* expects "):
             WAYS[way](session, MdLimited, row)
             session.flush()
 
@@ -407,9 +407,8 @@ def test_a_load_names_the_rows_that_an_existing_table_would_round(db: Client) ->
     with db.create_session() as session, pytest.raises(LoadError) as caught:
         bulk.load(session, MdPayment, rows)
     assert str(caught.value) == (
-        "mdpayment.amount: not stored exactly by the column, which is DECIMAL(10, 0) in the database (widen it with: "
-        "ozelot db upgrade) in row 1 (Decimal('0.5')), row 3 (Decimal('0.49')). Rows are counted from 0; nothing of "
-        "this load is in the database"
+        "mdpayment.amount expects a value that its type in the database, DECIMAL(10, 0), stores exactly; row 1 has "
+        "Decimal('0.5'), row 3 has Decimal('0.49'). Widen it: ozelot db upgrade. Nothing was loaded; rows count from 0"
     )
 
 
@@ -498,7 +497,7 @@ def test_columns_of_any_name_in_tables_of_any_name_are_compared(db: Client) -> N
         for name in names:
             with pytest.raises(LoadError) as caught:
                 connection.execute(sa.insert(table).values({name: ROW["at"], "id": 1}))
-            assert str(caught.value).startswith(f"100% `prices`.{name}: 2024-01-01 12:00:00.999999 is not stored")
+            assert str(caught.value).startswith(f"100% `prices`.{name} expects a value that its type in the database")
         connection.execute(sa.insert(table).values({names[0]: OLD_ROW["at"], "id": 0}))
         update = sa.update(table).where(table.c.id == 0).values({names[0]: ROW["at"]})
         with pytest.raises(LoadError, match="50%"):
@@ -511,7 +510,7 @@ def test_a_column_without_a_type_is_compared_with_what_the_table_has(db: Client)
     with db.engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE md_untyped (at DATETIME, number INTEGER)")
         connection.execute(sa.insert(table), {"at": OLD_ROW["at"], "number": 1})
-        with pytest.raises(LoadError, match=r"md_untyped.at: .* which is DATETIME"):
+        with pytest.raises(LoadError, match=r"md_untyped.at expects .* DATETIME, stores exactly"):
             connection.execute(sa.insert(table), {"at": ROW["at"]})
 
 

@@ -68,6 +68,17 @@ class Exact(TypeEngine[Any]):
 
         return process
 
+    def checking_only(self, dialect: sa.Dialect, where: str, given: Processor | None) -> Processor:
+        """What checks and converts values of the usual type, and leaves others, such as text, to SQLAlchemy."""
+        check, usual = self.checking(dialect, where, self.rule(dialect)), self.exact
+
+        def process(value: Any) -> Any:
+            if isinstance(value, usual):
+                return check(value)
+            return value if given is None else given(value)
+
+        return process
+
     def bind_processor(self, dialect: sa.Dialect) -> Processor | None:
         """As the base class, with a check."""
         return self.checking(dialect, "", self.rule(dialect))
@@ -265,7 +276,7 @@ class ExactDateTime(Exact):
 
     def comparing(self, dialect: sa.Dialect, where: str) -> Processor | None:
         """As the base class."""
-        return self.checking(dialect, where, self.rule(dialect))
+        return self.checking_only(dialect, where, super().comparing(dialect, where))
 
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Processor | None:
         """As the base class."""
@@ -321,7 +332,7 @@ class ExactTime(Exact):
 
     def comparing(self, dialect: sa.Dialect, where: str) -> Processor | None:
         """As the base class."""
-        return self.checking(dialect, where, self.rule(dialect))
+        return self.checking_only(dialect, where, super().comparing(dialect, where))
 
 
 class ExactBytes(Exact):
