@@ -56,7 +56,7 @@ def test_an_employee_of_no_unit_is_named_and_nothing_is_loaded(client: Client, m
     assert LoadUnits.build()
     astray = pd.DataFrame({"name": ["Ada", "Eve"], "unit": ["Sales", "Spying"]})
     monkeypatch.setattr(pd, "read_csv", lambda _path: astray)
-    with pytest.raises(LoadError, match=r"row 1 \('Spying'\)"):
+    with pytest.raises(LoadError, match=r"'Spying' \(row 1\). Load it into Unit first"):
         LoadEmployees().run()
     assert staff(client) == []
 
