@@ -21,10 +21,10 @@ _QUOTED = re.compile(
     r"|(?P<detail>DETAIL: +)(?:Key \(|Failing row)(?:(?!\n\s*(?:\[SQL: |HINT: |CONTEXT: ))[\s\S])*"
     r"|(?P<entry>Duplicate entry ')[\s\S]*?(?P<key>' for key )"
     r"|(?P<of>Key \([^\n]*?\)=\()[^\n]*(?P<exists>\) (?:already exists|is not present|is still referenced|conflicts))"
-    r"|(?P<already>has this key already: )[^\n]*(?P<by>, by )"
+    r"|(?P<already>another row has the key )[^\n]*(?P<by> already, by )"
 )
-#: Where those of a load quote values of one column, by its name.
-_OF_ROWS = re.compile(r"""(\brow \d+ \()(?:'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|[^()\n]*)(\))""")
+#: Where those of a load, or of one value, quote values of one column, by its name: to the end, as these may hold all.
+_OF_ROWS = re.compile(r"(\brow \d+ has |; got |keys? (?:not found in|found in several rows of) [^:\n]*: )[^\n]*")
 
 
 def is_hidden(column: sa.Column[Any]) -> bool:
@@ -39,9 +39,17 @@ def discreet(error: str | None) -> str:
     'IntegrityError: NOT NULL\\n[SQL: INSERT]\\n[parameters: [hidden]]'
     """
     text = _QUOTED.sub(_without_values, error or "")
-    if any(f"{c.table.name}." in text and c.name in text for c in _hidden_by_models()):
-        text = _OF_ROWS.sub(rf"\1{HIDDEN}\2", text)
+    if any(_is_about(text, column) for column in _hidden_by_models()):
+        text = _OF_ROWS.sub(rf"\1{HIDDEN}", text)
     return text
+
+
+def _is_about(text: str, column: sa.Column[Any]) -> bool:
+    models = [mapper for mapper in Base.registry.mappers if column.table in mapper.tables]
+    attributes = {mapper.get_property_by_column(column).key for mapper in models if column in mapper.columns.values()}
+    owners = {column.table.name, *(mapper.class_.__name__ for mapper in models)}
+    is_named = any(name in text for name in {column.name, *attributes})
+    return is_named and any(f"{owner}." in text for owner in owners)
 
 
 def _without_values(found: re.Match[str]) -> str:
