@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.engine.reflection import ObjectKind
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ozelot.errors import NotClearable, TableMissing
 from ozelot.etl.declared import created_models, declaration, is_orm_task, updated_columns
@@ -166,6 +166,8 @@ def explained(label: str, exc: DBAPIError, engine: sa.Engine) -> TableMissing | 
     """
     with engine.connect() as connection:
         found = behind(connection, exc)
+        if isinstance(exc, IntegrityError):  # the tables are there; its text has the words of SQL, which may be names
+            found = [lack for lack in found if lack.is_left]
         if not found:
             return None
         how = f"'{command(connection, found)}'"
