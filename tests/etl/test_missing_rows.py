@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 import ozelot
 from ozelot.client import Client
 from ozelot.etl import tasks
-from ozelot.etl.status import State, status
+from ozelot.etl.status import State, recorded, status
 from ozelot.orm.base import Base, table_of
 from ozelot.orm.run import Run, TaskOwned
 from tests.etl.heroes import build
@@ -66,6 +66,26 @@ class LoadNothing(tasks.ORMTask):
     def run(self) -> None: ...
 
 
+class CountMarinas(tasks.ORMTask):
+    """Asks for what it needs while it runs."""
+
+    creates = ()
+
+    def run(self) -> Any:
+        yield [LoadMarinas()]
+
+
+class ReportMarinas(tasks.ORMTask):
+    """Of another root than the others."""
+
+    creates = ()
+
+    def requires(self) -> Any:
+        return [CountMarinas()]
+
+    def run(self) -> None: ...
+
+
 class LoadCoast(tasks.ORMWrapperTask):
     def requires(self) -> Any:
         return [LoadPiers(number=1), LoadPiers(number=2), LoadPiers(number=0), MeasureMarinas(), LoadNothing()]
@@ -114,6 +134,34 @@ def test_tasks_whose_table_does_not_exist_are_rows_missing(db: Client) -> None:
     assert states()["LoadPiers {'number': '2'}"] == (State.ROWS_MISSING, "table pier does not exist")
     Pier.create_table(db)
     assert ozelot.run(LoadCoast()).ok
+
+
+def test_what_was_built_on_a_task_that_it_yielded_is_not_complete_without_its_rows(db: Client) -> None:
+    assert ozelot.run(ReportMarinas()).ok
+    Marina.drop_table(db, cascade=True)
+    create_tables(db, Marina, Pier)
+    expected = {
+        "LoadMarinas {}": (State.ROWS_MISSING, "table marina is empty"),
+        "CountMarinas {}": (State.ON_INCOMPLETE, "was built on LoadMarinas {}, which is not complete"),
+        "ReportMarinas {}": (State.ON_INCOMPLETE, "requires CountMarinas {}, which is not complete"),
+    }
+    found = status(ReportMarinas())
+    assert {entry.label: (entry.state, entry.why) for entry in found if not entry.is_complete} == expected
+    assert not tasks.check_completion(ReportMarinas())
+    tasks.check_completion(ReportMarinas(), clear=True)
+    assert ozelot.run(ReportMarinas()).ok
+    assert tasks.check_completion(ReportMarinas())
+
+
+def test_what_the_database_knows_tells_rows_that_are_missing(db: Client) -> None:
+    assert ozelot.run(ReportMarinas()).ok
+    Marina.drop_table(db, cascade=True)
+    create_tables(db, Marina, Pier)
+    found = {entry.label: (entry.state, entry.why) for entry in recorded()}
+    assert found["LoadMarinas {}"] == (State.ROWS_MISSING, "table marina is empty")
+    assert found["CountMarinas {}"] == (State.ON_INCOMPLETE, "was built on LoadMarinas {}, which is not complete")
+    assert found["ReportMarinas {}"][0] is State.ON_INCOMPLETE
+    assert found["LoadNothing {}"] == (State.COMPLETE, "")
 
 
 def test_values_are_gone_with_the_rows_that_had_them(db: Client) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import nullcontext
 from typing import Any, Literal, overload
 
@@ -29,7 +29,10 @@ log = logging.getLogger(__name__)
 
 
 def complete(
-    graph: Graph, broken: dict[str, Exception] | None = None, missing: dict[str, str] | None = None
+    graph: Graph,
+    broken: dict[str, Exception] | None = None,
+    missing: dict[str, str] | None = None,
+    gone: Mapping[str, str] | None = None,
 ) -> set[str]:
     """The labels of tasks whose own marker (or target) exists, whatever they require.
 
@@ -40,6 +43,7 @@ def complete(
         graph: the graph.
         broken: where it is given, an error of ``complete()`` is put there by label, and the others are looked at.
         missing: where it is given, why rows are missing is put there by label.
+        gone: why rows are missing, by key of the marker, where that is known already.
 
     Raises:
         TaskBroken: a ``complete()`` failed.
@@ -62,10 +66,10 @@ def complete(
         with client.get_client().engine.connect() as connection:
             there = marker.existing(connection, {key for pair in keys.values() for key in pair})
             marked = {pair[0]: label for label, pair in keys.items() if not there.isdisjoint(pair)}
-            gone = find_missing_rows(connection, marked.keys())
+            gone = find_missing_rows(connection, marked.keys()) if gone is None else gone
         found |= {label for key, label in marked.items() if key not in gone}
         if missing is not None:
-            missing |= {marked[key]: reason for key, reason in gone.items()}
+            missing |= {label: gone[key] for key, label in marked.items() if key in gone}
     return found
 
 
@@ -121,18 +125,24 @@ def all_complete(wrapper: luigi.Task) -> bool:
     return len(complete(Graph(seen))) == len(seen)
 
 
-def pending(graph: Graph, done: set[str]) -> dict[str, str]:
+def pending(graph: Graph, done: set[str], gone: Collection[str] | None = None) -> dict[str, str]:
     """What is incomplete itself, or has something incomplete upstream; requirements come first.
 
     Upstream is what ``requires()`` says, and what the last run of a task was built on, such as a requirement that
     turned up while it ran.
+
+    Args:
+        graph: the graph.
+        done: the labels of tasks that are complete themselves.
+        gone: the keys of all tasks of the database whose rows are missing, where that is known already.
 
     Returns:
         By label why a task that is complete itself is pending all the same; of others the empty text.
     """
     keys = {keys_of(task)[0]: label for label, task in graph.tasks.items() if is_orm_task(task)}
     with client.get_client().engine.connect() as connection:
-        built_on = history.on_incomplete(connection) if keys else {}
+        gone = find_missing_rows(connection) if gone is None else gone
+        built_on = history.on_incomplete(connection, gone) if keys else {}
     recorded = {keys[key]: reason for key, reason in built_on.items() if key in keys}
     found: dict[str, str] = {}
     for label in graph.tasks:

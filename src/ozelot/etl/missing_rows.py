@@ -16,14 +16,14 @@ from ozelot.orm.base import Base, names_there
 _MOST = 400  # tables in one statement; SQLite takes 500 parts
 
 
-def find_missing_rows(connection: sa.Connection, keys: Collection[str]) -> dict[str, str]:
-    """Those of the tasks that recorded rows in a table that is missing or empty now.
+def find_missing_rows(connection: sa.Connection, keys: Collection[str] | None = None) -> dict[str, str]:
+    """Those complete tasks that recorded rows in a table that is missing or empty now.
 
     The number of queries does not depend on the number of tasks.
 
     Args:
         connection: the database; may be read-only.
-        keys: of the markers of complete tasks.
+        keys: of the markers of complete tasks; None: all that the database knows of.
 
     Returns:
         The reason, such as ``table unit is empty``, by the key of the marker.
@@ -36,7 +36,7 @@ def find_missing_rows(connection: sa.Connection, keys: Collection[str]) -> dict[
     for key, rows in history.recorded_rows(connection, keys).items():
         tables = (what.partition(".")[0] for what, number in rows.items() if number)
         reason = next((gone[table] for table in tables if table in gone), None)
-        if reason is not None and key in keys:
+        if reason is not None and (keys is None or key in keys):
             found[key] = reason
     return found
 
@@ -50,16 +50,15 @@ def remove_markers_without_rows(connection: sa.Connection) -> None:
         connection: in the transaction of a task that runs again for this reason.
     """
     markers = {row.key: row for row in marker.every(connection)}
-    gone = find_missing_rows(connection, markers.keys())
-    rows = [markers[key] for key in sorted(gone)]
+    rows = [markers[key] for key in sorted(markers.keys() & find_missing_rows(connection).keys())]
     marker.delete(connection, {key for row in rows for key in (row.key, marker.legacy_key(row.name, row.params))})
 
 
 def _without_rows(connection: sa.Connection, names: Iterable[str]) -> dict[str, str]:
-    """Those of the tables that are missing or empty, and which of the two it is; of models only."""
+    """Those of the tables that are missing or empty, and which of the two it is; none that no model has any more."""
     tables = {table.name: table for table in Base.metadata.tables.values()}
-    known = [tables[name] for name in sorted(names) if name in tables]
     existing = names_there(connection)
+    known = [tables.get(name, sa.table(name)) for name in sorted(names) if name in tables or name in existing]
     filled: set[str] = set()
     asked = [table for table in known if table.name in existing]
     for start in range(0, len(asked), _MOST):

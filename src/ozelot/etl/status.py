@@ -17,6 +17,7 @@ from ozelot.etl.completion import complete, pending
 from ozelot.etl.declared import is_orm_task, keys_of, task_of
 from ozelot.etl.graph import Graph, walk
 from ozelot.etl.identity import task_label, task_name, task_params
+from ozelot.etl.missing_rows import find_missing_rows
 from ozelot.etl.stale import judge
 from ozelot.orm import history, run
 from ozelot.orm import target as marker
@@ -115,14 +116,16 @@ def status(root: luigi.Task) -> Statuses:
 def of_graph(graph: Graph) -> Statuses:
     """The state of every task of a graph, in its order; changes nothing."""
     missing: dict[str, str] = {}
-    done = complete(graph, missing=missing)
-    open_tasks = pending(graph, done)
+    with client.get_client().engine.connect() as connection:
+        gone = find_missing_rows(connection)
+    done = complete(graph, missing=missing, gone=gone)
+    open_tasks = pending(graph, done, gone)
     last = _last_runs(graph, done)
     known = {*done, *missing}
     ended = {label for label, entry in last.items() if entry.state == run.DONE and label not in known}
     if ended:  # perhaps since the markers were read
         done |= complete(Graph({label: graph.tasks[label] for label in ended}, {}))
-        open_tasks = pending(graph, done)
+        open_tasks = pending(graph, done, gone)
     verdicts = judge(graph, graph.tasks.keys() - open_tasks.keys())
     found = Statuses()
     for label, task in graph.tasks.items():
@@ -158,7 +161,8 @@ def recorded() -> Statuses:
     with database.create_session() as session:
         connection = session.connection()
         markers = {row.key: row for row in marker.every(connection)}
-        on = history.on_incomplete(connection)
+        missing = find_missing_rows(connection)
+        on = history.on_incomplete(connection, missing)
         last = {}
         if has_runs(connection):
             last = _to_be_told(history.told(session, session.scalars(run.last_runs(None)).all()), markers.keys())
@@ -167,8 +171,12 @@ def recorded() -> Statuses:
             markers |= {row.key: row for row in marker.every(connection) if row.key in last}
     found = Statuses()
     for row in sorted(markers.values(), key=lambda row: last[row.key].id if row.key in last else 0):
-        state = State.ON_INCOMPLETE if row.key in on else State.COMPLETE
-        told = _told(row.name, row.params, state, on.get(row.key, ""), last.get(row.key))
+        state, why = State.COMPLETE, ""
+        if row.key in missing:
+            state, why = State.ROWS_MISSING, missing[row.key]
+        elif row.key in on:
+            state, why = State.ON_INCOMPLETE, on[row.key]
+        told = _told(row.name, row.params, state, why, last.get(row.key))
         found.append(told if told.when or not row.created else replace(told, when=row.created))
     for key, entry in last.items():
         if key not in markers and marker.legacy_key(entry.name, entry.params) not in markers:

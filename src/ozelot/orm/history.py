@@ -112,23 +112,26 @@ def counts_in(connection: sa.Connection, tables: Collection[str]) -> list[tuple[
     return [(key, counts_of(rows)) for key, rows in connection.execute(query)]
 
 
-def tables_with_rows(connection: sa.Connection, keys: Collection[str]) -> set[str]:
+def tables_with_rows(connection: sa.Connection, keys: Collection[str] | None = None) -> set[str]:
     """The tables in which runs of these tasks (and perhaps of others) recorded rows, and were not cleared since."""
-    if not keys or not marker.is_ready(connection):
+    if (keys is not None and not keys) or not marker.is_ready(connection):
         return set()
     query = sa.select(_runs.c.rows).where(_runs.c.state == run.DONE, _runs.c.rows != "{}").distinct()
-    if few(keys):
+    if keys is not None and few(keys):
         query = query.where(_runs.c.key.in_(keys))
     found = (counts_of(rows) for rows in connection.scalars(query))
     return {name.partition(".")[0] for rows in found for name, number in rows.items() if number}
 
 
-def recorded_rows(connection: sa.Connection, keys: Collection[str]) -> dict[str, Counts]:
-    """How many rows and values the last run of each task recorded, if it is done and was not cleared, by key."""
+def recorded_rows(connection: sa.Connection, keys: Collection[str] | None = None) -> dict[str, Counts]:
+    """How many rows and values the last run of each task recorded, if it is done and was not cleared, by key.
+
+    Of these tasks, and perhaps of others.
+    """
     if not marker.is_ready(connection):
         return {}
     query = sa.select(_runs.c.key, _runs.c.rows).where(_runs.c.state == run.DONE).order_by(_runs.c.id)
-    if few(keys):
+    if keys is not None and few(keys):
         query = query.where(_runs.c.key.in_(keys))
     return {key: counts_of(rows) for key, rows in connection.execute(query)}
 
@@ -154,19 +157,26 @@ def other_with_rows(
     return None
 
 
-def on_incomplete(connection: sa.Connection) -> dict[str, str]:
+def on_incomplete(connection: sa.Connection, without_rows: Collection[str] = ()) -> dict[str, str]:
     """The complete tasks that were built on something incomplete, directly or through others.
+
+    Args:
+        connection: the database; may be read-only.
+        without_rows: the keys of tasks that have a marker, and are incomplete all the same.
 
     Returns:
         The reason in words, by key.
     """
     if not marker.is_ready(connection):
         return {}
+    query = _BUILT.add_columns(_base.c.name, _base.c.params)
     there = sa.exists().where(marker.markers.c.key == _base.c.key)
-    rows = connection.execute(_BUILT.add_columns(_base.c.name, _base.c.params).where(~there)).all()
+    rows = connection.execute(query.where(~there)).all()
     # A colleague's 0.2 may have completed it since.
     legacy = marker.existing(connection, {marker.legacy_key(*row[-2:]) for row in rows})
     rows = [row for row in rows if marker.legacy_key(*row[-2:]) not in legacy]
+    for keys in chunks(sorted(without_rows)):
+        rows += connection.execute(query.where(_base.c.key.in_(keys))).all()
     found = {key: f"was built on {name} {params}, which is not complete" for _, key, _, _, name, params in rows}
     labels = {key: f"{name} {params}" for _, key, name, params, _, _ in rows}
     above = downstream(connection, found.keys())
