@@ -36,7 +36,7 @@ matrix:
 	@.ci/matrix
 
 nightly: setup
-	@OZELOT_TEST_NIGHTLY=1 $(BIN)/python -m pytest -q -n 2 tests/etl/test_machine.py tests/etl/test_inheritance_machine.py tests/test_testing.py tests/schema tests/crash tests/engine tests/orm tests/fidelity tests/apart tests/frames_matrix
+	@OZELOT_TEST_NIGHTLY=1 $(BIN)/python -m pytest -q -n 2 tests/etl/test_machine.py tests/etl/test_inheritance_machine.py tests/test_testing.py tests/schema tests/crash tests/engine tests/orm tests/fidelity tests/frames_matrix
 	@$(BIN)/python -m tests.race --runners 8 --rounds 4 --tasks 200 --database all
 	@$(BIN)/python -m tests.crash --kills 1000 --database all
 	@$(BIN)/python -m tests.crash --kills 100 --database all --pipeline superheroes

@@ -242,6 +242,10 @@ class LoadTollBridges(_Loading, tasks.ORMTask):
         how[f"LoadTollBridges{self.part}"](self)
 
 
+class LoadOldTollBridges(_Loading, tasks.ORMTask):
+    creates = [TollBridge]
+
+
 class LoadFarmsAndVineyards(_Loading, tasks.ORMTask):
     creates = [Farm, Vineyard]
 
@@ -630,6 +634,21 @@ def test_derived_rows_that_know_their_run_tell_which_task_inserted_their_base_ro
     assert ozelot.run(root).ok
     clear_plan(root, [LoadBridges()]).apply()
     assert count(db, Bridge, TollBridge) == [0, 0]
+
+
+def test_whole_rows_of_a_task_that_stays_do_not_go_with_a_base_and_a_derived_model(db: Client) -> None:
+    root = [LoadOldTollBridges(), LoadTollBridges(part=1)]
+    how["LoadBridges"] = rows(Bridge, [1, 2], name="b")
+    how["LoadOldTollBridges"] = added(TollBridge, 3, name="old")
+    how["LoadTollBridges1"] = rows(TollBridge, [1])
+    assert ozelot.run(root).ok
+    assert count(db, Bridge, TollBridge) == [5, 4]
+    plan = clear_plan(root, [LoadBridges()])
+    assert plan.deletes == {"tollbridge": 1, "bridge": 2} and not plan.refused
+    plan.apply()
+    assert count(db, Bridge, TollBridge) == [3, 3]
+    assert ozelot.run(root).ok
+    assert ozelot.verify(root) == []
 
 
 def test_classes_as_in_0_2_keep_base_rows_that_another_one_loads(db: Client, caplog: pytest.LogCaptureFixture) -> None:

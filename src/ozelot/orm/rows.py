@@ -128,12 +128,14 @@ class Rows:
                 condition = sa.or_(condition, kind.is_(None))
             return _of_kind(table, base, condition)
         conditions = []
+        # Of models with a run_id only the rows of some runs are meant.
+        whole = {mapper for mapper in self._mappers if owner_of(mapper) is None}
         for mapper in sorted(going, key=lambda mapper: mapper.class_.__name__):
             local = cast(sa.Table, mapper.local_table)
             if local is not table:
                 self.told_by_derived.add(table)
                 conditions.append(same_key(table, local, self._of_model(mapper, but=())))
-            elif (own := self._of_model(mapper, but=self._mappers)) is None:
+            elif (own := self._of_model(mapper, but=whole)) is None:
                 return None
             else:
                 conditions.append(own)
