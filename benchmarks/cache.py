@@ -262,8 +262,8 @@ def superheroes(characters: int, *, profile: bool) -> None:
 
         import ozelot as package
         from ozelot import cache, client, config
-        from ozelot.etl.graph import walk
         from ozelot.orm.base import Base
+        from ozelot.pipeline.graph import walk
         from superheroes import pipeline, snapshot
 
         store = cache.get_request_cache()

@@ -22,17 +22,18 @@ import luigi
 import sqlalchemy as sa
 
 from ozelot import client
+from ozelot.clear.plan import ClearPlan
 from ozelot.client import Client
 from ozelot.etl import tasks
 from ozelot.etl.completion import clear_plan
-from ozelot.etl.graph import Graph, walk
-from ozelot.etl.plan import ClearPlan
 from ozelot.etl.status import status
 from ozelot.etl.targets import ORMTarget
 from ozelot.etl.verify import verify
-from ozelot.orm import run, target
 from ozelot.orm.base import Base
 from ozelot.orm.run import TaskOwned
+from ozelot.pipeline.graph import Graph, walk
+from ozelot.state import markers as target
+from ozelot.state import runs as run
 
 REPEAT = 5
 

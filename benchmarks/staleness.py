@@ -29,14 +29,14 @@ import luigi
 
 import ozelot
 from ozelot import client
-from ozelot.code.following import code_of
 from ozelot.etl import tasks
-from ozelot.etl.declared import task_classes
-from ozelot.etl.fingerprints import fingerprint_of
-from ozelot.etl.graph import walk
 from ozelot.etl.status import State, status
 from ozelot.orm.base import Base
 from ozelot.orm.run import TaskOwned
+from ozelot.pipeline.declarations import task_classes
+from ozelot.pipeline.graph import walk
+from ozelot.staleness.code_closure import code_of
+from ozelot.staleness.fingerprint import fingerprint_of
 
 
 class Item(TaskOwned, Base):

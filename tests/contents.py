@@ -13,8 +13,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from ozelot.orm.base import Base
-from ozelot.orm.run import Run, run_edge
+from ozelot.orm.run import Run
 from ozelot.orm.target import ORMTargetMarker
+from ozelot.state.runs import run_edge
 
 Contents = dict[str, Counter[tuple[Any, ...]]]
 

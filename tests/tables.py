@@ -10,7 +10,7 @@ from typing import Any
 
 from ozelot.client import Client
 from ozelot.orm.base import Base
-from ozelot.orm.target import OWN_TABLES
+from ozelot.state.markers import OWN_TABLES
 
 _OWN = set(OWN_TABLES)
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 import ozelot
 from ozelot import client
 from ozelot.client import Client
-from ozelot.engine import Event, Kind, RunResult, loop
+from ozelot.engine import Event, Kind, RunResult, dispatcher
 from ozelot.errors import DatabaseUnavailable
 from tests import databases
 from tests.engine.steps import EStep, Step, drawn, label, rows
@@ -114,7 +114,7 @@ def test_the_message_names_the_limit_of_the_server(database: Client) -> None:
 def test_a_limit_that_stays_ends_the_run_and_is_named(
     server: OwnServer, database: Client, admin: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "_PATIENCE", 0.3)
+    monkeypatch.setattr(dispatcher, "_PATIENCE", 0.3)
 
     def act(_step: Any) -> None:
         database.engine.dispose()

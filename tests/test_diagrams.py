@@ -20,12 +20,12 @@ from markdown_it import MarkdownIt
 import ozelot
 from ozelot import config
 from ozelot.client import Client
+from ozelot.diagram import Box
 from ozelot.errors import ConfigError, TaskNotFound
-from ozelot.etl.picturing import pipeline_picture
+from ozelot.etl.pipeline_diagram import pipeline_picture
 from ozelot.etl.util import render_diagram
 from ozelot.orm import base
 from ozelot.orm.base import Base, schema_picture
-from ozelot.picture import Box
 from tests.etl import staff
 
 SVG = "{http://www.w3.org/2000/svg}"

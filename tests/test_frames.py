@@ -23,7 +23,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from ozelot.client import Client, get_client
 from ozelot.errors import ConfigError, DatabaseUnavailable, FrameError, UsageError
 from ozelot.etl import tasks
-from ozelot.frames import mariadb
+from ozelot.frames import reader_mysql
 from ozelot.orm.base import Base
 
 BACKENDS = ["pandas", "polars", "arrow"]
@@ -513,8 +513,8 @@ def read_packets(pieces: list[bytes]) -> list[list[bytes | None]]:
     def fail(payload: bytes) -> None:
         raise ValueError(payload)
 
-    for block, starts in mariadb.blocks(lambda: next(stream), fail):
-        texts = [column.to_pylist() for column in mariadb.texts_of(block, starts, 2)]
+    for block, starts in reader_mysql.blocks(lambda: next(stream), fail):
+        texts = [column.to_pylist() for column in reader_mysql.texts_of(block, starts, 2)]
         rows += [list(row) for row in zip(*texts, strict=True)]
     return rows
 
@@ -541,8 +541,8 @@ def test_an_error_in_the_stream_of_mariadb_comes_after_the_rows_before_it() -> N
     def fail(payload: bytes) -> None:
         raise ValueError(payload)
 
-    found = mariadb.blocks(lambda: next(stream), fail)
+    found = reader_mysql.blocks(lambda: next(stream), fail)
     block, starts = next(found)
-    assert [column.to_pylist() for column in mariadb.texts_of(block, starts, 2)] == [[b"a"], [b"b"]]
+    assert [column.to_pylist() for column in reader_mysql.texts_of(block, starts, 2)] == [[b"a"], [b"b"]]
     with pytest.raises(ValueError, match="killed"):
         next(found)

@@ -20,12 +20,12 @@ from ozelot.client import Client
 from ozelot.errors import LoadError, OzelotError
 from ozelot.etl import tasks
 from ozelot.etl.status import State, status
+from ozelot.model.base import table_of
 from ozelot.orm import bulk
-from ozelot.orm.base import Base, table_of
-from ozelot.schema.comparing import differences
-from ozelot.schema.differences import Takes
-from ozelot.schema.plan import plan
-from ozelot.schema.upgrade import apply
+from ozelot.orm.base import Base
+from ozelot.schema.compare import differences
+from ozelot.schema.difference import Takes
+from ozelot.schema.upgrade import apply, plan
 from tests.databases import only
 from tests.etl.heroes import build
 from tests.orm.tables import create_only

@@ -7,10 +7,10 @@ import pytest
 from lxml import html
 
 import ozelot
-from ozelot import notebook
+from ozelot import formatting
 from ozelot.client import Client
 from ozelot.etl.completion import clear_plan
-from ozelot.etl.picturing import pipeline_picture
+from ozelot.etl.pipeline_diagram import pipeline_picture
 from ozelot.etl.status import status
 from tests.etl import staff
 from tests.tables import create_tables
@@ -60,6 +60,6 @@ def test_names_are_text(name: str, sqlite_db: Client) -> None:
 
 
 def test_of_many_rows_the_first_are_shown_and_the_others_counted() -> None:
-    text = notebook.table(["n"], [[n] for n in range(1_234)])
+    text = formatting.table(["n"], [[n] for n in range(1_234)])
     assert len(cells(text)) == 201
     assert text.endswith("<p>and 1,034 more</p>")

@@ -24,7 +24,7 @@ from ozelot.errors import ClearRefused, DatabaseFileError
 from ozelot.etl import tasks
 from ozelot.etl.completion import clear_plan
 from ozelot.etl.status import recorded, status
-from ozelot.orm import history
+from ozelot.state import lineage
 from tests.etl.heroes import build
 from tests.tables import create_tables
 from tests.test_own_files import ROOT, OwnValue
@@ -127,8 +127,8 @@ def test_live_run_is_seen_by_another_name_and_not_cleared(file: Path, name: str)
             assert status(Waits())[-1].last == "running"
             assert recorded()[-1].why.startswith("running since")
             with database.create_session() as session:
-                assert [entry.state for entry in history.runs(session)] == ["running"]
-                assert [entry.key for entry in history.alive(session)] != []
+                assert [entry.state for entry in lineage.runs(session)] == ["running"]
+                assert [entry.key for entry in lineage.alive(session)] != []
             with pytest.raises(ClearRefused, match=r"Waits \{\} is running, since"):
                 clear_plan(Waits(), [Waits()]).refuse_running()
             if "read-only" not in name:
@@ -195,7 +195,7 @@ def test_live_run_is_not_called_interrupted_by_a_hard_link(file: Path) -> None:
             assert "cannot be seen" in entry.why
             assert "a hard link" in entry.why
             with database.create_session() as session:
-                assert [run.state for run in history.runs(session)] == ["running"]
+                assert [run.state for run in lineage.runs(session)] == ["running"]
             with pytest.raises(ClearRefused, match="cannot be seen here"):
                 clear_plan(Waits(), [Waits()]).refuse_running()
         Path("hard.db").unlink()
@@ -209,7 +209,7 @@ def checkpoint(file: Path) -> None:
 
 LOOK = """
 import os, sys
-import importlib.metadata, sqlalchemy.orm, ozelot.client, ozelot.etl.status, ozelot.orm.history, ozelot.cli.app
+import importlib.metadata, sqlalchemy.orm, ozelot.client, ozelot.etl.status, ozelot.state.lineage, ozelot.cli.app
 importlib.metadata.version("ozelot")
 ozelot.client.Client(connection_string="sqlite://").check_connection()
 if os.getuid() == 0:

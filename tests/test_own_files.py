@@ -19,8 +19,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped
 
 import ozelot
+from ozelot import client
 from ozelot import client as client_module
-from ozelot import own_files
 from ozelot.client import Client
 from ozelot.diagram import write
 from ozelot.errors import ConfigError, DatabaseFileError
@@ -285,10 +285,10 @@ def test_other_journal_mode_is_no_deleted_log(own: Client) -> None:
 def test_database_in_memory_has_no_file_to_check() -> None:
     database = Client(connection_string="sqlite://")
     client_module.set_client(database)
-    before = own_files.own_files()
+    before = client.own_files()
     create_tables(database, OwnValue)
     assert len(ozelot.run(all_tasks()).ran) == NUMBER
-    assert own_files.own_files() == before
+    assert client.own_files() == before
     database.engine.dispose()
 
 

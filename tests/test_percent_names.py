@@ -10,8 +10,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from ozelot.client import Client
 from ozelot.etl import tasks
 from ozelot.etl.completion import check_completion
+from ozelot.model.base import drop_tables, table_of
 from ozelot.orm import bulk
-from ozelot.orm.base import Base, drop_tables, table_of
+from ozelot.orm.base import Base
 from tests.orm.tables import create_only
 
 

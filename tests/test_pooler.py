@@ -13,11 +13,11 @@ import sqlalchemy as sa
 import ozelot
 from ozelot import client
 from ozelot.client import Client
+from ozelot.db.server_errors import refuse_pooler
 from ozelot.engine import run_again
 from ozelot.errors import ConfigError, DatabaseUnavailable
 from ozelot.etl.completion import clear_plan
-from ozelot.pooler import refuse_pooler
-from ozelot.ui.reading import make_read_only
+from ozelot.ui.read_only_client import make_read_only
 from tests.databases import only
 from tests.engine.steps import EStep, Step, chain, drawn
 from tests.pgbouncer import pgbouncer

@@ -23,12 +23,12 @@ from ozelot.errors import ClearRefused
 from ozelot.etl import tasks
 from ozelot.etl.completion import clear_plan
 from ozelot.etl.status import recorded, status
-from ozelot.orm import history, run
 from ozelot.orm.base import Base
 from ozelot.orm.run import TaskOwned
-from ozelot.ui.keeper import Keeper
-from ozelot.ui.pipeline import Look
-from ozelot.ui.pipeline import read as read_page
+from ozelot.state import lineage
+from ozelot.state import runs as run
+from ozelot.ui.snapshot import Keeper, Look
+from ozelot.ui.snapshot import read as read_page
 from tests.crash.launching import polled
 from tests.crash.servers import Postgres, Replica, own_server
 from tests.tables import create_tables
@@ -112,7 +112,7 @@ def look(database: Client, task: Copied) -> None:
         assert "running since" in entry.why
         assert "cannot be seen here: this server is read-only, as a replica is" in entry.why
     with database.create_session() as session:
-        assert history.runs(session, last=1)[0].state == run.RUNNING
+        assert lineage.runs(session, last=1)[0].state == run.RUNNING
     (node,) = read_page(task, database).nodes.values()
     assert node.look is Look.RUNNING
     (node,) = Keeper(database, task).pipeline.nodes.values()

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 import ozelot
 from ozelot import client
 from ozelot.client import Client
-from ozelot.engine import Event, Kind, loop
+from ozelot.engine import Event, Kind, dispatcher
 from ozelot.errors import DatabaseUnavailable
 from tests import databases
 from tests.engine.steps import PATIENCE, EStep, LateStep, Step, chain, drawn, label, rows
@@ -151,7 +151,7 @@ def test_in_processes(server: OwnServer) -> None:
 
 
 def test_a_server_that_stays_away_ends_the_run_in_time(server: OwnServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "_PATIENCE", 0.5)
+    monkeypatch.setattr(dispatcher, "_PATIENCE", 0.5)
     drawn.acts["3"] = StopsOnce(server, crash=True)
     told: list[Event] = []
     result = ozelot.run([Step(name=str(number)) for number in range(300)], workers=3, progress=told.append)

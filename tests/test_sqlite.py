@@ -19,8 +19,8 @@ import pytest
 import sqlalchemy as sa
 
 from ozelot import client as client_module
-from ozelot import sqlite
 from ozelot.client import Client
+from ozelot.db import sqlite_file
 from ozelot.errors import DatabaseUnavailable
 from ozelot.orm.base import Base
 from ozelot.testing import temporary_client
@@ -372,7 +372,7 @@ def test_client_that_is_dropped_closes_its_connections_without_a_warning(
 def test_file_that_may_only_be_read_closes_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     warned: list[Any] = []
     monkeypatch.setattr(sys, "unraisablehook", warned.append)
-    dropped = sqlite.connect_read_only(made_without_ozelot(tmp_path / "dropped.db"))
+    dropped = sqlite_file.connect_read_only(made_without_ozelot(tmp_path / "dropped.db"))
     assert dropped.execute("SELECT count(*) FROM unit").fetchone() == (1,)
     del dropped
     gc.collect()

@@ -12,11 +12,11 @@ import pytest
 import sqlalchemy as sa
 
 from ozelot import cache, config
+from ozelot.clear.plan import ClearPlan
 from ozelot.client import Client
 from ozelot.errors import FetchError, GraphError, NotInCache
 from ozelot.etl import tasks
 from ozelot.etl.completion import clear_plan
-from ozelot.etl.plan import ClearPlan
 from ozelot.orm.base import Base
 from ozelot.testing import FakeWeb, assert_clear_restores, assert_idempotent, contents, temporary_cache
 from tests.databases import only

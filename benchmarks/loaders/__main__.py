@@ -17,8 +17,8 @@ from loaders.job import Job
 from loaders.table import Sample
 from ozelot import client
 from ozelot.client import Client
-from ozelot.orm import run, target
 from ozelot.orm.base import Base
+from ozelot.state import markers, runs
 
 # Bytes on macOS, kilobytes elsewhere.
 MEGABYTE = 2**20 if sys.platform == "darwin" else 2**10
@@ -41,9 +41,9 @@ def main() -> None:
     client.set_client(database)
     kind = {"mysql": "mariadb"}.get(database.engine.dialect.name, database.engine.dialect.name)
     Base.create_all(database)
-    target.prepare(database.engine)
+    markers.prepare(database.engine)
     with database.engine.begin() as connection:
-        run_id = run.begin(connection, [run.Starting("other", "Other", "{}")])["other"].run_id
+        run_id = runs.begin(connection, [runs.Starting("other", "Other", "{}")])["other"].run_id
     way = importlib.import_module(f"loaders.with_{asked.way}")
     table = "by_dlt" if asked.way == "dlt" else Sample.__tablename__
     job = Job(kind, database, asked.size, asked.form, asked.folder, run_id, table)

@@ -13,8 +13,8 @@ import luigi
 import ozelot
 from ozelot import client
 from ozelot.client import Client
-from ozelot.etl.graph import walk
 from ozelot.etl.tasks import ORMTask
+from ozelot.pipeline.graph import walk
 from peers.job import Job
 
 # As wide as what a task leaves: its run, and its marker.

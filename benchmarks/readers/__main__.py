@@ -15,16 +15,17 @@ from loaders import table
 from loaders.__main__ import peak
 
 from ozelot.client import Client
-from ozelot.orm import bulk, run, target
+from ozelot.orm import bulk
 from ozelot.orm.base import Base
+from ozelot.state import markers, runs
 
 
 def fill(database: Client, size: int) -> None:
     """Make the table, and all of its rows."""
     Base.create_all(database)
-    target.prepare(database.engine)
+    markers.prepare(database.engine)
     with database.engine.begin() as connection:
-        run_id = run.begin(connection, [run.Starting("other", "Other", "{}")])["other"].run_id
+        run_id = runs.begin(connection, [runs.Starting("other", "Other", "{}")])["other"].run_id
     with database.transaction() as session:
         bulk.load(session, table.Sample, table.arrow(size, run_id=run_id))
 

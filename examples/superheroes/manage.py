@@ -10,8 +10,8 @@ import luigi
 from sqlalchemy import func, inspect, select
 
 from ozelot import cache, client, config
+from ozelot.cli import db
 from ozelot.cli import diagrams as drawing
-from ozelot.cli import tables
 from ozelot.errors import ExitCode, exit_on_error
 from ozelot.etl.tasks import check_completion
 from superheroes import checks, models, pipeline, snapshot
@@ -43,7 +43,7 @@ def getdata(*, replace: bool = False) -> int:
 
 def initdb(*, yes: bool = False) -> int:
     """Drop all tables and create them again; where there are some, only on consent."""
-    return tables.init(drop_first=True, yes=yes)
+    return db.init(drop_first=True, yes=yes)
 
 
 def ingest() -> int:

@@ -2,7 +2,7 @@
 
 Most code asks for the one configured client with :func:`get_client`. Inside a task's ``run()``, and inside
 ``client.transaction()``, all sessions and connections of the client join the one open transaction; see
-:mod:`ozelot.joined`.
+:mod:`ozelot.db.joined_connection`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from sqlalchemy import orm
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from ozelot import config, exact_dialect, fork, joined, pooler, server_settings, sqlite, transaction, url
+from ozelot import config
+from ozelot.db import fork_safety, joined_connection, server_errors, sqlite_file, transaction, url
 from ozelot.errors import ConfigError, DatabaseUnavailable, ValueRejected
+from ozelot.values import checked_dialect
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -285,7 +287,7 @@ def _frames(backend: str) -> Any:
 
 
 def _unavailable(target: sa.URL, exc: BaseException) -> DatabaseUnavailable:
-    path = sqlite.file_of(target)
+    path = sqlite_file.file_of(target)
     if path is not None and path.is_dir():
         return DatabaseUnavailable(f"The database {path} is a folder: name a file in DATABASE_URL")
     if path is not None and not path.absolute().parent.is_dir():
@@ -294,7 +296,7 @@ def _unavailable(target: sa.URL, exc: BaseException) -> DatabaseUnavailable:
         )
     reason = str(exc.orig if isinstance(exc, DBAPIError) else exc).strip().splitlines()
     told = url.without_password(target, reason[0] if reason else type(exc).__name__)
-    advice = server_settings.advice(exc.orig if isinstance(exc, DBAPIError) else exc, path)
+    advice = server_errors.advice(exc.orig if isinstance(exc, DBAPIError) else exc, path)
     if path is not None:
         advice = advice or "name an SQLite file that you may read in DATABASE_URL"
         return DatabaseUnavailable(f"Cannot open the database {path} ({told}): {advice}")
@@ -312,15 +314,21 @@ def _with_database(error: DatabaseUnavailable, target: sa.URL) -> DatabaseUnavai
 
 
 def _create_engine(target: sa.URL) -> sa.Engine:
-    path = sqlite.file_of(target)
+    path = sqlite_file.file_of(target)
     is_sqlite = target.get_backend_name() == "sqlite"
-    options: dict[str, Any] = {"poolclass": joined.JoiningQueuePool, "max_overflow": -1}  # one for each worker
-    if sqlite.is_in_memory(target):
-        options = {"poolclass": joined.JoiningThreadPool, "connect_args": {"factory": sqlite.Connection}}
-    elif path is not None and sqlite.is_read_only(path):
-        options["creator"] = lambda: sqlite.connect_read_only(path)
+    options: dict[str, Any] = {
+        "poolclass": joined_connection.JoiningQueuePool,
+        "max_overflow": -1,
+    }  # one for each worker
+    if sqlite_file.is_in_memory(target):
+        options = {
+            "poolclass": joined_connection.JoiningThreadPool,
+            "connect_args": {"factory": sqlite_file.Connection},
+        }
+    elif path is not None and sqlite_file.is_read_only(path):
+        options["creator"] = lambda: sqlite_file.connect_read_only(path)
     elif is_sqlite:
-        options["connect_args"] = {"factory": sqlite.Connection}
+        options["connect_args"] = {"factory": sqlite_file.Connection}
     else:
         options["pool_pre_ping"] = True  # a server may have been restarted since
         arguments = options["connect_args"] = {}
@@ -352,17 +360,17 @@ def _create_engine(target: sa.URL) -> sa.Engine:
             if missing
             else f"The driver '{target.drivername}' does not load: {next(iter(str(exc).splitlines()), '')}"
         ) from None
-    joined.set_up(engine)  # first: it refuses writes that would wait for the run that they come from
+    joined_connection.set_up(engine)  # first: it refuses writes that would wait for the run that they come from
     if is_sqlite:
-        sqlite.set_up(engine)
+        sqlite_file.set_up(engine)
     elif engine.dialect.name == "postgresql":
-        pooler.set_up(engine)
+        server_errors.set_up(engine)
     elif engine.dialect.name in ("mysql", "mariadb"):
-        from ozelot import column_limits, mariadb  # takes a while to import, and is needed with MariaDB alone
+        from ozelot.db import mysql_columns, mysql_sessions  # takes a while to import, and is needed with MariaDB alone
 
-        mariadb.set_up(engine)
-        column_limits.set_up(engine)
-    exact_dialect.install(engine.dialect)  # refines the types of each database
+        mysql_sessions.set_up(engine)
+        mysql_columns.set_up(engine)
+    checked_dialect.install(engine.dialect)  # refines the types of each database
 
     @sa.event.listens_for(engine.dialect, "handle_error")
     def _say_it_in_one_line(context: ExceptionContext) -> BaseException | None:
@@ -383,6 +391,48 @@ def _create_engine(target: sa.URL) -> sa.Engine:
             except dialect.loaded_dbapi.Error as exc:
                 raise _unavailable(target, exc) from exc
 
-    if not sqlite.is_in_memory(target):  # what is in memory, a fork copies
-        fork.set_up(engine)
+    if not sqlite_file.is_in_memory(target):  # what is in memory, a fork copies
+        fork_safety.set_up(engine)
     return engine
+
+
+_SUFFIXES = ("", "-wal", "-shm", "-journal", "-claims")
+
+OwnFiles: TypeAlias = dict[str | sqlite_file.Identity, str]
+
+
+def own_files() -> OwnFiles:
+    """The databases that this process uses, by the path of each of their files and, where it exists, its identity."""
+    databases = sqlite_file.open_files()
+    current = current_client()
+    if current is not None and (configured := sqlite_file.file_of(current.engine.url)) is not None:
+        databases.add(str(sqlite_file.resolved(configured)))
+    found: OwnFiles = {}
+    for database in databases:
+        for suffix in _SUFFIXES:
+            path = f"{database}{suffix}"
+            found[path] = database
+            if (there := sqlite_file.identity(path)) is not None:
+                found[there] = database
+    return found
+
+
+def refuse_own_file(path: str | os.PathLike[str], user: str, own: OwnFiles | None = None) -> None:
+    """Make sure that a file which is about to be opened is none of an SQLite database in use.
+
+    Args:
+        path: of the file, which need not exist.
+        user: what opens it, for the message.
+        own: what :func:`own_files` returns.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    own = own_files() if own is None else own
+    database = own.get(sqlite_file.identity(path) or os.path.realpath(path)) if own else None
+    if database is not None:
+        name = user.removesuffix(" {}")
+        raise ConfigError(
+            f"{name}: {os.fspath(path)} is a file of the database in use. Opening it as a file would release the "
+            f"database's locks and lose rows. Name another file; for a copy, use: sqlite3 {database} '.backup COPY'"
+        )

@@ -14,12 +14,12 @@ from ozelot import cache as cache_module
 from ozelot import client as client_module
 from ozelot.cache import RequestCache
 from ozelot.client import Client
-from ozelot.etl.graph import walk
-from ozelot.etl.identity import task_label
 from ozelot.etl.tasks import ORMTask
-from ozelot.fakeweb import FakeWeb as FakeWeb
-from ozelot.orm import target as marker
-from ozelot.orm.base import Base
+from ozelot.fake_web import FakeWeb as FakeWeb
+from ozelot.model.base import Base
+from ozelot.pipeline.graph import walk
+from ozelot.pipeline.marker_target import task_label
+from ozelot.state import markers as marker
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from ozelot.cache.waiting import Timer
+from ozelot.cache.rate_limit import Timer
 
 
 class Hurried(Timer):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ozelot.cache import Answer, Request, RequestCache, Unreachable
-from ozelot.cache.waiting import Timer
+from ozelot.cache.rate_limit import Timer
 from ozelot.errors import ConfigError, Disallowed, FetchError, NotInCache
 from ozelot.testing import FakeWeb
 

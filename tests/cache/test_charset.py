@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ozelot.cache import Answer, RequestCache
-from ozelot.cache.charset import charset_of
+from ozelot.cache.encoding import charset_of
 from ozelot.errors import FetchError
 from ozelot.testing import FakeWeb
 from tests.cache.server import Server

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ozelot.cache.waiting import Timer
+from ozelot.cache.rate_limit import Timer
 from ozelot.errors import ConfigError, FetchError, NotInCache
 from ozelot.etl.download import DownloadTask
 from tests.cache.server import FILE, Server

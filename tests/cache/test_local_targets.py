@@ -11,8 +11,8 @@ import pytest
 
 from ozelot.cache import ERROR_LOCAL_TARGET, Answer, RequestCache
 from ozelot.cache.download import download
-from ozelot.cache.local_targets import is_local
-from ozelot.cache.web import Web
+from ozelot.cache.redirects import is_local
+from ozelot.cache.transport import Web
 from ozelot.errors import FetchError, LocalTargetRefused
 from ozelot.testing import FakeWeb
 from tests.cache.hurried import Hurried
@@ -100,7 +100,9 @@ def test_address_that_was_checked_is_the_one_that_is_used(
         return real(name, port, *args, **kwargs)
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    monkeypatch.setattr("ozelot.cache.web._CONNECT", 0.2)  # nothing answers at 192.0.2.1, which is for documentation
+    monkeypatch.setattr(
+        "ozelot.cache.transport._CONNECT", 0.2
+    )  # nothing answers at 192.0.2.1, which is for documentation
     with RequestCache(guarded.path, timer=Hurried(), tries=1, refuse_local=True) as cache, pytest.raises(FetchError):
         cache.get(f"http://twice.example:{server.server_address[1]}/page")
     assert server.paths == []
@@ -122,7 +124,7 @@ def test_redirect_on_a_real_connection_is_refused(
     guarded: RequestCache, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first address is let through, as if it were public; the check is that of the connection for the second."""
-    monkeypatch.setattr("ozelot.cache.local_targets.is_local", lambda address: address == "127.0.0.2")
+    monkeypatch.setattr("ozelot.cache.redirects.is_local", lambda address: address == "127.0.0.2")
     server.pages["/go"] = lambda handler, _: handler.answer(302, Location=server("/page").replace("0.0.1", "0.0.2"))
     with pytest.raises(LocalTargetRefused, match=r"127\.0\.0\.2"):
         guarded.get(server("/go"))
@@ -133,7 +135,7 @@ def test_redirect_on_a_real_connection_is_refused(
 def test_server_that_is_not_local_is_reached_by_its_name(
     guarded: RequestCache, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ozelot.cache.local_targets.is_local", lambda _address: False)
+    monkeypatch.setattr("ozelot.cache.redirects.is_local", lambda _address: False)
     resolve(monkeypatch, {"wiki.example": ["127.0.0.1"]})
     port = server.server_address[1]
     assert "Köln" in guarded.get(f"http://wiki.example:{port}/page")

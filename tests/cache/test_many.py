@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ozelot.cache import Answer, Request, RequestCache
-from ozelot.cache.waiting import Timer
+from ozelot.cache.rate_limit import Timer
 from ozelot.errors import ConfigError, FetchError
 from ozelot.testing import FakeWeb
 from tests.cache.server import PAGE, Server

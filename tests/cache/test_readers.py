@@ -14,16 +14,15 @@ import sqlalchemy as sa
 from ozelot import cache as cache_module
 from ozelot import config
 from ozelot.cache import Answer, Unreachable
-from ozelot.cache.options import Options
-from ozelot.cache.request import key_of_address
+from ozelot.cache.request import Options, key_of_address
 from ozelot.client import Client
 from ozelot.errors import FetchError
 from ozelot.etl import tasks
 from ozelot.etl.status import State, status
-from ozelot.orm import history, pages
 from ozelot.orm.base import Base
-from ozelot.orm.pages import run_page
-from ozelot.orm.version import versions
+from ozelot.state import inputs, lineage
+from ozelot.state.inputs import run_page
+from ozelot.state.version import versions
 from ozelot.testing import FakeWeb, temporary_cache
 from tests.etl.heroes import build
 
@@ -58,7 +57,7 @@ def web(db: Client, tmp_path: Path) -> Iterator[FakeWeb]:
 
 def readers(db: Client, url: str) -> list[tuple[str, str]]:
     with db.engine.connect() as connection:
-        return [(found.params, found.content) for found in pages.readers(connection, key_of_address(url))]
+        return [(found.params, found.content) for found in inputs.readers(connection, key_of_address(url))]
 
 
 def rows(db: Client) -> int:
@@ -96,7 +95,7 @@ def test_records_of_what_was_read_go_with_those_of_the_runs(db: Client, web: Fak
     assert build(ReadPages(first=0))
     ReadPages(first=0).clear()
     with db.transaction() as session:
-        assert history.prune(session.connection(), 0) == 1
+        assert lineage.prune(session.connection(), 0) == 1
     assert rows(db) == 0
 
 

@@ -14,7 +14,7 @@ import brotli
 import pytest
 
 from ozelot.cache.download import download
-from ozelot.cache.waiting import Timer
+from ozelot.cache.rate_limit import Timer
 from ozelot.errors import FetchError
 from tests.cache.server import FILE, Handler, Server, serving
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ozelot.cache import Answer, RequestCache, Unreachable
-from ozelot.cache.secrets import masked
 from ozelot.errors import FetchError
+from ozelot.redaction import masked
 from ozelot.testing import FakeWeb
 from tests.cache.server import Server
 

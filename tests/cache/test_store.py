@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ozelot.cache import RequestCache
-from ozelot.cache.layout import APPLICATION_ID, VERSION
+from ozelot.cache.file_format import APPLICATION_ID, VERSION
 from ozelot.errors import ConfigError, FetchError
 from ozelot.testing import FakeWeb
 from tests.test_sqlite import unwritable

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ozelot.checks import between, fresh, matches, no_orphans, not_null, one_of, unique
-from ozelot.checks.checking import examined
+from ozelot.checks.runner import examined
 from ozelot.client import Client
 from ozelot.orm.base import Base
 from tests.tables import create_tables

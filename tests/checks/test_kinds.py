@@ -25,7 +25,7 @@ from ozelot.checks import (
     row_count,
     unique,
 )
-from ozelot.checks.checking import examined
+from ozelot.checks.runner import examined
 from ozelot.client import Client
 from ozelot.errors import CheckFailed, OzelotError
 from ozelot.orm.base import Base

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ozelot.checks import matches
-from ozelot.checks.checking import examined
 from ozelot.checks.patterns import translate
+from ozelot.checks.runner import examined
 from ozelot.client import Client
 from ozelot.orm import bulk
 from ozelot.orm.base import Base

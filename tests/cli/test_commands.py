@@ -19,8 +19,8 @@ from ozelot import client
 from ozelot.client import Client
 from ozelot.etl import tasks
 from ozelot.etl.status import recorded, status
+from ozelot.formatting import duration
 from ozelot.orm.base import Base
-from ozelot.words import duration
 from tests import databases
 from tests.cli import shop
 from tests.cli.calling import SHOP, Called, called

@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from ozelot import client
-from ozelot.cli import state
+from ozelot.cli import status
 from ozelot.client import Client
-from ozelot.limits import is_over_the_limit, limit_statements
+from ozelot.db.time_limit import is_over_the_limit, limit_statements
 from ozelot.orm.base import Base
 from tests import databases
 from tests.cli.calling import Called, called
@@ -145,7 +145,7 @@ def test_a_view_in_place_of_a_table_of_ozelot_is_refused(loaded: Client, table: 
 
 @databases.only("postgresql", "mariadb")
 def test_a_status_that_takes_too_long_is_given_up(loaded: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state, "TO_READ", 1.0)
+    monkeypatch.setattr(status, "TO_READ", 1.0)
     is_postgresql = loaded.engine.dialect.name == "postgresql"
     lock = "LOCK TABLE ormtargetmarker" if is_postgresql else "LOCK TABLES ormtargetmarker WRITE"
     with loaded.engine.connect() as other:

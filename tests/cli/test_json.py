@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from ozelot.client import Client
-from ozelot.etl.identity import task_params
 from ozelot.orm.base import Base
-from ozelot.orm.target import marker_key
+from ozelot.pipeline.marker_target import task_params
+from ozelot.state.markers import marker_key
 from tests.cli import freight
 from tests.cli.calling import called
 from tests.tables import create_tables
@@ -60,7 +60,7 @@ def test_parameters_are_values_of_their_types_in_every_command(pipeline: Client)
 
 def test_parameters_of_a_class_that_is_not_known_are_texts(pipeline: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     assert called("run").code == 0
-    monkeypatch.setattr("ozelot.cli.task_json.task_of", lambda name, params: None)
+    monkeypatch.setattr("ozelot.cli.status.task_of", lambda name, params: None)
 
     params = of_crates(data("history"))["params"]
     assert (params["count"], params["day"], params["is_fast"]) == ("6", "2026-05-04", "True")
@@ -120,7 +120,7 @@ def test_an_error_that_nobody_expected_is_a_json_document_too(
     def broken(*_: object) -> Any:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("ozelot.cli.state.status", broken)
+    monkeypatch.setattr("ozelot.cli.status.status", broken)
     with pytest.raises(ZeroDivisionError):
         called("status", "--json")
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ozelot.cli.naming import split_task, tasks_named
 from ozelot.cli.output import visible
+from ozelot.cli.project import split_task, tasks_named
 from ozelot.errors import TaskNotFound
-from ozelot.etl.identity import task_label
+from ozelot.pipeline.marker_target import task_label
 from tests.cli import shop
 from tests.cli.calling import SHOP, called, process
 

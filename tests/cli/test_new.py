@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ozelot.cli.new import EXAMPLES, new_project, package_of
 from ozelot.errors import ProjectRefused
-from ozelot.starting import EXAMPLES, new_project, package_of
 from tests.cli.calling import process
 
 SHIPPED = Path(__file__).parents[2] / "examples"

@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 
 from ozelot.client import Client
-from ozelot.etl import declared
-from ozelot.orm import target
+from ozelot.pipeline import declarations
+from ozelot.state import markers
 from tests.cli import harbour
 from tests.cli.calling import called
 from tests.etl.heroes import build
@@ -30,7 +30,7 @@ def rename(monkeypatch: pytest.MonkeyPatch, *gone: Any) -> None:
     """As if these classes were not in the code any more, but others in their place."""
     Path("renamed").touch()
     for cls in gone:
-        monkeypatch.delitem(declared.task_classes, cls)
+        monkeypatch.delitem(declarations.task_classes, cls)
 
 
 def left(db: Client) -> tuple[int, int]:
@@ -117,7 +117,7 @@ def test_a_task_that_takes_other_parameters_by_now_is_named_as_it_was(
 
 def test_a_marker_of_which_no_run_is_known_is_left(db: Client) -> None:
     with db.engine.begin() as connection:
-        target.insert(connection, "LoadOld", "{}")
+        markers.insert(connection, "LoadOld", "{}")
     refused = called("clear", "LoadOld", "--yes")
     assert refused.code == 1 and "nor is a run of it recorded" in refused.err and "'ozelot verify' says" in refused.err
-    assert target.marker_key("LoadOld", "{}") in called("verify").out
+    assert markers.marker_key("LoadOld", "{}") in called("verify").out

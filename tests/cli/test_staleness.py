@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from ozelot.clear.plan import ClearPlan
 from ozelot.client import Client
-from ozelot.etl.plan import ClearPlan
-from ozelot.orm import run
-from ozelot.orm.fingerprint import fingerprints
+from ozelot.state import runs
+from ozelot.state.inputs import fingerprints
 from tests.cli.calling import SHOP, called
 from tests.cli.test_commands import rows, table_of
 from tests.databases import only
@@ -29,14 +29,14 @@ def loaded(db: Client) -> Client:
     assert called("db", "init").code == 0
     assert called("run").code == 0
     with db.engine.begin() as connection:
-        one = run.runs.c.name == "LoadGoods", run.runs.c.params == "{'year': '2021'}"
-        digest = connection.scalar(sa.select(run.runs.c.fingerprint).where(*one))
+        one = runs.runs.c.name == "LoadGoods", runs.runs.c.params == "{'year': '2021'}"
+        digest = connection.scalar(sa.select(runs.runs.c.fingerprint).where(*one))
         parts = json.loads(
             connection.scalar(sa.select(fingerprints.c.parts).where(fingerprints.c.digest == digest)) or ""
         )
         parts["code"]["pieces"]["tests.cli.shop.LoadGoods"][0]["run"] = "another one"
         connection.execute(sa.insert(fingerprints).values(digest="other", parts=json.dumps(parts)))
-        connection.execute(sa.update(run.runs).where(*one).values(fingerprint="other"))
+        connection.execute(sa.update(runs.runs).where(*one).values(fingerprint="other"))
     return db
 
 

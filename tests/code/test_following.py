@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ozelot.code.differences import differences
-from ozelot.code.following import Code, Piece, code_of
-from ozelot.etl.declared import task_classes
+from ozelot.pipeline.declarations import task_classes
+from ozelot.staleness.code_closure import Code, Piece, code_of, differences
 
 PROJECT = {
     "models.py": """

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from ozelot.client import Client
-from ozelot.orm import history
+from ozelot.state import lineage
 from tests.crash.launching import polled
 
 SERVERS = {
@@ -87,7 +87,7 @@ class Database:
         client = Client(connection_string=self.url)
         try:
             with client.create_session() as session:
-                return [f"{entry.name} {entry.params}" for entry in history.runs(session) if entry.state == "running"]
+                return [f"{entry.name} {entry.params}" for entry in lineage.runs(session) if entry.state == "running"]
         finally:
             client.engine.dispose()
 

@@ -38,11 +38,11 @@ from tests.crash.launching import BEATS
 
 #: What the commands import when they are called.
 _LATER = [
-    "ozelot.cli.clearing",
+    "ozelot.cli.clear",
     "ozelot.cli.history",
     "ozelot.cli.run",
-    "ozelot.cli.state",
-    "ozelot.cli.tables",
+    "ozelot.cli.status",
+    "ozelot.cli.db",
     "multiprocessing.queues",
     "psycopg",
     "pydantic",

@@ -14,9 +14,9 @@ from luigi.util import inherits, requires
 import ozelot
 from ozelot.client import Client, set_client
 from ozelot.etl import tasks
-from ozelot.etl.graph import walk
-from ozelot.etl.identity import task_label
 from ozelot.orm.base import Base
+from ozelot.pipeline.graph import walk
+from ozelot.pipeline.marker_target import task_label
 from ozelot.testing import contents
 from tests.engine.steps import EStep
 

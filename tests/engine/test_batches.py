@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 
 import ozelot
-from ozelot import claim
 from ozelot.client import Client
-from ozelot.etl.declared import keys_of
+from ozelot.db import locks
 from ozelot.etl.targets import ORMTarget
 from ozelot.etl.tasks import ORMWrapperTask
+from ozelot.pipeline.declarations import keys_of
 from tests.engine.steps import Step, chain, drawn, fail, label, rows, wait_for
 
 
@@ -55,14 +55,14 @@ def test_followers_of_a_task_that_another_runner_is_at_wait_for_it(everywhere: C
             waits.set()
 
     with everywhere.engine.connect() as connection:
-        assert claim.take(connection, [keys_of(other)[0]])
+        assert locks.take(connection, [keys_of(other)[0]])
         connection.commit()
         results: list[ozelot.engine.RunResult] = []
         runner = threading.Thread(target=lambda: results.append(ozelot.run(last, progress=hear)))
         runner.start()
         wait_for(waits)
         assert not followed.wait(0.2)
-        claim.give_back(connection, [keys_of(other)[0]])
+        locks.give_back(connection, [keys_of(other)[0]])
     runner.join(30)
     assert results[0].ok, results[0].failed
     assert len(rows(everywhere)) == 12
@@ -79,10 +79,10 @@ def test_another_runner_completes_what_waits_here_for_a_task_that_it_had(everywh
     drawn.acts["0"] = complete_the_third
     key = keys_of(Step(name="1"))[0]
     with everywhere.engine.connect() as connection:
-        assert claim.take(connection, [key])
+        assert locks.take(connection, [key])
         connection.commit()
         result = ozelot.run(
-            chain(5), progress=lambda event: claim.give_back(connection, [key]) if event.kind == "waiting" else None
+            chain(5), progress=lambda event: locks.give_back(connection, [key]) if event.kind == "waiting" else None
         )
     assert result.ok, result.failed
     assert result.elsewhere == [label("2")]

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from ozelot.client import Client
 from ozelot.engine import RunResult
-from ozelot.engine.again import run_again
+from ozelot.engine.invocation import run_again
 from ozelot.etl.completion import clear_plan
 from tests.databases import only
 from tests.engine.contents import contents, engine_for, library

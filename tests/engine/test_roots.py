@@ -13,8 +13,8 @@ from ozelot.client import Client
 from ozelot.engine import Event, run_again
 from ozelot.errors import GraphError
 from ozelot.etl.completion import clear_plan
-from ozelot.etl.identity import task_label
 from ozelot.etl.tasks import ORMTask, ORMWrapperTask
+from ozelot.pipeline.marker_target import task_label
 from tests.engine.steps import EStep, Step, chain, drawn, fail, label, rows
 
 

@@ -13,9 +13,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 import ozelot
 from ozelot.client import Client
-from ozelot.engine import frame
+from ozelot.db.joined_connection import JoinedConnection
+from ozelot.engine import worker
 from ozelot.etl.tasks import ORMTask, ORMWrapperTask
-from ozelot.joined import JoinedConnection
 from ozelot.orm.base import Base
 from ozelot.orm.run import Run
 from ozelot.orm.target import ORMTargetMarker
@@ -58,10 +58,10 @@ class WideAndLate(ORMWrapperTask):
 @pytest.fixture(autouse=True)
 def slow_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow this machine is, the tasks count as quick."""
-    monkeypatch.setattr(frame, "_QUICK", 10.0)
-    monkeypatch.setattr(frame, "_TOGETHER", 10.0)
-    monkeypatch.setattr(frame, "_LONGEST", 100.0)
-    monkeypatch.setattr("ozelot.engine.order._BATCH_SECONDS", 100.0)
+    monkeypatch.setattr(worker, "_QUICK", 10.0)
+    monkeypatch.setattr(worker, "_TOGETHER", 10.0)
+    monkeypatch.setattr(worker, "_LONGEST", 100.0)
+    monkeypatch.setattr("ozelot.engine.ready_queue._BATCH_SECONDS", 100.0)
 
 
 @contextmanager
@@ -107,7 +107,7 @@ def test_on_sqlite_nobody_waits_for_a_commit_that_is_put_off(here: Client) -> No
 
 
 def test_slow_siblings_do_not(everywhere: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(frame, "_QUICK", 0.0)
+    monkeypatch.setattr(worker, "_QUICK", 0.0)
     with commits(everywhere) as number:
         assert ozelot.run(Wide()).ok
     assert number[0] > NUMBER

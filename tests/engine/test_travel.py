@@ -18,8 +18,8 @@ import ozelot
 from ozelot import client
 from ozelot.client import Client
 from ozelot.engine import Event
-from ozelot.engine.jobs import Batch, Job
-from ozelot.etl.needs import Needs
+from ozelot.engine.messages import Batch, Job
+from ozelot.staleness.fingerprint import Needs
 from tests.cli.calling import process
 from tests.databases import only
 from tests.engine.contents import runs

@@ -16,10 +16,10 @@ import sqlalchemy as sa
 import ozelot
 from ozelot import client
 from ozelot.client import Client
-from ozelot.engine.jobs import Batch, Job
+from ozelot.engine.messages import Batch, Job
 from ozelot.engine.worker import run_elsewhere
-from ozelot.etl.needs import Needs
-from ozelot.orm import target
+from ozelot.staleness.fingerprint import Needs
+from ozelot.state import markers
 from tests.cli.calling import environment
 from tests.databases import only
 from tests.engine.library import Author, CommitThenFail, create_tables
@@ -83,7 +83,7 @@ def authors(database: Client) -> int:
 @pytest.mark.usefixtures("slow_to_connect")
 def test_threads_that_start_together_share_one_client_and_a_failed_task_leaves_no_rows(db: Client) -> None:
     create_tables(db)
-    target.prepare(db.engine)
+    markers.prepare(db.engine)
     for _ in range(5):
         forget_clients()
         at_once(*(run_as_worker(db, number) for number in range(THREADS)))
@@ -98,7 +98,7 @@ def test_threads_that_work_on_two_databases_keep_them_apart(tmp_path: Path) -> N
     for database in both:
         client.set_client(database)
         create_tables(database)
-        target.prepare(database.engine)
+        markers.prepare(database.engine)
     client.set_client(None)
     at_once(*(run_as_worker(both[number % 2], number) for number in range(THREADS)))
     for parity, database in enumerate(both):

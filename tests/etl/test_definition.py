@@ -23,10 +23,11 @@ from ozelot.client import Client
 from ozelot.errors import LoadError, NotClearable, TaskInvalid, UndeclaredWrite
 from ozelot.etl import tasks
 from ozelot.etl.completion import clear_plan
-from ozelot.etl.declared import creator_names, task_classes, updater_names
-from ozelot.etl.graph import walk
 from ozelot.etl.status import State, status
-from ozelot.orm.base import Base, table_of
+from ozelot.model.base import table_of
+from ozelot.orm.base import Base
+from ozelot.pipeline.declarations import creator_names, task_classes, updater_names
+from ozelot.pipeline.graph import walk
 from tests.tables import create_tables
 
 

@@ -12,7 +12,7 @@ import ozelot
 from ozelot.client import Client
 from ozelot.errors import GraphError
 from ozelot.etl import tasks
-from ozelot.etl.graph import walk
+from ozelot.pipeline.graph import walk
 
 
 class Node(tasks.ORMTask):

@@ -27,8 +27,8 @@ from ozelot.etl import tasks
 from ozelot.etl.completion import clear_plan
 from ozelot.etl.status import status
 from ozelot.orm.base import Base
-from ozelot.orm.run import run_edge, runs
-from ozelot.orm.target import OWN_TABLES, markers
+from ozelot.state.markers import OWN_TABLES, markers
+from ozelot.state.runs import run_edge, runs
 from tests.etl.machine.shapes import Model, Shape, defined
 
 NIGHTLY = bool(os.environ.get("OZELOT_TEST_NIGHTLY"))

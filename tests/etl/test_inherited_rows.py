@@ -19,9 +19,11 @@ from ozelot.errors import ClearRefused, NotClearable
 from ozelot.etl import tasks
 from ozelot.etl.completion import clear_plan
 from ozelot.etl.status import status
-from ozelot.orm.base import Base, table_of
+from ozelot.model.base import table_of
+from ozelot.orm.base import Base
 from ozelot.orm.run import Run, TaskOwned
-from ozelot.orm.target import ORMTargetMarker, legacy_key
+from ozelot.orm.target import ORMTargetMarker
+from ozelot.state.markers import legacy_key
 from tests.databases import only
 from tests.tables import create_tables
 
@@ -727,7 +729,7 @@ def test_a_task_whose_class_is_gone_is_cleared_as_its_run_recorded(
         for table in (table_of(Run), table_of(ORMTargetMarker)):
             gone = sa.update(table).where(table.c.name == "LoadScrews").values(name="LoadOld", key="0" * 64)
             connection.execute(gone)
-    from ozelot.orm.target import marker_key
+    from ozelot.state.markers import marker_key
 
     with db.engine.begin() as connection:
         for table in (table_of(Run), table_of(ORMTargetMarker)):

@@ -16,12 +16,12 @@ from ozelot.client import Client
 from ozelot.etl import tasks
 from ozelot.etl.completion import clear_plan
 from ozelot.etl.status import recorded, status
-from ozelot.orm import history, run
 from ozelot.orm.base import Base
 from ozelot.orm.run import Run, TaskOwned
-from ozelot.ui import past
-from ozelot.ui.keeper import Keeper
-from ozelot.ui.pipeline import Look
+from ozelot.state import lineage
+from ozelot.state import runs as run
+from ozelot.ui import run_list
+from ozelot.ui.snapshot import Keeper, Look
 from tests.tables import create_tables
 
 
@@ -76,14 +76,14 @@ def of_recorded(_: Client, task: Ends) -> str:
 
 def of_runs(database: Client, _: Ends) -> str:
     with database.create_session() as session:
-        (entry,) = history.runs(session, last=1)
+        (entry,) = lineage.runs(session, last=1)
         return entry.state
 
 
 def of_page_of_runs(database: Client, _: Ends) -> str:
     with database.create_session() as session:
-        assert past.find(session, state=run.ABORTED).runs == []
-        found = past.find(session).runs[0]
+        assert run_list.find(session, state=run.ABORTED).runs == []
+        found = run_list.find(session).runs[0]
         return found.state
 
 
@@ -99,7 +99,7 @@ def of_page(database: Client, task: Ends) -> str:
 
 def of_clearing(database: Client, task: Ends) -> str:
     with database.create_session() as session:
-        is_alive = bool(history.alive(session))
+        is_alive = bool(lineage.alive(session))
     try:
         clear_plan(task, [task]).refuse_running()
     except ozelot.errors.ClearRefused as exc:
@@ -171,7 +171,7 @@ def test_run_that_is_forgotten_while_somebody_looks_is_left_out(looked_at: Clien
         seen = session.scalars(sa.select(Run).order_by(Run.id)).all()
         with looked_at.engine.begin() as connection:
             connection.execute(sa.delete(run.runs).where(run.runs.c.key == "a"))
-        assert [(entry.key, entry.state) for entry in history.told(session, seen)] == [("b", run.ABORTED)]
+        assert [(entry.key, entry.state) for entry in lineage.told(session, seen)] == [("b", run.ABORTED)]
 
 
 def test_short_runs_are_never_reported_as_interrupted(looked_at: Client) -> None:
@@ -180,7 +180,7 @@ def test_short_runs_are_never_reported_as_interrupted(looked_at: Client) -> None
     wrong = 0
     while runner.is_alive():
         with looked_at.create_session() as session:
-            wrong += any(entry.state == run.ABORTED for entry in history.runs(session, last=20))
+            wrong += any(entry.state == run.ABORTED for entry in lineage.runs(session, last=20))
     assert wrong == 0
 
 

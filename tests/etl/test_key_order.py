@@ -14,13 +14,14 @@ import ozelot
 from ozelot.client import Client
 from ozelot.etl import tasks
 from ozelot.etl.completion import clear_plan
-from ozelot.etl.declared import task_of
-from ozelot.etl.identity import task_label
 from ozelot.etl.status import State, status
-from ozelot.orm import target as marker
 from ozelot.orm.base import Base
-from ozelot.orm.run import TaskOwned, runs
-from ozelot.orm.target import markers
+from ozelot.orm.run import TaskOwned
+from ozelot.pipeline.declarations import task_of
+from ozelot.pipeline.marker_target import task_label
+from ozelot.state import markers as marker
+from ozelot.state.markers import markers
+from ozelot.state.runs import runs
 from tests.tables import create_tables
 
 

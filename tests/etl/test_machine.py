@@ -28,15 +28,15 @@ from hypothesis.stateful import (
 )
 
 import ozelot
-from ozelot.claim import is_held
+from ozelot.clear.plan import ClearPlan
 from ozelot.client import Client
+from ozelot.db.locks import is_held
 from ozelot.errors import TableReferenced
 from ozelot.etl import tasks
 from ozelot.etl.completion import clear_plan
-from ozelot.etl.plan import ClearPlan
 from ozelot.etl.status import State, status
-from ozelot.orm import history
-from ozelot.orm.target import marker_key
+from ozelot.state import lineage
+from ozelot.state.markers import marker_key
 from tests.etl.machine.acting import Stopped, staged, task_of
 from tests.etl.machine.database import Database
 from tests.etl.machine.findings import findings
@@ -249,7 +249,7 @@ class PipelineMachine(RuleBasedStateMachine):
     def prune(self, keep: int) -> None:
         expected = self.oracle.prune(keep)
         with self.client.engine.begin() as connection:
-            assert history.prune(connection, keep) == expected
+            assert lineage.prune(connection, keep) == expected
 
     # Tampering, and setting right.
 

@@ -14,7 +14,8 @@ import ozelot
 from ozelot.client import Client
 from ozelot.etl import tasks
 from ozelot.etl.status import State, recorded, status
-from ozelot.orm.base import Base, table_of
+from ozelot.model.base import table_of
+from ozelot.orm.base import Base
 from ozelot.orm.run import Run, TaskOwned
 from tests.etl.heroes import build
 from tests.tables import create_tables

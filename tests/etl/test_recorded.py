@@ -11,12 +11,13 @@ import sqlalchemy as sa
 
 from ozelot.client import Client
 from ozelot.errors import ClearRefused, RowsChanged
-from ozelot.etl import declared, tasks
+from ozelot.etl import tasks
 from ozelot.etl.completion import clear_plan
 from ozelot.etl.status import State, recorded, status
-from ozelot.orm import history
 from ozelot.orm.base import Base
 from ozelot.orm.run import Run
+from ozelot.pipeline import declarations
+from ozelot.state import lineage
 from tests.etl import staff
 from tests.etl.heroes import build
 from tests.orm.test_runs import Flight, LoadMonth, runs
@@ -128,8 +129,8 @@ def test_what_is_downstream_is_found_at_any_depth_and_in_any_number(sqlite_db: C
 
 def gone(monkeypatch: pytest.MonkeyPatch, *classes: type[tasks.ORMTask]) -> None:
     """As if these classes had been removed from the code."""
-    known = {cls: None for cls in declared.task_classes if cls not in classes}
-    monkeypatch.setattr(declared, "task_classes", known)
+    known = {cls: None for cls in declarations.task_classes if cls not in classes}
+    monkeypatch.setattr(declarations, "task_classes", known)
 
 
 def test_a_task_that_is_no_more_is_cleared_by_what_its_run_recorded(
@@ -181,7 +182,7 @@ def test_rows_of_a_complete_task_whose_class_was_not_imported_are_not_cleared_wi
             self.session.add(staff.Unit(name="elsewhere"))
 
     assert build(staff.LoadUnits(), Elsewhere())
-    gone(monkeypatch, *(cls for cls in declared.task_classes if cls.get_name() == "Elsewhere"))
+    gone(monkeypatch, *(cls for cls in declarations.task_classes if cls.get_name() == "Elsewhere"))
     for clear in (staff.LoadUnits.clear, clear_plan(staff.LoadUnits(), [staff.LoadUnits()]).apply):
         with pytest.raises(ClearRefused, match=r"Elsewhere {} is complete, and its run left something in unit"):
             clear()
@@ -285,11 +286,11 @@ def test_old_runs_are_forgotten_but_not_those_that_rows_or_others_need(db: Clien
     LoadMonth(month=1).run()  # Report was built on the run before, which is cleared
     assert count(db, Flight) == [5]
     with db.engine.begin() as connection:
-        assert history.prunable(connection, 1) == {"cleared": 3, "failed": 3}
-        assert history.prune(connection, 1) == 6
-        assert history.prunable(connection, 1) == {}
+        assert lineage.prunable(connection, 1) == {"cleared": 3, "failed": 3}
+        assert lineage.prune(connection, 1) == 6
+        assert lineage.prunable(connection, 1) == {}
     with db.create_session() as session:
-        left = [(run.name, run.state) for run in history.runs(session)]
+        left = [(run.name, run.state) for run in lineage.runs(session)]
         assert left == [
             ("LoadMonth", "done"),
             ("Report", "done"),
@@ -297,8 +298,8 @@ def test_old_runs_are_forgotten_but_not_those_that_rows_or_others_need(db: Clien
             ("Failing", "failed"),
             ("Failing", "failed"),
         ]
-        assert [run.name for run in history.runs(session, name="Failing", params="{'n': '1'}")] == ["Failing"]
-        assert [run.name for run in history.runs(session, last=2)] == ["LoadMonth", "Report"]
+        assert [run.name for run in lineage.runs(session, name="Failing", params="{'n': '1'}")] == ["Failing"]
+        assert [run.name for run in lineage.runs(session, last=2)] == ["LoadMonth", "Report"]
         assert session.scalar(sa.select(sa.func.count()).select_from(Run)) == 5
     assert build(Report())
     assert labels(LoadMonth(month=1), LoadMonth(month=1)) == ["Report {}", "LoadMonth {'month': '1'}"]
@@ -307,7 +308,7 @@ def test_old_runs_are_forgotten_but_not_those_that_rows_or_others_need(db: Clien
 def test_history_of_a_database_without_runs_is_empty(db: Client) -> None:
     Base.drop_all(db)
     with db.create_session() as session:
-        assert history.runs(session) == []
-        assert history.prunable(session.connection(), 3) == {}
-        assert history.prune(session.connection(), 3) == 0
+        assert lineage.runs(session) == []
+        assert lineage.prunable(session.connection(), 3) == {}
+        assert lineage.prune(session.connection(), 3) == 0
     assert recorded() == []

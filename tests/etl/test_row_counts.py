@@ -16,8 +16,9 @@ import ozelot
 from ozelot.client import Client
 from ozelot.etl import tasks
 from ozelot.etl.status import status
-from ozelot.orm.base import Base, table_of
-from ozelot.words import added, amounts
+from ozelot.formatting import added, amounts
+from ozelot.model.base import table_of
+from ozelot.orm.base import Base
 from tests.databases import only
 from tests.tables import create_tables
 

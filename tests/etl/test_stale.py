@@ -15,12 +15,12 @@ from ozelot import cache, config
 from ozelot.client import Client
 from ozelot.errors import DatabaseNewer
 from ozelot.etl import tasks
-from ozelot.etl.stale import accept
 from ozelot.etl.status import State, TaskStatus, status
-from ozelot.orm import run
-from ozelot.orm import target as marker
-from ozelot.orm.fingerprint import fingerprints
-from ozelot.orm.version import VERSION, versions
+from ozelot.staleness.detector import accept
+from ozelot.state import markers as marker
+from ozelot.state import runs as run
+from ozelot.state.inputs import fingerprints
+from ozelot.state.version import VERSION, versions
 from tests.etl import staff
 from tests.tables import create_tables
 

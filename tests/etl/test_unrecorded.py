@@ -12,15 +12,17 @@ from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 import ozelot
+from ozelot.clear.unrecorded_rows import unrecorded_rows
 from ozelot.client import Client
 from ozelot.errors import ClearRefused, LeftoverRows
 from ozelot.etl import tasks
 from ozelot.etl.completion import check_completion, clear_plan
 from ozelot.etl.status import State, status
-from ozelot.etl.unrecorded import unrecorded_rows
-from ozelot.orm.base import Base, table_of
+from ozelot.model.base import table_of
+from ozelot.orm.base import Base
 from ozelot.orm.run import Run
-from ozelot.orm.target import ORMTargetMarker, legacy_key
+from ozelot.orm.target import ORMTargetMarker
+from ozelot.state.markers import legacy_key
 from tests.tables import create_tables
 
 

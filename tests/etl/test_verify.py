@@ -14,11 +14,13 @@ import sqlalchemy as sa
 
 import ozelot
 from ozelot.client import Client, set_client
-from ozelot.etl import declared, tasks
-from ozelot.etl.findings import Kind
-from ozelot.orm.base import Base, table_of
+from ozelot.etl import tasks
+from ozelot.etl.verify import Kind
+from ozelot.model.base import table_of
+from ozelot.orm.base import Base
 from ozelot.orm.run import Run
 from ozelot.orm.target import ORMTargetMarker
+from ozelot.pipeline import declarations
 from tests.etl import heroes, staff
 from tests.etl.heroes import build
 from tests.orm.test_runs import Cruise, Flight, Journey, LoadFerries, LoadJourneys, LoadMonth, LoadYear, Vessel
@@ -146,7 +148,7 @@ def test_a_marker_of_a_task_that_takes_other_parameters_by_now_is_found(db: Clie
         def get_name(cls) -> str:
             return "Changing"
 
-    declared.task_classes.pop(Changing)
+    declarations.task_classes.pop(Changing)
     assert build(Changed())
     assert [(finding.kind, finding.what) for finding in ozelot.verify(Changed())] == [
         (Kind.UNKNOWN, "Changing {} is marked complete, but Changing takes other parameters by now")

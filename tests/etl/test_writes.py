@@ -18,7 +18,8 @@ from ozelot.client import Client
 from ozelot.errors import ConfigError, NoRun, NotClearable, TransactionError, UndeclaredWrite
 from ozelot.etl import tasks
 from ozelot.etl.completion import clear_plan
-from ozelot.orm.base import Base, table_of
+from ozelot.model.base import table_of
+from ozelot.orm.base import Base
 from ozelot.orm.run import current_run_id
 from tests.databases import only
 from tests.etl import staff

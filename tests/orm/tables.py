@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from ozelot.client import Client
-from ozelot.orm import target
-from ozelot.orm.base import Base, table_of
+from ozelot.model.base import table_of
+from ozelot.orm.base import Base
+from ozelot.state import markers
 
 
 def create_only(db: Client, *models: type[Base]) -> None:
-    target.prepare(db.engine)
+    markers.prepare(db.engine)
     with db.engine.begin() as connection:
         Base.metadata.create_all(connection, [table_of(model) for model in models])

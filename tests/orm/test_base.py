@@ -13,8 +13,9 @@ from sqlalchemy.orm import Mapped, mapped_column, validates
 from ozelot.client import Client
 from ozelot.errors import TableReferenced
 from ozelot.etl import completion, tasks
-from ozelot.orm.base import Base, model_registry, table_of
-from ozelot.orm.target import OWN_TABLES
+from ozelot.model.base import table_of
+from ozelot.orm.base import Base, model_registry
+from ozelot.state.markers import OWN_TABLES
 from tests.etl.heroes import build
 from tests.tables import create_tables
 
@@ -137,7 +138,7 @@ class Town({owner}base.Base):
 
 client = Client(connection_string=sys.argv[1])
 Town.create_table(client)
-assert "ozelot.etl" not in sys.modules and "ozelot.orm.files" not in sys.modules
+assert "ozelot.etl" not in sys.modules and "ozelot.state.inputs" not in sys.modules
 base.Base.drop_all(client)
 """
 

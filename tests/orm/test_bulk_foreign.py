@@ -24,7 +24,7 @@ from ozelot.client import Client
 from ozelot.errors import LoadError, UsageError
 from ozelot.orm import bulk
 from ozelot.orm.base import Base
-from ozelot.orm.run import MOMENT
+from ozelot.state.runs import MOMENT
 from tests.databases import only
 from tests.orm.tables import create_only
 

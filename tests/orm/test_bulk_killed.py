@@ -12,7 +12,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from ozelot.client import Client
-from ozelot.orm.base import table_of
+from ozelot.model.base import table_of
 from tests.orm.loader import LoadSamples, Sample
 from tests.orm.tables import create_only
 

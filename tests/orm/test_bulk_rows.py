@@ -19,8 +19,9 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from ozelot.client import Client
 from ozelot.errors import LoadError
+from ozelot.model.base import table_of
 from ozelot.orm import bulk
-from ozelot.orm.base import Base, table_of
+from ozelot.orm.base import Base
 from tests.orm.tables import create_only
 
 UTC = datetime.UTC

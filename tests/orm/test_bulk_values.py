@@ -25,7 +25,7 @@ from ozelot.client import Client
 from ozelot.errors import LoadError
 from ozelot.orm import bulk
 from ozelot.orm.base import Base
-from ozelot.orm.run import MOMENT
+from ozelot.state.runs import MOMENT
 from tests.orm.tables import create_only
 
 NIGHTLY = bool(os.environ.get("OZELOT_TEST_NIGHTLY"))

@@ -12,9 +12,9 @@ from ozelot.client import Client
 from ozelot.errors import MarkerNotFound, TransactionError
 from ozelot.etl import tasks
 from ozelot.etl.targets import ORMTarget
-from ozelot.orm import target
 from ozelot.orm.base import Base
 from ozelot.orm.target import ORMTargetMarker
+from ozelot.state import markers as target
 from tests.databases import only
 from tests.etl.heroes import build
 from tests.tables import create_tables

@@ -16,12 +16,13 @@ import sqlalchemy as sa
 from sqlalchemy import ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from ozelot.claim import is_held
 from ozelot.client import Client
+from ozelot.db.locks import is_held
 from ozelot.errors import LeftoverRows, NoRun
 from ozelot.etl import tasks
 from ozelot.orm.base import Base
-from ozelot.orm.run import Run, TaskOwned, current_run_id, last_runs, reason_of, run_edge, utc_now
+from ozelot.orm.run import Run, TaskOwned, current_run_id
+from ozelot.state.runs import last_runs, reason_of, run_edge, utc_now
 from tests.etl import staff
 from tests.etl.heroes import build
 from tests.etl.test_atomicity import ROOT, start
@@ -331,7 +332,7 @@ def test_a_run_whose_runner_died_is_known_by_its_claim_and_shown_as_aborted(db: 
 
 def test_a_claim_is_seen_by_others_while_its_holder_lives(db: Client) -> None:
     code = (
-        "import sys; from ozelot.client import Client; from ozelot.claim import claimed\n"
+        "import sys; from ozelot.client import Client; from ozelot.db.locks import claimed\n"
         "with Client(connection_string=sys.argv[1]).engine.connect() as c, claimed(c, 'x'):\n"
         "    print('held', flush=True); sys.stdin.read()"
     )

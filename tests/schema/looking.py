@@ -6,8 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ozelot.schema import defaults, types
-from ozelot.schema.reading import is_own
+from ozelot.schema import column_types
+from ozelot.schema.dependents import is_own
 
 
 def schema_of(engine: sa.Engine) -> dict[str, Any]:
@@ -43,8 +43,8 @@ def schema_of(engine: sa.Engine) -> dict[str, Any]:
 
 
 def _column(column: Any, dialect: sa.Dialect) -> tuple[str, bool, str]:
-    kind = types.text_of(column["type"], dialect)
-    return kind, column["nullable"], defaults.plain(column["default"])
+    kind = column_types.text_of(column["type"], dialect)
+    return kind, column["nullable"], column_types.plain(column["default"])
 
 
 def rows_of(engine: sa.Engine, metadata: sa.MetaData) -> dict[str, list[dict[str, Any]]]:

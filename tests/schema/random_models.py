@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from hypothesis import strategies as st
 
-from ozelot.orm.run import LONG_TEXT, MOMENT
+from ozelot.state.runs import LONG_TEXT, MOMENT
 
 TABLES = ("t0", "t1", "t2", "t3")
 ROWS = 3

@@ -7,10 +7,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from ozelot.client import Client
-from ozelot.schema.comparing import differences
-from ozelot.schema.differences import Difference
-from ozelot.schema.plan import plan
-from ozelot.schema.upgrade import Upgraded, apply
+from ozelot.schema.compare import differences
+from ozelot.schema.difference import Difference
+from ozelot.schema.upgrade import Upgraded, apply, plan
 
 
 def staff(*more: Any, unit: dict[str, Any] | None = None, employee: dict[str, Any] | None = None) -> sa.MetaData:

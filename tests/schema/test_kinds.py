@@ -10,7 +10,7 @@ from sqlalchemy.dialects import mysql
 
 from ozelot.client import Client
 from ozelot.errors import UpgradeRefused
-from ozelot.schema.differences import Kind, Takes
+from ozelot.schema.difference import Kind, Takes
 from tests.databases import only
 from tests.schema.staff import ROWS, compared, contents, create, staff, upgrade
 

@@ -12,13 +12,14 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from ozelot.client import Client
 from ozelot.etl import tasks
-from ozelot.orm import target as marker
-from ozelot.orm.base import Base, table_of
-from ozelot.orm.run import LONG_TEXT, MOMENT, TaskOwned
-from ozelot.schema.comparing import differences
-from ozelot.schema.differences import Difference, Kind, Takes
-from ozelot.schema.plan import UpgradePlan, plan
-from ozelot.schema.upgrade import apply
+from ozelot.model.base import table_of
+from ozelot.orm.base import Base
+from ozelot.orm.run import TaskOwned
+from ozelot.schema.compare import differences
+from ozelot.schema.difference import Difference, Kind, Takes
+from ozelot.schema.upgrade import UpgradePlan, apply, plan
+from ozelot.state import markers as marker
+from ozelot.state.runs import LONG_TEXT, MOMENT
 from tests.etl.heroes import build
 from tests.tables import create_tables
 

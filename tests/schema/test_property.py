@@ -17,10 +17,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from ozelot.client import Client
-from ozelot.orm import target as marker
-from ozelot.schema.plan import UpgradePlan, plan
-from ozelot.schema.upgrade import apply
-from ozelot.statements import reads
+from ozelot.db.sql_analysis import reads
+from ozelot.schema.upgrade import UpgradePlan, apply, plan
+from ozelot.state import markers as marker
 from tests.schema.looking import drop_everything, rows_of, schema_of
 from tests.schema.random_models import RandomModel, fill, metadata_of, pairs
 

@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ozelot.claim import claimed
 from ozelot.client import Client
+from ozelot.db.locks import claimed
 from ozelot.errors import UpgradeRefused
-from ozelot.orm import run
-from ozelot.orm import target as marker
-from ozelot.schema.plan import plan
-from ozelot.schema.upgrade import apply
+from ozelot.schema.upgrade import apply, plan
+from ozelot.state import markers as marker
+from ozelot.state import runs
 from tests.schema.staff import ROWS, compared, contents, create, staff, upgrade
 
 WIDER = staff(
@@ -63,7 +62,7 @@ def test_sqlite_is_copied_first_as_it_was(sqlite_db: Client, tmp_path: Path) -> 
 def test_nothing_is_changed_where_no_backup_can_be_written(sqlite_db: Client, tmp_path: Path) -> None:
     create(sqlite_db)
     for second in range(600):  # whenever that is, something is in the way
-        moment = run.utc_now() + datetime.timedelta(seconds=second)
+        moment = runs.utc_now() + datetime.timedelta(seconds=second)
         (tmp_path / f"test-before-{moment:%Y%m%d-%H%M%S}.db.part").mkdir(exist_ok=True)
     with pytest.raises(UpgradeRefused, match=r"^Nothing was changed: no backup could be written to "):
         upgrade(sqlite_db, WIDER)
@@ -95,7 +94,7 @@ def test_an_upgrade_is_refused_while_a_task_runs(db: Client) -> None:
     marker.prepare(db.engine)
     key = marker.marker_key("Slow", "{}")
     with db.engine.connect() as connection, claimed(connection, key):
-        run.begin(connection, [run.Starting(key, "Slow", "{}")])
+        runs.begin(connection, [runs.Starting(key, "Slow", "{}")])
         connection.commit()
         with pytest.raises(UpgradeRefused, match=r"Slow \{\} is running; wait until it ends"):
             upgrade(db, WIDER)

@@ -12,12 +12,11 @@ import os
 import sys
 
 import ozelot
-from ozelot.cli import state
+from ozelot.cli import status as state
 from ozelot.client import get_client
-from ozelot.etl.status import State, status
+from ozelot.etl.status import State, made_stale, status
 from ozelot.orm.base import Base
-from ozelot.schema.comparing import differences
-from ozelot.schema.staling import made_stale
+from ozelot.schema.compare import differences
 
 
 def answer(command: str, folder: str) -> object:

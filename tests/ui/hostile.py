@@ -11,12 +11,11 @@ import sqlalchemy as sa
 
 from ozelot.client import Client
 from ozelot.etl import tasks
-from ozelot.etl.identity import task_name, task_params
 from ozelot.orm.base import Base
-from ozelot.orm.files import run_file
-from ozelot.orm.pages import run_page
-from ozelot.orm.run import DONE, FAILED, runs
-from ozelot.orm.target import OWN_TABLES, marker_key, markers
+from ozelot.pipeline.marker_target import task_name, task_params
+from ozelot.state.inputs import run_file, run_page
+from ozelot.state.markers import OWN_TABLES, marker_key, markers
+from ozelot.state.runs import DONE, FAILED, runs
 
 NAMES = [
     "<script>alert(1)</script>",

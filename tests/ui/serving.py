@@ -14,8 +14,8 @@ import uvicorn
 
 from ozelot.client import Client
 from ozelot.ui.app import make_app
-from ozelot.ui.keeper import Keeper
-from ozelot.ui.reading import make_read_only
+from ozelot.ui.read_only_client import make_read_only
+from ozelot.ui.snapshot import Keeper
 
 
 class Answer(NamedTuple):

@@ -12,10 +12,10 @@ import sqlalchemy as sa
 
 from ozelot.client import Client
 from ozelot.etl import tasks
-from ozelot.etl.identity import task_name, task_params
 from ozelot.orm.base import Base
-from ozelot.orm.run import CLEARED, DONE, FAILED, run_edge, runs
-from ozelot.orm.target import OWN_TABLES, marker_key, markers
+from ozelot.pipeline.marker_target import task_name, task_params
+from ozelot.state.markers import OWN_TABLES, marker_key, markers
+from ozelot.state.runs import CLEARED, DONE, FAILED, run_edge, runs
 
 STAGES = ("Fetch", "Parse", "Load", "Check")
 THINGS = ("Airports", "Airlines", "Flights", "Delays", "Weather")

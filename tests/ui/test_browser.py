@@ -21,7 +21,7 @@ from ozelot import client
 from ozelot.client import Client
 from ozelot.etl import tasks
 from ozelot.orm.base import Base
-from ozelot.orm.target import OWN_TABLES
+from ozelot.state.markers import OWN_TABLES
 from tests.ui import heroes, hostile, synthetic
 from tests.ui.serving import Served, served
 

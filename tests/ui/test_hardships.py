@@ -21,12 +21,11 @@ from ozelot.cli import ui
 from ozelot.client import Client
 from ozelot.errors import DatabaseUnavailable, UsageError
 from ozelot.etl import tasks
-from ozelot.orm import run
 from ozelot.orm.base import Base
-from ozelot.orm.target import OWN_TABLES
-from ozelot.ui import app, keeper, past, reading, shown, tables
-from ozelot.ui.keeper import Keeper
-from ozelot.ui.pipeline import Look, Pipeline
+from ozelot.state import runs as run
+from ozelot.state.markers import OWN_TABLES
+from ozelot.ui import app, cells, read_only_client, run_list, snapshot, table_view
+from ozelot.ui.snapshot import Keeper, Look, Pipeline
 from tests.databases import only
 from tests.tables import create_tables
 from tests.ui.serving import Served, served
@@ -113,20 +112,20 @@ def test_no_more_of_a_value_is_fetched_than_is_shown(db: Client, page: Served) -
     with db.engine.begin() as connection:
         made.create(connection)
         connection.execute(sa.insert(made), [{"t": "long" * 12_000, "b": b"\0" * 80_000}])
-    query = tables.sample(page.keeper.database, tables.described(page.keeper.database, ["large"])["large"])
+    query = table_view.sample(page.keeper.database, table_view.described(page.keeper.database, ["large"])["large"])
     assert query.rows[0][0] == f"{('long' * 50)}\N{HORIZONTAL ELLIPSIS}"
     assert re.fullmatch("80,?000 bytes", query.rows[0][1] or "")
     fetched: list[int] = []
-    real = shown.value
+    real = cells.value
 
     def value(found: object) -> str:
         fetched.append(len(found) if isinstance(found, str | bytes) else 0)
         return real(found)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shown, "value", value)
+        patch.setattr(cells, "value", value)
         look_at(page, "/data/large")
-    assert 0 < max(fetched) <= shown.LONGEST + 1
+    assert 0 < max(fetched) <= cells.LONGEST + 1
 
 
 def test_a_type_that_only_knows_its_own_database_is_named_by_its_class() -> None:
@@ -134,8 +133,8 @@ def test_a_type_that_only_knows_its_own_database_is_named_by_its_class() -> None
         def __repr__(self) -> str:
             raise TypeError
 
-    assert "Strange" in shown.type_name(Strange())
-    assert shown.type_name(sa.Integer()) == "INTEGER"
+    assert "Strange" in cells.type_name(Strange())
+    assert cells.type_name(sa.Integer()) == "INTEGER"
 
 
 # What is to be hidden
@@ -146,7 +145,7 @@ def test_the_row_that_an_error_quotes_is_hidden(db: Client, database_url: str, t
     create_tables(db, Member)
     assert not task.build()
     with db.create_session() as session:
-        (entry,) = past.find(session).runs
+        (entry,) = run_list.find(session).runs
         assert SECRET in (entry.error or "")
     with served(database_url, task()) as page:
         (key,) = page.keeper.pipeline.nodes
@@ -240,7 +239,7 @@ def test_what_goes_wrong_elsewhere_is_said_on_a_page_and_not_in_full(
     def stumble(*_: object) -> None:
         raise ValueError(SECRET)
 
-    monkeypatch.setattr(tables, "names", stumble)
+    monkeypatch.setattr(table_view, "names", stumble)
     answer = page.ask("/data")
     assert answer.code == 500
     assert "ValueError" in answer.text
@@ -281,7 +280,7 @@ def test_a_table_that_is_locked_keeps_no_other_from_being_shown(
 ) -> None:
     create_tables(db, Member)
     create(db, "CREATE TABLE locked (id int DEFAULT 1)", "CREATE TABLE free (id int)")
-    real = reading.make_read_only
+    real = read_only_client.make_read_only
     monkeypatch.setattr("tests.ui.serving.make_read_only", lambda database, _: real(database, 0.3))
     with served(database_url, None) as page, db.engine.begin() as connection:
         connection.exec_driver_sql("LOCK TABLE locked IN ACCESS EXCLUSIVE MODE")
@@ -298,11 +297,15 @@ def test_a_file_that_is_locked_is_waited_for_no_longer_than_for_anything_else(
     with sqlite3.connect(path, isolation_level=None) as holder:
         holder.execute("CREATE TABLE member (id INTEGER)")
         reader = Client(connection_string=f"sqlite:///{path}")
-        reading.make_read_only(reader, 0.2)
-        assert tables.names(reader) == ["member"]
+        read_only_client.make_read_only(reader, 0.2)
+        assert table_view.names(reader) == ["member"]
         holder.execute("BEGIN EXCLUSIVE")
         start = time.monotonic()
-        with pytest.raises(reading.TakesTooLong), reading.within_the_limit(), reader.engine.connect() as connection:
+        with (
+            pytest.raises(read_only_client.TakesTooLong),
+            read_only_client.within_the_limit(),
+            reader.engine.connect() as connection,
+        ):
             connection.execute(sa.text("SELECT * FROM member"))
         assert time.monotonic() - start < 10
         holder.execute("ROLLBACK")
@@ -317,16 +320,16 @@ def test_a_file_that_is_gone_is_not_made_and_another_one_in_its_place_is_read(tm
             connection.execute(f"CREATE TABLE {table} (id INTEGER)")
         connection.close()
     reader = Client(connection_string=sa.URL.create("sqlite", database=str(path)))
-    reading.make_read_only(reader, 5)
-    assert tables.names(reader) == ["first"]
+    read_only_client.make_read_only(reader, 5)
+    assert table_view.names(reader) == ["first"]
     kept = path.rename(tmp_path / "kept.db")
     with pytest.raises(DatabaseUnavailable, match="gone"):
-        tables.names(reader)
+        table_view.names(reader)
     assert not path.exists()
     other.rename(path)
-    assert tables.names(reader) == ["second"]
+    assert table_view.names(reader) == ["second"]
     kept.replace(path)
-    assert tables.names(reader) == ["first"]
+    assert table_view.names(reader) == ["first"]
     reader.engine.dispose()
 
 
@@ -338,16 +341,16 @@ def test_a_file_that_the_page_may_not_write_is_read_anew_when_its_owner_writes(
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("CREATE TABLE first (id INTEGER)")
     connection.close()
-    monkeypatch.setattr("ozelot.sqlite.is_read_only", lambda _: True)
+    monkeypatch.setattr("ozelot.db.sqlite_file.is_read_only", lambda _: True)
     reader = Client(connection_string=f"sqlite:///{path}")
-    reading.make_read_only(reader, 5)
-    assert tables.names(reader) == ["first"]
+    read_only_client.make_read_only(reader, 5)
+    assert table_view.names(reader) == ["first"]
     with sqlite3.connect(path) as connection:
         connection.execute("CREATE TABLE second (id INTEGER)")
         connection.commit()
-        assert tables.names(reader) == ["first", "second"]
+        assert table_view.names(reader) == ["first", "second"]
     connection.close()
-    assert tables.names(reader) == ["first", "second"]
+    assert table_view.names(reader) == ["first", "second"]
     reader.engine.dispose()
 
 
@@ -407,7 +410,7 @@ def test_a_reading_that_failed_is_tried_again(db: Client, monkeypatch: pytest.Mo
     for seconds in (1, 100, 100):
         with monkeypatch.context() as patch:
             if seconds == 1:
-                patch.setattr(keeper, "read", read)
+                patch.setattr(snapshot, "read", read)
             clock.now += seconds
             found.since(0)
             if found._reader is not None:

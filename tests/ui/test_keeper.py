@@ -15,8 +15,7 @@ from ozelot.client import Client
 from ozelot.etl import tasks
 from ozelot.orm.base import Base
 from ozelot.orm.run import TaskOwned
-from ozelot.ui.keeper import Change, Keeper
-from ozelot.ui.pipeline import Look
+from ozelot.ui.snapshot import Change, Keeper, Look
 from tests.tables import create_tables
 
 

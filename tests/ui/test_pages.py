@@ -20,10 +20,10 @@ from ozelot import client
 from ozelot.checks import between, row_count
 from ozelot.client import Client
 from ozelot.etl import tasks
-from ozelot.orm import run
 from ozelot.orm.base import Base
 from ozelot.orm.run import TaskOwned
-from ozelot.ui import shown
+from ozelot.state import runs as run
+from ozelot.ui import cells
 from tests import databases
 from tests.tables import create_tables
 from tests.ui.serving import Served, served
@@ -305,7 +305,7 @@ def test_an_empty_database_says_what_to_do_next(db: Client, database_url: str) -
 )
 def test_times_are_told_from_now(seconds: int, said: str) -> None:
     now = datetime.datetime(2026, 11, 28, 12)
-    assert shown.ago(now - datetime.timedelta(seconds=seconds), now) == said
+    assert cells.ago(now - datetime.timedelta(seconds=seconds), now) == said
 
 
 def test_a_table_that_is_behind_its_model_is_shown_as_it_is(tmp_path: Path) -> None:

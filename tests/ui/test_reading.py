@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from ozelot.client import Client
 from ozelot.orm.base import Base
-from ozelot.ui.reading import TakesTooLong, make_read_only, within_the_limit
+from ozelot.ui.read_only_client import TakesTooLong, make_read_only, within_the_limit
 from tests.etl import staff
 from tests.tables import create_tables
 

@@ -9,7 +9,7 @@ import ozelot
 from flights import checks, models, pipeline
 from flights.inputs import PACKAGE, AirlinesFile
 from ozelot import client, config
-from ozelot.cli import tables
+from ozelot.cli import db
 from ozelot.errors import ExitCode
 
 FOLDER = Path(__file__).resolve().parents[1]
@@ -17,7 +17,7 @@ FOLDER = Path(__file__).resolve().parents[1]
 
 def initdb(*, yes: bool = False) -> int:
     """Drop all tables and create them again; where there are some, only on consent."""
-    return tables.init(drop_first=True, yes=yes)
+    return db.init(drop_first=True, yes=yes)
 
 
 def ingest() -> int:

@@ -1,13 +1,11 @@
 """The request cache: every web page is fetched once, so that a run can be repeated in seconds, offline.
 
-One SQLite file, laid out by :mod:`ozelot.cache.layout`; files of ozelot 0.2 open as they are. It is no part of the data
-model: ``Base.drop_all`` never touches it.
+One SQLite file, laid out by :mod:`ozelot.cache.file_format`; files of ozelot 0.2 open as they are. It is no part of the
+data model: ``Base.drop_all`` never touches it.
 """
 
 from __future__ import annotations
 
-from ozelot.cache.asking import Fetch
-from ozelot.cache.core import RequestCache
 from ozelot.cache.page import Page
 from ozelot.cache.request import (
     ERROR_CONNECTION_ERROR,
@@ -20,6 +18,8 @@ from ozelot.cache.request import (
     Request,
     Unreachable,
 )
+from ozelot.cache.request_cache import RequestCache
+from ozelot.cache.retry import Fetch
 
 __all__ = [
     "ERROR_CONNECTION_ERROR",

@@ -11,7 +11,7 @@ from typing import Any
 from lxml import html
 from w3lib.encoding import http_content_type_encoding
 
-from ozelot.cache.charset import is_json, json_encoding, usable
+from ozelot.cache.encoding import document, is_json, json_encoding, text_of, usable
 from ozelot.cache.request import (
     ERROR_CONNECTION_ERROR,
     ERROR_DISALLOWED,
@@ -20,8 +20,7 @@ from ozelot.cache.request import (
     ERROR_TOO_LARGE,
     ERROR_XPATH_NOT_FOUND,
 )
-from ozelot.cache.store import Entry
-from ozelot.cache.text import document, text_of
+from ozelot.cache.storage import Entry
 from ozelot.errors import ConfigError, Disallowed, FetchError, LocalTargetRefused, NotInCache, TooLarge
 
 _KINDS: dict[int, type[FetchError]] = {

@@ -1,15 +1,16 @@
-"""What is asked for, and what is answered."""
+"""What is asked for, with its options, and what is answered."""
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json as json_module
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypedDict
 from urllib.parse import urlencode, urlsplit
 
-from ozelot.cache.secrets import masked, secrets_of
 from ozelot.errors import ConfigError
+from ozelot.redaction import masked, secrets_of
 
 #: In place of an HTTP status: there was no connection, or no whole answer.
 ERROR_CONNECTION_ERROR = 999
@@ -177,3 +178,52 @@ class TooLong(Unreachable):
     """The body is longer than it may be."""
 
     status = ERROR_TOO_LARGE
+
+
+Age = float | datetime.timedelta
+
+
+class Asked(TypedDict, total=False):
+    """What says which page is meant, next to its address; as for the library requests."""
+
+    params: Mapping[str, Any] | Sequence[tuple[str, Any]] | None
+    headers: Mapping[str, str] | None
+    method: str | None
+    data: Mapping[str, Any] | str | bytes | None
+    json: Any
+
+
+class More(Asked, total=False):
+    """What else :meth:`RequestCache.get` takes."""
+
+    max_age: Age | None
+    refresh: bool
+    stale_if_error: bool
+
+
+class Options(More, total=False):
+    """What :meth:`RequestCache.get_page` takes."""
+
+    store_on_error: bool
+    xpath: str | None
+    rate_limit: float | None
+    log_hits: bool
+    log_misses: bool
+
+
+class Job(NamedTuple):
+    """One page that somebody wants, as :meth:`RequestCache.get_page` was told."""
+
+    request: Request
+    xpath: str | None = None
+    store_on_error: bool = False
+    max_age: float | None = None
+    refresh: bool = False
+    every: float | None = None
+    at_once: int | None = None
+    stale_if_error: bool = False
+
+
+def seconds(age: Age | None) -> float | None:
+    """An age in seconds."""
+    return age.total_seconds() if isinstance(age, datetime.timedelta) else age

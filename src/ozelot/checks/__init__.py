@@ -16,11 +16,22 @@ once.
 
 from __future__ import annotations
 
+from ozelot.checks.builtin import (
+    between,
+    fraction,
+    fresh,
+    holds,
+    matches,
+    no_orphans,
+    no_rows,
+    not_null,
+    one_of,
+    references,
+    row_count,
+    unique,
+)
 from ozelot.checks.check import Check, Result
-from ozelot.checks.checking import checked
-from ozelot.checks.queries import no_orphans, no_rows, unique
-from ozelot.checks.rows import between, holds, matches, not_null, one_of
-from ozelot.checks.whole import fraction, fresh, references, row_count
+from ozelot.checks.runner import checked
 
 __all__ = [
     "Check",

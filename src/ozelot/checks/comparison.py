@@ -19,7 +19,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.expression import ColumnClause
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-from ozelot.checks.about import MARIADB, clause, name_of
+from ozelot.checks.check import MARIADB, clause, name_of
 
 #: What a value is for: the least value, the greatest one, or one that is equal.
 Role: TypeAlias = Literal["low", "high", "equal"]

@@ -13,16 +13,12 @@ from typing import Annotated, TextIO
 import typer
 
 import ozelot
-from ozelot.cli.cache import cache
-from ozelot.cli.db import db
-from ozelot.cli.diagram import diagram
-from ozelot.cli.groups import OptionsAnywhere
+from ozelot.cli.command_groups import cache, db, diagram, history
+from ozelot.cli.options import EPILOG as _EPILOG
+from ozelot.cli.options import LOOK as _LOOK
+from ozelot.cli.options import IncludeUnrecorded, Json, OptionsAnywhere, Yes
+from ozelot.cli.options import begin as _begin
 from ozelot.cli.output import visible
-from ozelot.cli.runs import history
-from ozelot.cli.typed import EPILOG as _EPILOG
-from ozelot.cli.typed import LOOK as _LOOK
-from ozelot.cli.typed import IncludeUnrecorded, Json, Yes
-from ozelot.cli.typed import begin as _begin
 from ozelot.errors import ExitCode, OzelotError, UsageError
 
 _INTERRUPTED = 130  # what shells report of a program that Ctrl-C ended
@@ -171,7 +167,7 @@ def status(
     With --database and no pipeline: what the database alone can tell.
     """
     _begin(ctx)
-    from ozelot.cli import state
+    from ozelot.cli import status as state
 
     without_pipeline = ctx.obj[1] is not None
     raise typer.Exit(state.show_status(task, as_json=json, each=each, without_pipeline=without_pipeline))
@@ -189,7 +185,7 @@ def plan(
     Also shows what clearing all that is pending would delete.
     """
     _begin(ctx)
-    from ozelot.cli import clearing
+    from ozelot.cli import clear as clearing
 
     show = clearing.show_refresh if refresh else clearing.show_plan
     raise typer.Exit(show(task, as_json=json))
@@ -206,7 +202,7 @@ def why(
     Its code, its inputs and its tables; what of that has changed since it ran, and what could not be followed.
     """
     _begin(ctx)
-    from ozelot.cli import staleness
+    from ozelot.cli import status as staleness
 
     raise typer.Exit(staleness.show_why(task, as_json=json))
 
@@ -223,7 +219,7 @@ def accept(
     For changes that change no result. What is stale by a changed input, or a requirement that ran again, stays stale.
     """
     _begin(ctx)
-    from ozelot.cli import staleness
+    from ozelot.cli import status as staleness
 
     raise typer.Exit(staleness.accept(tasks))
 
@@ -243,7 +239,7 @@ def clear(
     Everything downstream of them goes, too. Shows what would go, and asks.
     """
     _begin(ctx)
-    from ozelot.cli import clearing
+    from ozelot.cli import clear as clearing
 
     raise typer.Exit(clearing.clear(tasks, only=only, yes=yes, include_unrecorded=include_unrecorded))
 
@@ -252,7 +248,7 @@ def clear(
 def verify(ctx: typer.Context, task: Task = None, json: Json = False) -> None:
     """Look for what does not fit together: markers, runs and rows."""
     _begin(ctx)
-    from ozelot.cli import state
+    from ozelot.cli import status as state
 
     raise typer.Exit(state.show_findings(task, as_json=json))
 

@@ -3,15 +3,75 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
+import json
+from typing import Any
 
+import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from ozelot import client, server_settings, sqlite, url
+from ozelot import client
 from ozelot.client import Client
+from ozelot.db import server_errors, sqlite_file, url
+from ozelot.db.time_limit import TakesTooLong, is_over_the_limit, limit_statements
 from ozelot.errors import DatabaseUnavailable, OzelotError, TableMissing
-from ozelot.limits import TakesTooLong, is_over_the_limit, limit_statements
-from ozelot.orm import damage
-from ozelot.schema import lacking
+from ozelot.schema import requirements
+from ozelot.state.inputs import fingerprints
+from ozelot.state.markers import OWN_TABLES
+
+_SHOWN = 40  # characters of a value
+_EXPECTED = {str: "text", int: "an integer", datetime.datetime: "a date and time", dict: "a JSON object"}
+
+
+def _state_views(connection: sa.Connection) -> list[str]:
+    """The names of ozelot's own tables that are views; asks the catalog only, since a view may never end."""
+    return sorted({table.name for table in OWN_TABLES}.intersection(sa.inspect(connection).get_view_names()))
+
+
+def first_value(connection: sa.Connection) -> str | None:
+    """The first value in ozelot's own tables that its column does not allow: where, what is expected, what is found."""
+    inspector = sa.inspect(connection)
+    there = set(inspector.get_table_names())
+    for table in OWN_TABLES:
+        if table.name in there:
+            names = {column["name"] for column in inspector.get_columns(table.name)}
+            if found := _first_in(connection, table, [column for column in table.columns if column.name in names]):
+                return found
+    return None
+
+
+def _first_in(connection: sa.Connection, table: sa.Table, columns: list[sa.Column[Any]]) -> str | None:
+    raw = [sa.type_coerce(column, sa.types.NullType()).label(f"c{place}") for place, column in enumerate(columns)]
+    for row in connection.execute(sa.select(*raw)) if raw else ():
+        for column, value in zip(columns, row, strict=True):
+            expected = _expected(connection, column, value)
+            if expected is not None:
+                keys = [f"{c.name} {v!r}"[:_SHOWN] for c, v in zip(columns, row, strict=True) if c.primary_key]
+                where = f" in the row with {', '.join(keys)}" if keys and not column.primary_key else ""
+                return f"{table.name}.{column.name} expects {expected}; it holds {_shown(value)}{where}"
+    return None
+
+
+def _expected(connection: sa.Connection, column: sa.Column[Any], value: Any) -> str | None:
+    """What a column expects where the value is something else; else None."""
+    kind = dict if column is fingerprints.c.parts else column.type.python_type
+    if value is None:
+        return None if column.nullable else f"{_EXPECTED[kind]}, not NULL"
+    try:
+        if kind is dict:
+            value = json.loads(value)
+        else:
+            process = column.type.dialect_impl(connection.dialect).result_processor(connection.dialect, None)
+            value = process(value) if process is not None else value
+    except (ValueError, TypeError, OverflowError):
+        return _EXPECTED[kind]
+    return None if isinstance(value, kind) else _EXPECTED[kind]
+
+
+def _shown(value: object) -> str:
+    text = repr(value[:_SHOWN] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
 
 #: Seconds that one statement may take: in a command that reads what runs recorded, and in one that counts rows.
 TO_READ, TO_COUNT = 60.0, 3600.0
@@ -30,7 +90,7 @@ def connected(*, may_create: bool = False, seconds: float | None = None) -> Clie
     """
     found = client.get_client()
     if not may_create and not is_there(found):
-        path = sqlite.file_of(found.url)
+        path = sqlite_file.file_of(found.url)
         raise DatabaseUnavailable(
             f"There is no database file {path}: create it with 'ozelot db init', or name another with --database"
         )
@@ -38,7 +98,7 @@ def connected(*, may_create: bool = False, seconds: float | None = None) -> Clie
         limit_statements(found.engine, seconds)
     found.check_connection()
     with found.engine.connect() as connection:
-        if views := damage.views(connection):
+        if views := _state_views(connection):
             raise DatabaseUnavailable(
                 f"{views[0]} in {name_of(found)} is a view, but ozelot keeps its state in a table of that name: drop "
                 "or rename the view, or name another database with --database"
@@ -48,7 +108,7 @@ def connected(*, may_create: bool = False, seconds: float | None = None) -> Clie
 
 def why_not_kept(database: Client) -> str | None:
     """Why tables cannot be made here for other commands, and what to do; None where they can."""
-    if not sqlite.is_in_memory(database.url):
+    if not sqlite_file.is_in_memory(database.url):
         return None
     name = name_of(database)
     return f"{name} is in memory, and gone when this command ends: name a file, as in --database sqlite:///NAME.db"
@@ -56,7 +116,7 @@ def why_not_kept(database: Client) -> str | None:
 
 def is_there(database: Client) -> bool:
     """Whether the database is not just an SQLite file that does not exist."""
-    path = sqlite.file_of(database.url)
+    path = sqlite_file.file_of(database.url)
     return path is None or path.exists()
 
 
@@ -79,9 +139,9 @@ def error_from(exc: Exception) -> OzelotError | None:
         )
     told = f"The database {name_of(found)} says: {told}"
     with contextlib.suppress(DBAPIError), found.engine.connect() as connection:
-        if not exc.connection_invalidated and (lacks := lacking.behind(connection, exc)):
-            return TableMissing(f"{told}: {lacking.told(connection, lacks)}")
-    what_to_do = server_settings.advice(exc.orig, sqlite.file_of(found.url))
+        if not exc.connection_invalidated and (lacks := requirements.behind(connection, exc)):
+            return TableMissing(f"{told}: {requirements.told(connection, lacks)}")
+    what_to_do = server_errors.advice(exc.orig, sqlite_file.file_of(found.url))
     return DatabaseUnavailable(f"{told}: {what_to_do}" if what_to_do else told)
 
 
@@ -91,7 +151,7 @@ def _damage_behind(exc: Exception) -> OzelotError | None:
     if found is None or not isinstance(exc, ValueError | TypeError | AttributeError | LookupError | ArithmeticError):
         return None
     with contextlib.suppress(DBAPIError), found.engine.connect() as connection:
-        if told := damage.first_value(connection):
+        if told := first_value(connection):
             return DatabaseUnavailable(
                 f"{told}, in {name_of(found)}. Correct or delete that row, or name another database with --database"
             )

@@ -6,13 +6,12 @@ from pathlib import Path
 
 from ozelot import client, diagram
 from ozelot.cli.database import TO_READ, connected, is_there
-from ozelot.cli.importing import import_models
-from ozelot.cli.naming import pipeline, task_named
 from ozelot.cli.output import say
+from ozelot.cli.project import import_models, pipeline, task_named
+from ozelot.diagram import Picture
 from ozelot.errors import ExitCode, UsageError
-from ozelot.etl.picturing import pipeline_picture
-from ozelot.orm.base import schema_picture
-from ozelot.picture import Picture
+from ozelot.etl.pipeline_diagram import pipeline_picture
+from ozelot.model.base import schema_picture
 
 
 def draw_pipeline(

@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from ozelot.cli.asking import confirm
 from ozelot.cli.database import TO_READ, connected, name_of
-from ozelot.cli.naming import identity, nearest, pipeline, pipeline_is_named
-from ozelot.cli.output import how_many, moment_for_json, prints_to_stderr, say, show_json, show_table, visible
-from ozelot.cli.task_json import task_as_json
+from ozelot.cli.output import confirm, how_many, moment_for_json, prints_to_stderr, say, show_json, show_table, visible
+from ozelot.cli.project import identity, nearest, pipeline, pipeline_is_named
+from ozelot.cli.status import task_as_json
 from ozelot.errors import ExitCode, TaskNotFound
-from ozelot.orm import history
-from ozelot.orm.run import Run
-from ozelot.words import amounts, duration, moment, task_text
+from ozelot.formatting import amounts, duration, moment, task_text
+from ozelot.state import lineage
+from ozelot.state.runs import Run
 
 _HEADINGS = ("started (UTC)", "task", "state", "rows", "checks", "took", "where", "error")
 
@@ -27,9 +26,9 @@ def show_runs(text: str | None, *, last: int | None, tracebacks: bool, as_json: 
                 pipeline()  # whose classes know of which type parameters are
         name, params = identity(text) if text is not None else (None, None)
         with database.create_session() as session:
-            found = history.runs(session, name=name, params=params, last=last)
+            found = lineage.runs(session, name=name, params=params, last=last)
             if text is not None and name is not None and not found:
-                known = {run.name for run in history.runs(session)}
+                known = {run.name for run in lineage.runs(session)}
                 raise TaskNotFound(f"No run of '{text}' is recorded.{nearest(name, known)}")
     if as_json:
         show_json([_as_data(run) for run in found])
@@ -89,7 +88,7 @@ def prune(keep: int, *, yes: bool) -> ExitCode:
     """Delete the records of old runs, but for the last ``keep`` of each task."""
     database = connected()
     with database.engine.connect() as connection:
-        counts = history.prunable(connection, keep)
+        counts = lineage.prunable(connection, keep)
     total = sum(counts.values())
     if not total:
         say(f"There are no records to delete in {name_of(database)}")
@@ -97,6 +96,6 @@ def prune(keep: int, *, yes: bool) -> ExitCode:
     say(f"To be deleted in {name_of(database)}: records of {amounts(counts)} runs. What they loaded stays")
     confirm(f"Delete {how_many(total, 'record')}?", yes=yes)
     with database.transaction() as session:
-        deleted = history.prune(session.connection(), keep)
+        deleted = lineage.prune(session.connection(), keep)
     say(f"Deleted {how_many(deleted, 'record')}")
     return ExitCode.OK

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 import typer
 
-from ozelot.words import task_text
+from ozelot.errors import ExitCode, NotConfirmed
+from ozelot.formatting import task_text
 
 _T = TypeVar("_T")
 
@@ -82,9 +83,9 @@ def show_table(
     headings = [headings[number] for number in kept]
     rows = [[visible(row[number]) for number in kept] for row in rows]
     if sys.stdout.isatty():
-        from ozelot.cli import terminal
+        from ozelot.cli import table_layout
 
-        terminal.show(headings, rows, right=right, long=long, cut=cut)
+        table_layout.show(headings, rows, right=right, long=long, cut=cut)
         return
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     for row in [headings, *rows]:
@@ -121,3 +122,20 @@ def listed(names: Sequence[str], *, limit: int = 10) -> str:
 def moment_for_json(when: datetime.datetime | None) -> str | None:
     """A time in ISO 8601 that says that it is UTC."""
     return f"{when.isoformat()}Z" if when else None
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Return if somebody at a terminal says yes, or said ``--yes`` before.
+
+    Raises:
+        NotConfirmed: there is nobody to ask.
+        Exit: somebody said no, which is no error.
+    """
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise NotConfirmed("Nothing was changed: there is no terminal to ask at. To go ahead without, add --yes")
+    typer.echo(f"{question} [y/N] ", nl=False, err=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        typer.echo("Nothing was changed", err=True)
+        raise typer.Exit(ExitCode.INCOMPLETE)

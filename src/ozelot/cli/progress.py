@@ -13,9 +13,9 @@ from typing import Any, Self
 import luigi
 
 from ozelot.cli.output import how_many, listed, say, visible
-from ozelot.cli.task_json import task_as_json
+from ozelot.cli.status import task_as_json
 from ozelot.engine import Event, Kind, RunResult
-from ozelot.words import added, amounts, duration, task_text
+from ozelot.formatting import added, amounts, duration, task_text
 
 #: How often a line says how far a run is, where there is no terminal.
 _EVERY = 5.0  # seconds

@@ -15,24 +15,23 @@ from urllib.parse import urlsplit
 import luigi
 
 from ozelot import engine
-from ozelot.cli.asking import confirm
-from ozelot.cli.clearing import check_refusal, refresh_plan, refuse_lost, show_steps, stale_tasks
+from ozelot.clear.plan import ClearPlan
+from ozelot.clear.removed_tasks import how_to_clear
+from ozelot.cli.clear import check_refusal, refresh_plan, refuse_lost, show_steps, stale_tasks
 from ozelot.cli.database import connected, name_of, why_not_kept
-from ozelot.cli.naming import pipeline, task_named, tasks_named
-from ozelot.cli.output import how_many, listed, prints_to_stderr, say, visible
+from ozelot.cli.db import missing_tables
+from ozelot.cli.output import confirm, how_many, listed, prints_to_stderr, say, visible
 from ozelot.cli.progress import Display, display, shown
-from ozelot.cli.state import how_to_provide, how_to_refresh
-from ozelot.cli.tables import missing_tables
+from ozelot.cli.project import pipeline, task_named, tasks_named
+from ozelot.cli.status import how_to_provide, how_to_refresh
 from ozelot.client import Client
 from ozelot.engine import RunResult
-from ozelot.engine.start import refuse_pooled
+from ozelot.engine.invocation import refuse_pooled
 from ozelot.errors import ClearRefused, ConfigError, ExitCode, Interrupted, LeftoverRows, RowsChanged, UsageError
 from ozelot.etl.completion import clear_plan
-from ozelot.etl.former import how_to_clear
-from ozelot.etl.graph import walk
-from ozelot.etl.plan import ClearPlan
 from ozelot.etl.status import State, TaskStatus, status
-from ozelot.schema.lacking import command
+from ozelot.pipeline.graph import walk
+from ozelot.schema.requirements import command
 
 #: What shells report of a program that Ctrl-C ended.
 INTERRUPTED = 130

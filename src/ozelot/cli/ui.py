@@ -10,9 +10,8 @@ from urllib.parse import quote
 
 from ozelot import config
 from ozelot.cli.database import connected
-from ozelot.cli.importing import import_models
-from ozelot.cli.naming import pipeline, pipeline_is_named
 from ozelot.cli.output import prints_to_stderr, say
+from ozelot.cli.project import import_models, pipeline, pipeline_is_named
 from ozelot.errors import ConfigError, ExitCode, UsageError
 
 _SECONDS = 5.0  # for one statement
@@ -39,9 +38,9 @@ def serve(host: str, port: int, token: str | None) -> ExitCode:
         raise ConfigError(f"The status page needs {exc.name}: pip install 'ozelot[ui]'") from None
     from ozelot.ui.app import make_app
     from ozelot.ui.connections import bounded_server, most_connections
-    from ozelot.ui.guard import is_loopback
-    from ozelot.ui.keeper import Keeper
-    from ozelot.ui.reading import make_read_only
+    from ozelot.ui.read_only_client import make_read_only
+    from ozelot.ui.security import is_loopback
+    from ozelot.ui.snapshot import Keeper
 
     if token == _MAKE_ONE:
         token = secrets.token_urlsafe(24)

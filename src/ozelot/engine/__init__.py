@@ -4,8 +4,7 @@ Luigi is how tasks are written; its scheduler looks at every pending task for ea
 of a task does not depend on how many there are.
 """
 
-from ozelot.engine.again import run_again
-from ozelot.engine.start import run
-from ozelot.engine.told import Event, Failure, Kind, Progress, Ran, RunResult
+from ozelot.engine.events import Event, Failure, Kind, Progress, Ran, RunResult
+from ozelot.engine.invocation import run, run_again
 
 __all__ = ["Event", "Failure", "Kind", "Progress", "Ran", "RunResult", "run", "run_again"]

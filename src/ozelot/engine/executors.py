@@ -21,9 +21,9 @@ from typing import Any, TypeVar
 
 import luigi
 
-from ozelot import sqlite, transaction
 from ozelot.client import Client
-from ozelot.engine.jobs import Batch
+from ozelot.db import sqlite_file, transaction
+from ozelot.engine.messages import Batch
 from ozelot.errors import ConfigError, WorkerError
 
 _R = TypeVar("_R")
@@ -221,7 +221,7 @@ def choose(executor: Executor | str | None, workers: int | None, database: Clien
     """
     if workers is not None and workers < 1:
         raise ConfigError(f"workers={workers}: at least one has to work")
-    in_memory = sqlite.is_in_memory(database.url)
+    in_memory = sqlite_file.is_in_memory(database.url)
     if transaction.current(database.engine) is not None:
         if executor is not None or (workers or 1) > 1:
             raise ConfigError("Inside an open transaction a pipeline runs with one worker, in the same thread")

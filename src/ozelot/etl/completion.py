@@ -10,20 +10,19 @@ from typing import Any, Literal, overload
 import luigi
 
 from ozelot import client, config
+from ozelot.clear.apply import remove_markers
+from ozelot.clear.plan import ClearPlan, make_plan
 from ozelot.errors import ClearRefused, GraphError
-from ozelot.etl import asked
-from ozelot.etl.clearing import remove_markers
-from ozelot.etl.declared import is_orm_task, keys_of, rows_of
-from ozelot.etl.definition import is_external
-from ozelot.etl.graph import Graph, walk
-from ozelot.etl.identity import task_label
-from ozelot.etl.missing_rows import find_missing_rows
-from ozelot.etl.plan import ClearPlan, make_plan
-from ozelot.etl.targets import ORMTarget, judged_by_marker
-from ozelot.orm import history
-from ozelot.orm import target as marker
-from ozelot.orm.base import Base, drop_tables, table_of
-from ozelot.schema.filling import mark_cleared, rebuilt_with
+from ozelot.model.base import Base, drop_tables, table_of
+from ozelot.pipeline import user_code
+from ozelot.pipeline.declarations import is_orm_task, keys_of, rows_of
+from ozelot.pipeline.definition import is_external
+from ozelot.pipeline.graph import Graph, walk
+from ozelot.pipeline.marker_target import ORMTarget, judged_by_marker, task_label
+from ozelot.schema.dependents import mark_cleared, rebuilt_with
+from ozelot.state import lineage
+from ozelot.state import markers as marker
+from ozelot.state.lineage import find_missing_rows
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +36,7 @@ def complete(
     """The labels of tasks whose own marker (or target) exists, whatever they require.
 
     The markers of all ORM tasks are read by one query; ``complete()`` is called where a class overrides it. A task with
-    a marker whose rows are gone is not complete (:mod:`ozelot.etl.missing_rows`).
+    a marker whose rows are gone is not complete (:mod:`ozelot.state.lineage`).
 
     Args:
         graph: the graph.
@@ -55,11 +54,11 @@ def complete(
             keys[label] = ORMTarget.from_task(task).keys
             continue
         try:
-            is_complete = asked.is_complete(task)
+            is_complete = user_code.is_complete(task)
         except Exception as exc:
             if broken is None:
                 raise
-            broken[label], is_complete = asked.cause(exc), False
+            broken[label], is_complete = user_code.cause(exc), False
         if is_complete:
             found.add(label)
     if keys:
@@ -116,7 +115,7 @@ def all_complete(wrapper: luigi.Task) -> bool:
     seen: dict[str, luigi.Task] = {}
     inner = [wrapper]
     while inner:
-        for requirement in asked.requirements(inner.pop()):
+        for requirement in user_code.get_requirements(inner.pop()):
             label = task_label(requirement)
             if label not in seen:
                 seen[label] = requirement
@@ -142,7 +141,7 @@ def pending(graph: Graph, done: set[str], gone: Collection[str] | None = None) -
     keys = {keys_of(task)[0]: label for label, task in graph.tasks.items() if is_orm_task(task)}
     with client.get_client().engine.connect() as connection:
         gone = find_missing_rows(connection) if gone is None else gone
-        built_on = history.on_incomplete(connection, gone) if keys else {}
+        built_on = lineage.on_incomplete(connection, gone) if keys else {}
     recorded = {keys[key]: reason for key, reason in built_on.items() if key in keys}
     found: dict[str, str] = {}
     for label in graph.tasks:

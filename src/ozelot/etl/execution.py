@@ -22,31 +22,33 @@ import sqlalchemy as sa
 from luigi.task import DynamicRequirements, flatten
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
-from ozelot import client, transaction, writes
+from ozelot import client
 from ozelot.checks import checked
-from ozelot.claim import claimed
+from ozelot.clear.apply import clear_leftovers, refuse_half
+from ozelot.clear.inherited_rows import check_base_rows, inherited_tables
+from ozelot.db import transaction, write_guard
+from ozelot.db.fork_safety import ChildrenEnd
+from ozelot.db.joined_connection import OF_A_RUNNER
+from ozelot.db.locks import claimed
+from ozelot.db.run_context import UnderWay
+from ozelot.db.url import without_password
 from ozelot.errors import DatabaseUnavailable, NoRun, OzelotError
-from ozelot.etl.base_rows import check_base_rows, inherited_tables
 from ozelot.etl.completion import complete_tasks
-from ozelot.etl.declared import created_models, keys_of, task_classes, writable
-from ozelot.etl.definition import check_definition, refuse_awaitable
-from ozelot.etl.fingerprints import fingerprint_of
-from ozelot.etl.identity import task_label
-from ozelot.etl.late import LateRequirements
-from ozelot.etl.leftovers import clear_leftovers, refuse_half
-from ozelot.etl.missing_rows import find_missing_rows, remove_markers_without_rows
-from ozelot.etl.needs import Needs, needs_of
 from ozelot.etl.row_counts import known_writes, row_counts
-from ozelot.etl.targets import ORMTarget, look_again
-from ozelot.fork import ChildrenEnd
-from ozelot.joined import OF_A_RUNNER
-from ozelot.orm import files, fingerprint, pages, run
-from ozelot.orm import target as marker
-from ozelot.orm.rows import is_owned
-from ozelot.orm.run import Counts, utc_now
-from ozelot.schema import lacking
-from ozelot.underway import UnderWay
-from ozelot.url import without_password
+from ozelot.pipeline.declarations import created_models, keys_of, task_classes, writable
+from ozelot.pipeline.definition import check_definition, refuse_awaitable
+from ozelot.pipeline.marker_target import ORMTarget, look_again, task_label
+from ozelot.pipeline.user_code import LateRequirements
+from ozelot.rows.selection import is_owned
+from ozelot.schema import requirements as lacking
+from ozelot.staleness.fingerprint import Needs, fingerprint_of, needs_of
+from ozelot.state import inputs as files
+from ozelot.state import inputs as fingerprint
+from ozelot.state import inputs as pages
+from ozelot.state import markers as marker
+from ozelot.state import runs
+from ozelot.state.lineage import find_missing_rows, remove_markers_without_rows
+from ozelot.state.runs import Counts, utc_now
 
 log = logging.getLogger(__name__)
 
@@ -196,7 +198,7 @@ def _claimed(task: Any, waited_for: Collection[luigi.Task]) -> Iterator[bool]:
                 stack.enter_context(claimed(connection, key))
         else:
             connection = outer.connection
-            stack.enter_context(writes.unwatched(outer))
+            stack.enter_context(write_guard.unwatched(outer))
         lost_rows, missing = _what_is_missing(targets, connection)
         if targets and not missing and not task.only_bundles:
             refuse_half(task, [target for target in outputs if target not in targets])
@@ -237,8 +239,8 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
         task.close_session(commit=False)  # one that requires() opened
         made_of = fingerprint_of(task, needs.columns)
         fingerprint.keep(connection, [made_of])
-        starting = run.Starting(begun.key, task.get_name(), task.get_param_string(), made_of.digest)
-        begun.run_id, begun.ran_before = run.begin(connection, [starting])[begun.key]
+        starting = runs.Starting(begun.key, task.get_name(), task.get_param_string(), made_of.digest)
+        begun.run_id, begun.ran_before = runs.begin(connection, [starting])[begun.key]
         if outer is None:
             connection.commit()  # so that others see that it is running
     run_id, began = begun.run_id, utc_now()
@@ -258,7 +260,7 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
             this = opened.run = UnderWay(task, run_id, reserved, inherited=inherited_tables(task))
             task.run_done = False
             try:
-                with writes.watched(opened, functools.partial(writable, task)):
+                with write_guard.watched(opened, functools.partial(writable, task)):
                     yield True
                     if not task.run_done:
                         task.done()
@@ -276,18 +278,18 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
                 begun.rows = row_counts(task, opened.connection, written, run_id, empty=empty, foreign=foreign)
             begun.notes = this.notes
             built_on = {*_built_on(begun, [*requirements, *waited_for], opened.connection), *this.inside}
-            run.finish(opened.connection, run_id, began, begun.rows, built_on, this.notes, this.checks)
+            runs.finish(opened.connection, run_id, began, begun.rows, built_on, this.notes, this.checks)
             if this.pages:
-                pages.record(opened.connection, run_id, this.pages)
+                pages.record_pages(opened.connection, run_id, this.pages)
             late = needs_of(waited_for).inputs if waited_for else ()
             inputs += [seen for wanted in late if (seen := files.see(wanted)) is not None]
-            files.record(opened.connection, run_id, dict.fromkeys(inputs))
+            files.record_files(opened.connection, run_id, dict.fromkeys(inputs))
             around.inside.append(run_id)
             for target in begun.missing:
                 _mark_complete(target, opened.connection)
         begun.finished = True
     except _RolledBackError:
-        run.forget(connection, [run_id])
+        runs.forget(connection, [run_id])
         begun.run_id = None
     except BaseException as exc:
         # SQLAlchemy closes the connection that Ctrl-C struck, but SQLite keeps it for as long as this traceback holds
@@ -297,7 +299,7 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
         with suppress(SQLAlchemyError, DatabaseUnavailable):  # the connection may be what broke
             if not struck:
                 told = "".join(traceback.format_exception(explained))
-                run.fail(connection, run_id, without_password(connection.engine.url, told))
+                runs.fail(connection, run_id, without_password(connection.engine.url, told))
                 if outer is None:
                     connection.commit()
         if explained is not exc:
@@ -312,7 +314,7 @@ def _acting(task: Any, begun: Begun, waited_for: Collection[luigi.Task]) -> Iter
 def _built_on(begun: Begun, others: Collection[Any], connection: sa.Connection) -> set[int]:
     """The runs of all that the task requires, and of what it asked for while it ran."""
     required = [keys_of(other)[0] for other in others if type(other) in task_classes]
-    return {*(begun.required or ()), *(run.latest(connection, required).values() if required else ())}
+    return {*(begun.required or ()), *(runs.latest(connection, required).values() if required else ())}
 
 
 def _explained(task: Any, exc: BaseException, engine: sa.Engine) -> BaseException:
@@ -336,7 +338,7 @@ def _explained_by_run(task: Any, exc: BaseException) -> NoRun | None:
     if owned and "run_id" in said and re.search(r"not[ -]null|cannot be null|default value", said, re.I):
         return NoRun(
             f"{task_label(task)} added rows of {', '.join(owned)} without their run. In raw SQL and to_sql, set column "
-            "'run_id' to current_run_id(), from ozelot.orm.run: frame.assign(run_id=current_run_id()).to_sql(...)"
+            "'run_id' to current_run_id(), from ozelot.state.runs: frame.assign(run_id=current_run_id()).to_sql(...)"
         )
     return None
 

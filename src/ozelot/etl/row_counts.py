@@ -9,12 +9,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ozelot.database_code import database_code
-from ozelot.etl.declared import created_models, updated_columns
-from ozelot.orm.base import Base
-from ozelot.orm.rows import chain, count, owners
-from ozelot.orm.run import Counts, runs
-from ozelot.write_counts import RunWrites
+from ozelot.db.run_context import RunWrites
+from ozelot.db.sql_analysis import database_code
+from ozelot.model.base import Base
+from ozelot.pipeline.declarations import created_models, updated_columns
+from ozelot.rows.selection import chain, count, owners
+from ozelot.state.runs import Counts, runs
 
 
 def known_writes(connection: sa.Connection, writes: RunWrites) -> RunWrites:

@@ -1,4 +1,4 @@
-"""The state of every task of a graph, as data."""
+"""The state of every task of a graph, as data, and which tasks a change of the schema makes stale."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path
 
 import luigi
 
-from ozelot import client, notebook
-from ozelot.etl import asked
-from ozelot.etl.compared import Verdict
+from ozelot import client, formatting
 from ozelot.etl.completion import complete, pending
-from ozelot.etl.declared import is_orm_task, keys_of, task_of
-from ozelot.etl.graph import Graph, walk
-from ozelot.etl.identity import task_label, task_name, task_params
-from ozelot.etl.missing_rows import find_missing_rows
-from ozelot.etl.stale import judge
-from ozelot.orm import history, run
-from ozelot.orm import target as marker
-from ozelot.orm.run import Counts, Run
-from ozelot.orm.version import has_runs
-from ozelot.words import amounts, duration, moment, task_text
+from ozelot.formatting import amounts, duration, moment, task_text
+from ozelot.pipeline import user_code
+from ozelot.pipeline.declarations import is_orm_task, keys_of, task_of
+from ozelot.pipeline.graph import Graph, walk
+from ozelot.pipeline.marker_target import task_label, task_name, task_params
+from ozelot.schema.difference import Difference, Kind
+from ozelot.staleness.detector import Verdict, judge
+from ozelot.state import lineage, runs
+from ozelot.state import markers as marker
+from ozelot.state.lineage import find_missing_rows
+from ozelot.state.runs import Counts, Run
+from ozelot.state.version import has_runs
 
 
 class State(StrEnum):
@@ -101,7 +101,7 @@ class Statuses(list[TaskStatus]):
         ]
         complete = sum(entry.is_complete for entry in self)
         below = f"{complete:,} of {len(self):,} are complete"
-        return notebook.table(("task", "state", "rows", "took", "ended (UTC)", "why"), rows, below)
+        return formatting.table(("task", "state", "rows", "took", "ended (UTC)", "why"), rows, below)
 
 
 def status(root: luigi.Task) -> Statuses:
@@ -122,7 +122,7 @@ def of_graph(graph: Graph) -> Statuses:
     open_tasks = pending(graph, done, gone)
     last = _last_runs(graph, done)
     known = {*done, *missing}
-    ended = {label for label, entry in last.items() if entry.state == run.DONE and label not in known}
+    ended = {label for label, entry in last.items() if entry.state == runs.DONE and label not in known}
     if ended:  # perhaps since the markers were read
         done |= complete(Graph({label: graph.tasks[label] for label in ended}, {}))
         open_tasks = pending(graph, done, gone)
@@ -162,11 +162,11 @@ def recorded() -> Statuses:
         connection = session.connection()
         markers = {row.key: row for row in marker.every(connection)}
         missing = find_missing_rows(connection)
-        on = history.on_incomplete(connection, missing)
+        on = lineage.on_incomplete(connection, missing)
         last = {}
         if has_runs(connection):
-            last = _to_be_told(history.told(session, session.scalars(run.last_runs(None)).all()), markers.keys())
-        if any(entry.state == run.DONE and key not in markers for key, entry in last.items()):
+            last = _to_be_told(lineage.told(session, session.scalars(runs.last_runs(None)).all()), markers.keys())
+        if any(entry.state == runs.DONE and key not in markers for key, entry in last.items()):
             # They may have ended since the markers were read.
             markers |= {row.key: row for row in marker.every(connection) if row.key in last}
     found = Statuses()
@@ -208,7 +208,7 @@ def with_late(root: luigi.Task) -> Graph:
     while True:
         keys = {keys_of(task)[0] for task in graph.tasks.values() if is_orm_task(task)}
         with client.get_client().engine.connect() as connection:
-            recorded = history.upstream(connection, keys)
+            recorded = lineage.upstream(connection, keys)
         found = {task_label(task): task for each in recorded if (task := task_of(*each)) is not None}
         new = found.keys() - graph.tasks.keys()
         if not new:
@@ -223,8 +223,8 @@ def _last_runs(graph: Graph, done: Collection[str]) -> dict[str, Run]:
     with database.create_session() as session:
         if not labels or not has_runs(session.connection()):
             return {}
-        found = [entry for entry in session.scalars(run.last_runs(labels.keys())).all() if entry.key in labels]
-        told = _to_be_told(history.told(session, found), {key for key, label in labels.items() if label in done})
+        found = [entry for entry in session.scalars(runs.last_runs(labels.keys())).all() if entry.key in labels]
+        told = _to_be_told(lineage.told(session, found), {key for key, label in labels.items() if label in done})
     return {labels[key]: entry for key, entry in told.items()}
 
 
@@ -232,14 +232,14 @@ def _to_be_told(found: Iterable[Run], complete_keys: Collection[str]) -> dict[st
     """Of each task its last run; of one that is complete that which completed it, where a later one changed nothing."""
     last: dict[str, Run] = {}
     for entry in found:
-        if entry.key not in last or entry.key not in complete_keys or entry.state == run.DONE:
+        if entry.key not in last or entry.key not in complete_keys or entry.state == runs.DONE:
             last[entry.key] = entry
     return last
 
 
 def why_not_there(task: luigi.Task) -> str:
     """What is missing of a task that is no ORM task: the first file, where it is files that it is known by."""
-    files = [target.path for target in asked.outputs(task) if isinstance(target, luigi.LocalTarget)]
+    files = [target.path for target in user_code.outputs(task) if isinstance(target, luigi.LocalTarget)]
     missing = [path for path in files if not Path(path).exists()]
     return f"there is no file {missing[0]}" if missing else "its output is not there"
 
@@ -247,13 +247,38 @@ def why_not_there(task: luigi.Task) -> str:
 def _why_incomplete(recorded: Run | None) -> str:
     if recorded is None:
         return "it never ran"
-    if recorded.state == run.FAILED:
+    if recorded.state == runs.FAILED:
         if recorded.reason == KeyboardInterrupt.__name__:
             return "it was interrupted"
         return f"failed: {recorded.reason or 'no reason is known'}"
     doubt = f"; whether it still is cannot be seen here: {recorded.unseen}" if recorded.unseen else ""
     return {
-        run.RUNNING: f"running since {recorded.started:%Y-%m-%d %H:%M:%S} UTC on {recorded.host}{doubt}",
-        run.ABORTED: "it was interrupted, or its runner died",
-        run.CLEARED: "it was cleared",
+        runs.RUNNING: f"running since {recorded.started:%Y-%m-%d %H:%M:%S} UTC on {recorded.host}{doubt}",
+        runs.ABORTED: "it was interrupted, or its runner died",
+        runs.CLEARED: "it was cleared",
     }.get(recorded.state, "its marker was removed, what it loaded is still there")
+
+
+def made_stale(difference: Difference, entries: Iterable[TaskStatus]) -> tuple[str, ...]:
+    """The names of the tasks that are stale since what they fill, or stand on, is what a difference is about.
+
+    Args:
+        difference: in which models and database differ.
+        entries: the state of the tasks, by today's models.
+    """
+    found = {
+        entry.name
+        for entry in entries
+        if entry.verdict is not None and _is_about(difference, {reason.column for reason in entry.verdict.reasons})
+    }
+    return tuple(sorted(found))
+
+
+def _is_about(difference: Difference, columns: Collection[str]) -> bool:
+    if difference.kind in (Kind.TABLE_MISSING, Kind.TABLE_EXTRA):
+        return any(name.startswith((f"{difference.table}.", f"{difference.table} (")) for name in columns)
+    if difference.kind in (Kind.INDEX_MISSING, Kind.INDEX_EXTRA) and not difference.item.unique:
+        return False  # it is nothing that a task would write differently for
+    return not {f"{difference.table}.{difference.column}", f"{difference.table} ({difference.column})"}.isdisjoint(
+        columns
+    )

@@ -1,4 +1,4 @@
-"""The task classes: Luigi tasks whose rows and whose state are in one database.
+"""The task classes: what a pipeline is written with.
 
 ::
 
@@ -18,9 +18,10 @@ import contextlib
 import functools
 import inspect
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import types
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 import luigi
 import luigi.task_register
@@ -28,22 +29,58 @@ from luigi.task import flatten
 from sqlalchemy import Table, orm
 from sqlalchemy.orm import InstrumentedAttribute
 
-from ozelot import client, transaction
+from ozelot import client
 from ozelot.checks import Check, Result, checked
-from ozelot.code.sources import look_around
+from ozelot.clear import apply
+from ozelot.db import transaction
 from ozelot.errors import ConfigError, LoadError, MarkerNotFound, NotClearable
-from ozelot.etl import clearing, completion, declared, execution
+from ozelot.etl import completion, execution
 from ozelot.etl.completion import check_completion as check_completion
-from ozelot.etl.definition import to_define
-from ozelot.etl.identity import task_label
-from ozelot.etl.identity import task_name as get_task_name
-from ozelot.etl.identity import task_params as get_task_param_string
-from ozelot.etl.methods import on_class_or_task, on_either
-from ozelot.etl.targets import ORMTarget, by_marker
-from ozelot.orm.base import Base, described, why_no_model
+from ozelot.model.base import Base, described, why_no_model
+from ozelot.pipeline import declarations
+from ozelot.pipeline.definition import to_define
+from ozelot.pipeline.marker_target import ORMTarget, by_marker, task_label
+from ozelot.pipeline.marker_target import task_name as get_task_name
+from ozelot.pipeline.marker_target import task_params as get_task_param_string
+from ozelot.staleness.project_modules import look_around
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class on_class_or_task(Generic[_P, _R]):  # noqa: N801 - a decorator
+    """A method that, called on the class, acts on the task with default parameters, or on a task that it is given."""
+
+    def __init__(self, function: Callable[Concatenate[Any, _P], _R]) -> None:
+        self.function = function
+        functools.update_wrapper(self, function)  # type: ignore[arg-type]
+
+    def __get__(self, task: object, cls: type) -> Callable[_P, _R]:
+        if task is not None:
+            return cast("Callable[_P, _R]", types.MethodType(self.function, task))
+
+        @functools.wraps(self.function)
+        def on_default(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            if args and isinstance(args[0], cls):  # as in ORMTask.clear(self)
+                return self.function(*args, **kwargs)
+            return self.function(cls(), *args, **kwargs)
+
+        return cast("Callable[_P, _R]", on_default)
+
+
+class on_either:  # noqa: N801 - a decorator
+    """A method whose first argument is the task, or the class where it is called on that."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        functools.update_wrapper(self, function)  # type: ignore[arg-type]
+
+    def __get__(self, task: object, cls: type) -> Any:
+        return types.MethodType(self.function, cls if task is None else task)
+
 
 if TYPE_CHECKING:
-    from ozelot.orm.bulk import LoadReport, Refs
+    from ozelot.load import LoadReport, Refs
 
 __all__ = [
     "InputFileTask",
@@ -181,7 +218,7 @@ class ORMTask(TaskBase):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if callable(cls.get_name):  # otherwise it is a parameter, and the class is refused
-            declared.task_classes[cls] = None
+            declarations.task_classes[cls] = None
         look_around()
         for base in cls.__mro__:  # plain mixins included
             for name in ("clear", "mark_incomplete"):
@@ -241,7 +278,7 @@ class ORMTask(TaskBase):
     def load(
         self, model: type[Base], rows: Any, *, refs: Refs | None = None, missing: str | Mapping[Any, str] = "error"
     ) -> LoadReport:
-        """Write rows into the table of a model, by the fastest way that the database has: :func:`ozelot.orm.bulk.load`.
+        """Write rows into the table of a model, by the fastest way that the database has: :func:`ozelot.load.loader`.
 
         ::
 
@@ -249,7 +286,7 @@ class ORMTask(TaskBase):
         """
         if isinstance(model, type) and (why := why_no_model(model)):
             raise LoadError(f"{task_label(self)} loads {described(model)}, {why}")
-        from ozelot.orm import bulk  # knows all about every database, which takes a while to import
+        from ozelot import load as bulk  # knows all about every database, which takes a while to import
 
         return bulk.load(self.session, model, rows, refs=refs, missing=missing)
 
@@ -277,7 +314,7 @@ class ORMTask(TaskBase):
                 target.create()
 
     @on_class_or_task
-    @declared.derived
+    @declarations.derived
     def mark_incomplete(self) -> None:
         """Remove the marker, if there is one; the rows stay. Within the task's own ``run()`` this does nothing."""
         for target in flatten(self.output()):
@@ -290,7 +327,7 @@ class ORMTask(TaskBase):
         """Fill the database; for the derived class to define."""
 
     @on_class_or_task
-    @declared.derived
+    @declarations.derived
     def clear(self, *, include_unrecorded: bool = False) -> None:
         """Delete the rows and reset the columns that this task declares, and remove its marker, in one transaction.
 
@@ -304,7 +341,7 @@ class ORMTask(TaskBase):
             NotClearable: the task declares nothing.
             ClearRefused: there are rows that no run wrote, or rows of another task that cannot be told from these.
         """
-        clearing.clear_one(self, include_unrecorded=include_unrecorded)
+        apply.clear_one(self, include_unrecorded=include_unrecorded)
 
 
 class ORMTestTask(ORMTask):
@@ -340,10 +377,10 @@ class ORMObjectCreatorMixin:
     object_classes: Collection[type[Base]] | None = ()
 
     @on_class_or_task
-    @declared.derived
+    @declarations.derived
     def clear(self, *, include_unrecorded: bool = False) -> None:
         """Do what :meth:`ORMTask.clear` does."""
-        clearing.clear_one(cast(ORMTask, self), include_unrecorded=include_unrecorded)
+        apply.clear_one(cast(ORMTask, self), include_unrecorded=include_unrecorded)
 
 
 class InputFileTask(TaskBase):

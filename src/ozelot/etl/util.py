@@ -10,7 +10,7 @@ from pathlib import Path
 import luigi
 
 from ozelot import diagram
-from ozelot.etl.picturing import pipeline_picture
+from ozelot.etl.pipeline_diagram import pipeline_picture
 
 
 def render_diagram(

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 
 from ozelot.errors import UsageError
 from ozelot.frames import backends
-from ozelot.frames.column import Column
-from ozelot.frames.reading import reading
+from ozelot.frames.arrow_arrays import Column
+from ozelot.frames.reader import reading
 
 
 def frame(engine: sa.Engine, statement: sa.Executable, backend: str) -> Any:

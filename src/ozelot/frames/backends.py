@@ -9,8 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from ozelot.errors import ConfigError, FrameError
-from ozelot.frames.arrays import MISFIT, OBJECT, cast, joined
-from ozelot.frames.column import Column
+from ozelot.frames.arrow_arrays import MISFIT, OBJECT, Column, cast, joined
 
 _ROOM = 20  # places of decimals for what comes later: as many as PostgreSQL's division has for numbers around 1
 _POLARS_DIGITS = 38

@@ -1,1 +1,1 @@
-"""The data model: the base class of models, and the markers that say what is complete."""
+"""Public import paths, which 0.2 and the documentation use; nothing inside the package imports them."""

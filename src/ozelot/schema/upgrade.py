@@ -1,4 +1,4 @@
-"""Bringing the database to what the models say.
+"""Bringing the database to what the models say: the plan, as data to look at, and carrying it out.
 
 On SQLite and PostgreSQL in one transaction. MariaDB commits each step: there the steps are in such an order that an
 upgrade that was ended at any of them goes on when it is called again.
@@ -14,21 +14,104 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
-from ozelot import sqlite, transaction
-from ozelot.claim import claimed
+from ozelot.clear.plan import ClearPlan
 from ozelot.client import Client
+from ozelot.db import sqlite_file, transaction
+from ozelot.db.locks import claimed
 from ozelot.errors import ClearRefused, NotClearable, RowsChanged, UpgradeRefused
-from ozelot.etl.plan import ClearPlan
-from ozelot.orm import target as marker
-from ozelot.orm.base import drop_tables
-from ozelot.orm.history import alive
-from ozelot.orm.run import utc_now
-from ozelot.schema import altering, copying
-from ozelot.schema.backup import backup
-from ozelot.schema.differences import Difference, Kind
-from ozelot.schema.filling import mark_cleared
-from ozelot.schema.judging import alters
-from ozelot.schema.plan import UpgradePlan, plan
+from ozelot.model.base import Base, drop_tables, parents_first
+from ozelot.schema import alter, dependents, sqlite_rebuild
+from ozelot.schema.compare import differences
+from ozelot.schema.dependents import labels_complete, mark_cleared, rebuilt_with
+from ozelot.schema.difference import Difference, Kind
+from ozelot.schema.feasibility import alters
+from ozelot.schema.sqlite_rebuild import backup
+from ozelot.state import markers as marker
+from ozelot.state.lineage import alive
+from ozelot.state.runs import utc_now
+
+
+@dataclass(frozen=True)
+class UpgradePlan:
+    """What an upgrade would do.
+
+    Attributes:
+        metadata: the tables of the models.
+        rebuild: whether tables may be made anew.
+        drop: whether may go what no model has.
+        applied: the differences that it would take away.
+        left: those that need an option that was not given.
+        rebuilt: the tables to be made anew, in order of creation.
+        lost: how many rows each of these has, and how many rows and values there are in what is dropped.
+        unmarked: the labels of the tasks that fill these tables, by the keys of their markers, which go.
+    """
+
+    metadata: sa.MetaData
+    rebuild: bool
+    drop: bool
+    applied: tuple[Difference, ...]
+    left: tuple[Difference, ...]
+    rebuilt: tuple[sa.Table, ...]
+    lost: dict[str, int]
+    unmarked: dict[str, str]
+
+    @property
+    def copied(self) -> list[str]:
+        """The tables that differ in what is applied, and are not made anew."""
+        rebuilt = {table.fullname for table in self.rebuilt}
+        return list(dict.fromkeys(one.table for one in self.applied if one.table not in rebuilt))
+
+
+def plan(
+    connection: sa.Connection, *, rebuild: bool = False, drop: bool = False, metadata: sa.MetaData = Base.metadata
+) -> UpgradePlan:
+    """What an upgrade would do now; changes nothing.
+
+    Args:
+        connection: to the database.
+        rebuild: let it make tables anew where their rows cannot be kept, for their tasks to load again.
+        drop: let it drop tables and columns that no model has.
+        metadata: the tables of the models.
+    """
+    found = differences(connection, metadata)
+    wanted = [one for one in found if (rebuild or not one.takes.rebuilds) and (drop or not one.takes.drops)]
+    by_name = {table.fullname: table for table in metadata.tables.values()}
+    roots = [by_name[one.table] for one in wanted if one.takes.rebuilds]
+    rebuilt = parents_first(rebuilt_with(roots))[0] if roots else []
+    names = {table.fullname for table in rebuilt}
+    applied = [one for one in found if one in wanted or one.table in names]
+    left = [one for one in found if one not in applied]
+    return UpgradePlan(
+        metadata=metadata,
+        rebuild=rebuild,
+        drop=drop,
+        applied=tuple(applied),
+        left=tuple(left),
+        rebuilt=tuple(rebuilt),
+        lost=_lost(connection, rebuilt, applied, names),
+        unmarked=labels_complete(connection, rebuilt),
+    )
+
+
+def _lost(
+    connection: sa.Connection, rebuilt: Sequence[sa.Table], applied: Sequence[Difference], names: set[str]
+) -> dict[str, int]:
+    inspector = sa.inspect(connection)
+    found = {
+        table.fullname: dependents.rows(connection, table)
+        for table in rebuilt
+        if inspector.has_table(table.name, schema=table.schema)
+    }
+    for one in applied:
+        if one.kind is Kind.TABLE_EXTRA:
+            found[one.table] = dependents.rows(connection, one.item)
+        elif one.kind is Kind.COLUMN_EXTRA and one.table not in names:
+            schema, _, name = one.table.rpartition(".")
+            table = sa.Table(name, sa.MetaData(), schema=schema or None)
+            values = dependents.rows(connection, table) - dependents.nulls(connection, table, one.item.name)
+            found[f"{one.table}.{one.item.name}"] = values
+    return found
+
 
 _CLAIM = "ozelot schema"
 _ROUNDS = 3  # MariaDB: foreign keys that stand in the way are dropped, and are missing then
@@ -54,7 +137,7 @@ def apply(database: Client, planned: UpgradePlan, clearing: ClearPlan | None = N
 
     Args:
         database: where.
-        planned: made by :func:`ozelot.schema.plan.plan`.
+        planned: made by :func:`ozelot.schema.upgrade.plan`.
         clearing: what to clear along with it, in the same transaction: what stands on tasks that are to load again.
             Where that is refused, the upgrade is done all the same.
 
@@ -69,7 +152,7 @@ def apply(database: Client, planned: UpgradePlan, clearing: ClearPlan | None = N
         with (
             database.engine.connect() as connection,
             claimed(connection, _CLAIM),
-            copying.unenforced(connection),
+            sqlite_rebuild.unenforced(connection),
             transaction.on_connection(connection, changes_schema=True) as opened,
             warnings.catch_warnings(),
         ):
@@ -82,7 +165,7 @@ def apply(database: Client, planned: UpgradePlan, clearing: ClearPlan | None = N
 
 
 def _outcome(database: Client) -> str:
-    if database.engine.dialect.name in altering.MARIADB:
+    if database.engine.dialect.name in alter.MARIADB:
         return "The upgrade stopped half-way; put right what it says, and call it again to go on"
     return "Nothing was changed"
 
@@ -94,10 +177,10 @@ def _apply(database: Client, connection: sa.Connection, planned: UpgradePlan, cl
         raise UpgradeRefused(f"Nothing was changed: {running[0]} is running; wait until it ends")
     if _again(connection, planned) != planned:
         raise UpgradeRefused("Nothing was changed: the database is not what it was a moment ago. Call it again")
-    path = sqlite.file_of(database.url)
+    path = sqlite_file.file_of(database.url)
     copy = None if path is None else backup(path, utc_now())
     on_sqlite = connection.dialect.name == "sqlite"
-    before = copying.violations(connection) if on_sqlite else {}
+    before = sqlite_rebuild.violations(connection) if on_sqlite else {}
     marker.delete(connection, planned.unmarked)
     mark_cleared(connection, planned.unmarked, planned.rebuilt)
     for _ in range(_ROUNDS):
@@ -108,14 +191,14 @@ def _apply(database: Client, connection: sa.Connection, planned: UpgradePlan, cl
     else:
         fresh = _again(connection, planned)
     if on_sqlite:
-        copying.refuse_new(connection, before)
+        sqlite_rebuild.refuse_new(connection, before)
     not_cleared = ""
     try:
         if clearing is not None:
             with database.transaction():
                 clearing.apply()
                 if on_sqlite:  # which enforces no keys meanwhile
-                    copying.refuse_new(connection, before)
+                    sqlite_rebuild.refuse_new(connection, before)
     except (ClearRefused, NotClearable, RowsChanged, UpgradeRefused) as exc:
         not_cleared = str(exc)
     return Upgraded((*fresh.applied, *fresh.left), copy, not_cleared)
@@ -134,26 +217,26 @@ def _apply_once(connection: sa.Connection, planned: UpgradePlan) -> None:
     copied = _copy(connection, planned) if on_sqlite else set()
     done = rebuilt | copied
     for one in of_kind[Kind.FOREIGN_KEY_EXTRA] if not on_sqlite else []:
-        altering.drop(connection, one.item)
+        alter.drop(connection, one.item)
     for kind in (Kind.UNIQUE_EXTRA, Kind.INDEX_EXTRA):
         for one in of_kind[kind]:
             if one.table not in done:
-                altering.drop(connection, one.item)
+                alter.drop(connection, one.item)
     for one in of_kind[Kind.COLUMN_EXTRA]:
         if one.table not in done:
-            altering.drop_column(connection, tables[one.table], one.item.name)
-    altering.drop_keys_of(connection, [*strangers, *_there(connection, planned.rebuilt)])
+            alter.drop_column(connection, tables[one.table], one.item.name)
+    alter.drop_keys_of(connection, [*strangers, *_there(connection, planned.rebuilt)])
     if strangers and on_sqlite:
-        altering.drop_strangers(connection, strangers)
+        alter.drop_strangers(connection, strangers)
     if planned.rebuilt:
         drop_tables(connection, planned.rebuilt)
-        altering.drop_outdated_enums(connection, planned.rebuilt)
+        alter.drop_outdated_enums(connection, planned.rebuilt)
     if strangers and not on_sqlite:
-        altering.drop_strangers(connection, strangers)
+        alter.drop_strangers(connection, strangers)
     for name in dict.fromkeys(one.table for one in planned.applied if one.table not in done):
         changes = [*of_kind[Kind.TYPE], *of_kind[Kind.DEFAULT], *of_kind[Kind.NULLABLE]]
         if name in tables:
-            altering.alter_columns(connection, tables[name], [change for change in changes if change.table == name])
+            alter.alter_columns(connection, tables[name], [change for change in changes if change.table == name])
     missing = [tables[one.table] for one in of_kind[Kind.TABLE_MISSING]]
     if missing or planned.rebuilt:
         planned.metadata.create_all(connection, tables=list({*missing, *planned.rebuilt}))
@@ -161,11 +244,11 @@ def _apply_once(connection: sa.Connection, planned: UpgradePlan) -> None:
         if one.table not in done:
             table = tables[one.table]
             column = next(column for column in table.columns if column.name == one.item.name)
-            altering.add_column(connection, table, column)
+            alter.add_column(connection, table, column)
     for kind in (Kind.UNIQUE_MISSING, Kind.INDEX_MISSING, Kind.FOREIGN_KEY_MISSING):
         for one in of_kind[kind]:
             if one.table not in done:
-                altering.add(connection, one.item)
+                alter.add(connection, one.item)
 
 
 def _by_kind(planned: UpgradePlan) -> dict[Kind, list[Difference]]:
@@ -185,5 +268,5 @@ def _copy(connection: sa.Connection, planned: UpgradePlan) -> set[str]:
         of_table = [one for one in planned.applied if one.table == name]
         without = [str(one.item.name) for one in of_table if one.kind is Kind.COLUMN_EXTRA]
         dropped = [str(one.item.name) for one in of_table if one.kind is Kind.INDEX_EXTRA]
-        copying.copy_table(connection, tables[name], without, dropped)
+        sqlite_rebuild.copy_table(connection, tables[name], without, dropped)
     return set(names)

@@ -19,11 +19,11 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from ozelot.errors import OzelotError
-from ozelot.ui.drawing import told
-from ozelot.ui.guard import Guard
-from ozelot.ui.keeper import Change, Keeper
-from ozelot.ui.pages import Pages, number_in
-from ozelot.ui.reading import within_the_limit
+from ozelot.ui.graph_view import told
+from ozelot.ui.read_only_client import within_the_limit
+from ozelot.ui.security import Guard
+from ozelot.ui.snapshot import Change, Keeper
+from ozelot.ui.views import Pages, number_in
 
 log = logging.getLogger(__name__)
 

@@ -35,7 +35,7 @@ _REFUSED = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n"
     b"Content-Length: 52\r\n\r\nToo many requests are running. Try again in a while\n"
 )
-_LOGGERS = ("asyncio", "uvicorn.error", "ozelot.ui.app", "ozelot.ui.keeper")
+_LOGGERS = ("asyncio", "uvicorn.error", "ozelot.ui.app", "ozelot.ui.snapshot")
 
 
 class Connection(H11Protocol):

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 
 from ozelot.client import Client
 from ozelot.orm.base import Base
-from ozelot.orm.pages import run_page
-from ozelot.orm.run import run_edge, runs
-from ozelot.orm.target import marker_key, markers
+from ozelot.state.inputs import run_page
+from ozelot.state.markers import marker_key, markers
+from ozelot.state.runs import run_edge, runs
 from tests.etl.machine.oracle import Oracle
 from tests.etl.machine.pipelines import Insert
 from tests.etl.machine.shapes import SIDES, Shape

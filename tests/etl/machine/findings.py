@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
-from ozelot.etl.findings import Kind
+from ozelot.etl.verify import Kind
 from tests.etl.machine.oracle import Oracle
 from tests.etl.machine.rows import DONE
 

@@ -1,0 +1,1 @@
+"""Clearing: a plan of what is to be deleted, in which order, and carrying it out."""

@@ -1,0 +1,1 @@
+"""Databases: connections, transactions, locks, and what statements write. Knows nothing of models and tasks."""

@@ -1,0 +1,1 @@
+"""The data model: the base class of models."""

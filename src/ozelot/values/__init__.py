@@ -1,0 +1,1 @@
+"""Which values each type of column takes, so that a value is stored exactly, or rejected."""
