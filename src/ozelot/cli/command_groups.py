@@ -192,7 +192,7 @@ def draw_schema(ctx: typer.Context, out: Out = None, mermaid: Mermaid = False) -
 history = typer.Typer(cls=ShowsByDefault, help="Show the runs of the past, or forget old ones.", **LOOK)
 
 
-@history.command(epilog=EPILOG)
+@history.command("show", epilog=EPILOG)
 def show_runs(
     ctx: typer.Context,
     task: Annotated[

@@ -338,7 +338,7 @@ def _explained_by_run(task: Any, exc: BaseException) -> NoRun | None:
     if owned and "run_id" in said and re.search(r"not[ -]null|cannot be null|default value", said, re.I):
         return NoRun(
             f"{task_label(task)} added rows of {', '.join(owned)} without their run. In raw SQL and to_sql, set column "
-            "'run_id' to current_run_id(), from ozelot.state.runs: frame.assign(run_id=current_run_id()).to_sql(...)"
+            "'run_id' to current_run_id(), from ozelot.orm.run: frame.assign(run_id=current_run_id()).to_sql(...)"
         )
     return None
 

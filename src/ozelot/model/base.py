@@ -200,7 +200,7 @@ def described(value: object) -> str:
 
 def why_no_model(found: object) -> str:
     """Why a task cannot create rows of something; empty where it is a model, or a table of one."""
-    another = "a model of another declarative base: derive it from ozelot.model.base.Base"
+    another = "a model of another declarative base: derive it from ozelot.orm.base.Base"
     if isinstance(found, sa.Table):
         return "" if found.metadata is Base.metadata else "a table of another MetaData: define it with Base.metadata"
     if isinstance(found, str):

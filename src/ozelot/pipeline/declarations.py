@@ -244,7 +244,7 @@ def _lines_to_add(task: Any, found: Mapping[str, Undeclared]) -> str:
     if len(columns) > len(task.updates or ()):
         lines.append(f"'updates = [{', '.join(columns)}]'")
     unmapped = [table for table in found if table not in Base.metadata.tables]
-    why = f" (no model derived from ozelot.model.base.Base defines {', '.join(unmapped)})" if unmapped else ""
+    why = f" (no model derived from ozelot.orm.base.Base defines {', '.join(unmapped)})" if unmapped else ""
     return f"add {' and '.join(lines)} to class {task.get_name().rpartition('.')[2]}{why}"
 
 
