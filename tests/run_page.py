@@ -52,9 +52,9 @@ class _Checker(doctest.OutputChecker):
         return super().check_output(want, stamped, optionflags)
 
 
-def main(page: Path) -> int:
-    """Run a page as a program does: gives the exit code."""
+if __name__ == "__main__":
     import luigi
 
     luigi.configuration.get_config().set("core", "no_configure_logging", "true")
-    return int(run(page) != 0)
+    sys.path[0] = ""  # a session is in the folder of the reader
+    sys.exit(run(Path(sys.argv[1])) != 0)

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from tests import quick
+
 LOG = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - ozelot - INFO - ")
 
 CHECK = """
@@ -36,11 +38,12 @@ with exit_on_error():
 """
 
 
-def run(folder: Path, script: str, **settings: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, script: str, *, imports: bool = False, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a script in that folder; where the test is about its imports, in a new interpreter."""
     path = folder / "script.py"
     path.write_text(script)
     environment = {**os.environ, **{f"OZELOT_{name}": value for name, value in settings.items()}}
-    command = [sys.executable, path.name]
+    command = [sys.executable, path.name] if imports else quick.python(path.name)
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -92,7 +95,7 @@ def test_wrong_url(tmp_path: Path, url: str, named: str) -> None:
 )
 def test_missing_package_of_a_driver(tmp_path: Path, driver: str, module: str, package: str) -> None:
     missing = f"import sys\nsys.modules[{module!r}] = None\n"
-    error = the_error(run(tmp_path, missing + CHECK, DATABASE_URL=f"{driver}://user@host/db"))
+    error = the_error(run(tmp_path, missing + CHECK, imports=True, DATABASE_URL=f"{driver}://user@host/db"))
     assert f"The driver '{driver}' needs a package: pip install '{package}'" in error
 
 
@@ -109,7 +112,7 @@ with exit_on_error():
         get_client().df_query(sa.select(sa.literal(1)))
     Client(params={{"driver": "postgresql+psycopg", "host": "h", "user": "u", "database": "d"}})
 """
-    assert f"pip install 'ozelot[{module}]'" in the_error(run(tmp_path, script))
+    assert f"pip install 'ozelot[{module}]'" in the_error(run(tmp_path, script, imports=True))
 
 
 @pytest.mark.parametrize("driver", ["postgresql+psycopg", "mysql+pymysql"])

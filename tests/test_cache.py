@@ -23,6 +23,7 @@ from ozelot.cache import ERROR_CONNECTION_ERROR, ERROR_XPATH_NOT_FOUND, RequestC
 from ozelot.client import Client
 from ozelot.errors import ConfigError, FetchError
 from ozelot.orm.base import Base
+from tests import quick
 from tests.cache.conftest import turns_of_their_own
 from tests.cache.hurried import Hurried
 from tests.test_sqlite import unwritable
@@ -402,7 +403,7 @@ def test_processes_that_store_at_once_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "cache.db"
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", STORE, path, name], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            quick.python("-c", STORE, str(path), name), stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         for name in ("a", "b", "c")
     ]
@@ -458,7 +459,7 @@ assert process.exitcode == 0
 
 def test_cache_that_was_used_before_a_fork_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "cache.db"
-    done = subprocess.run([sys.executable, "-c", FORK, path], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(quick.python("-c", FORK, str(path)), capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     with RequestCache(path, fetch=never) as kept:
         assert [kept.has(f"http://{url}") for url in ("parent/before", "child/before", "parent/after")] == [True] * 3

@@ -6,7 +6,6 @@ import copy
 import json
 import pickle
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import sqlalchemy as sa
 from ozelot import client as client_module
 from ozelot.client import Client, get_client, set_client
 from ozelot.errors import ConfigError
+from tests import quick
 from tests.databases import only
 from tests.etl.staff import Employee, Unit
 from tests.tables import create_tables
@@ -345,9 +345,7 @@ globals()[sys.argv[2]]()
 def test_engine_survives_a_fork(staffed: Client, how: str) -> None:
     url = staffed.url.render_as_string(hide_password=False)
     staffed.engine.dispose()  # SQLite: whoever closes the file last tidies up, which is to be the script
-    done = subprocess.run(
-        [sys.executable, "-c", FORK, url, how], capture_output=True, text=True, timeout=120, check=False
-    )
+    done = subprocess.run(quick.python("-c", FORK, url, how), capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     expected = {"used": 21, "reading": 2, "goes_on": 2, "writing": 1, "transaction": 2}
@@ -373,7 +371,7 @@ print(json.dumps(get_client().df_query(sa.text("SELECT name FROM unit"))["name"]
 """
     url = staffed.url.render_as_string(hide_password=False)
     done = subprocess.run(
-        [sys.executable, "-c", script, url], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+        quick.python("-c", script, url), cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == ["unit 0", "unit 1", "unit 2"]

@@ -16,6 +16,7 @@ import pytest
 import ozelot
 from ozelot import client, config
 from ozelot.errors import ConfigError
+from tests import quick
 
 LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - ozelot - INFO - Client connecting to: sqlite:///x\.db")
 
@@ -39,12 +40,13 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-def run(folder: Path, script: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a script as a user would, in that folder."""
+def run(folder: Path, script: str, *, imports: bool = False, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a script as a user would, in that folder; where the test is about its imports, in a new interpreter."""
     path = folder / "script.py"
     path.write_text(script)
+    strict = ("-W", "error", "-W", "ignore::DeprecationWarning:luigi", "script.py")
     return subprocess.run(
-        [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning:luigi", "script.py"],
+        [sys.executable, *strict] if imports else quick.python(*strict),
         cwd=folder,
         env={**os.environ, **environment},
         capture_output=True,
@@ -89,7 +91,7 @@ assert not {{"pandas", "keyring", "pygraphviz", "psycopg", "pymysql"}} & set(sys
 
 def test_importing_everything_is_silent(tmp_path: Path) -> None:
     write(tmp_path, "raise RuntimeError('poison')")
-    done = run(tmp_path, SILENT, OZELOT_LOG_LEVEL="nonsense", OZELOT_DATABASE_URL="nonsense")
+    done = run(tmp_path, SILENT, imports=True, OZELOT_LOG_LEVEL="nonsense", OZELOT_DATABASE_URL="nonsense")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -237,7 +239,7 @@ def test_package_in_place_of_the_file_is_read(project: Path) -> None:
 
 
 def test_log_line_in_a_plain_script(tmp_path: Path) -> None:
-    done = run(tmp_path, CONNECT)
+    done = run(tmp_path, CONNECT, imports=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert LINE.fullmatch(done.stderr.rstrip("\n")), done.stderr

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import ozelot
-from tests import databases
+from tests import databases, quick
 from tests.pages import blocks, check_page, shell
 
 ROOT = Path(__file__).parents[1]
@@ -138,7 +138,7 @@ def test_first_pipeline_on_a_database_out_of_reach_ends_with_one_line(tmp_path: 
     code = next(block for block in blocks((ROOT / "README.md").read_text("utf-8")) if block.file == "staff.py")
     (tmp_path / "staff.py").write_text(code.text)
     done = subprocess.run(
-        [sys.executable, "staff.py"],
+        quick.python("staff.py"),
         cwd=tmp_path,
         env={**environment(), "OZELOT_DATABASE_URL": "postgresql+psycopg://me:secret@127.0.0.1:1/staff"},
         capture_output=True,

@@ -6,7 +6,6 @@ import importlib
 import inspect
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from ozelot.client import Client
 from ozelot.errors import UndeclaredWrite
 from ozelot.etl import tasks, util
 from ozelot.orm.base import Base
+from tests import quick
 from tests.etl.heroes import build
 from tests.tables import create_tables
 
@@ -179,7 +179,7 @@ config.logger.info("two")
 config.logger.removeHandler(logger_handler)
 config.logger.warning("three")
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(quick.python("-c", script), capture_output=True, text=True, check=True)
     assert done.stderr == "changed: one\nthree\n"  # the last by logging itself
 
 

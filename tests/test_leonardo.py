@@ -6,11 +6,11 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import quick
 from tests.databases import only
 from tests.pages import check_consoles
 
@@ -79,9 +79,9 @@ def test_only_the_new_facts_are_loaded(model: str, project: Path, database_url: 
         assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr
         return done.stdout.splitlines()
 
-    assert call(sys.executable, "-c", BEFORE.format(model=model)) == ["True"]
+    assert call(*quick.python("-c", BEFORE.format(model=model))) == ["True"]
     call("git", "apply", f"extension/{model}.diff")
-    assert call(sys.executable, "-c", AFTER.format(model=model)) == [
+    assert call(*quick.python("-c", AFTER.format(model=model))) == [
         "()",
         "['complete', 'complete', 'complete', 'complete', 'incomplete', 'complete on incomplete']",
         "['LoadArtistFacts {}', 'LoadEverything {}']",

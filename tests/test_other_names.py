@@ -25,6 +25,7 @@ from ozelot.etl import tasks
 from ozelot.etl.completion import clear_plan
 from ozelot.etl.status import recorded, status
 from ozelot.state import lineage
+from tests import quick
 from tests.etl.heroes import build
 from tests.tables import create_tables
 from tests.test_own_files import ROOT, OwnValue
@@ -56,7 +57,7 @@ def running(url: str) -> Iterator[subprocess.Popen[str]]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OZELOT_DATABASE_URL": url}
     pipe = subprocess.PIPE
     process = subprocess.Popen(
-        [sys.executable, "-c", WAITS], stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment
+        quick.python("-c", WAITS), stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment
     )
     try:
         assert process.stdout is not None
@@ -230,7 +231,7 @@ def test_another_user_sees_live_runs_or_is_told_why_not(file: Path, mode: int, f
             path.chmod(path.stat().st_mode | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
         Path(f"{file}-claims").chmod(mode)
         done = subprocess.run(
-            [sys.executable, "-c", LOOK, f"sqlite:///{file}"], capture_output=True, text=True, timeout=60, check=False
+            quick.python("-c", LOOK, f"sqlite:///{file}"), capture_output=True, text=True, timeout=60, check=False
         )
         assert found in done.stdout, done.stderr
         Path(f"{file}-claims").chmod(0o644)
@@ -249,7 +250,7 @@ with Client(connection_string=sys.argv[1]).engine.connect() as connection:
 
 def test_two_that_look_at_once_do_not_take_each_other_for_a_run(file: Path) -> None:
     Path(f"{file}-claims").touch()
-    command = [sys.executable, "-c", LOOKS, f"sqlite:///{file}"]
+    command = quick.python("-c", LOOKS, f"sqlite:///{file}")
     pipe = subprocess.PIPE
     processes = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(2)]
     for process in processes:

@@ -29,6 +29,7 @@ from ozelot.etl.download import DownloadTask
 from ozelot.etl.status import status
 from ozelot.orm.base import Base
 from ozelot.orm.run import TaskOwned
+from tests import quick
 from tests.etl.heroes import build
 from tests.tables import create_tables
 
@@ -61,7 +62,7 @@ def run_again(path: Path) -> None:
         "t.create_tables(get_client(), t.OwnValue); assert ozelot.run(t.all_tasks()).ok"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OZELOT_DATABASE_URL": f"sqlite:///{path}"}
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=environment)
+    subprocess.run(quick.python("-c", code), check=True, timeout=60, env=environment)
 
 
 def read_all(path: Path) -> None:

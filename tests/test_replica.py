@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from ozelot.state import lineage
 from ozelot.state import runs as run
 from ozelot.ui.snapshot import Keeper, Look
 from ozelot.ui.snapshot import read as read_page
+from tests import quick
 from tests.crash.launching import polled
 from tests.crash.servers import Postgres, Replica, own_server
 from tests.tables import create_tables
@@ -131,7 +131,7 @@ def test_replica_says_that_live_runs_cannot_be_seen(
         with connected(replica.url) as copy:
             look(copy, task)
             done = subprocess.run(
-                [sys.executable, "-m", "ozelot", "history"],
+                quick.ozelot("history"),
                 env={**os.environ, "OZELOT_DATABASE_URL": replica.url},
                 capture_output=True,
                 text=True,

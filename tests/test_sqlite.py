@@ -24,6 +24,7 @@ from ozelot.db import sqlite_file
 from ozelot.errors import DatabaseUnavailable
 from ozelot.orm.base import Base
 from ozelot.testing import temporary_client
+from tests import quick
 from tests.etl import staff
 from tests.etl.heroes import build
 from tests.etl.staff import Employee, Unit
@@ -46,7 +47,7 @@ class Folder:
             "ozelot.client.Client(connection_string='sqlite://').check_connection()\n"
             "if os.getuid() == 0:\n    os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         )
-        command = [sys.executable, "-c", before + code, *map(str, arguments)]
+        command = quick.python("-c", before + code, *map(str, arguments))
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -182,7 +183,7 @@ for number in range(200):
 
 
 def start(code: str, *arguments: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", code, *map(str, arguments)]
+    command = quick.python("-c", code, *map(str, arguments))
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 

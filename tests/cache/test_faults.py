@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from ozelot.cache import ERROR_CONNECTION_ERROR, ERROR_TOO_LARGE, RequestCache
 from ozelot.errors import FetchError, TooLarge
+from tests import quick
 from tests.cache.hurried import Hurried
 from tests.cache.server import CERTIFICATE, PAGE, Server, serving
 
@@ -186,7 +186,7 @@ assert kept.get("http://before") == "new " * 10
 
 def test_disk_full_while_storing_keeps_nothing_of_that_page_and_all_others(tmp_path: Path) -> None:
     path = tmp_path / "cache.db"
-    done = subprocess.run([sys.executable, "-c", FULL, path], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(quick.python("-c", FULL, str(path)), capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     with RequestCache(path) as cache:
         assert (cache.has("http://before"), cache.has("http://x")) == (True, False)
@@ -207,7 +207,7 @@ def test_killed_while_storing_loses_nothing_that_was_handed_out(tmp_path: Path) 
     path = tmp_path / "cache.db"
     last = -1
     for stop_at in (3, 40, 111):
-        process = subprocess.Popen([sys.executable, "-c", KILLED, path], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(quick.python("-c", KILLED, str(path)), stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         for line in process.stdout:
             if int(line) >= stop_at:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from ozelot.cache import Answer, Request, RequestCache
 from ozelot.cache.rate_limit import Timer
 from ozelot.errors import ConfigError, FetchError
 from ozelot.testing import FakeWeb
+from tests import quick
 from tests.cache.server import PAGE, Server
 
 
@@ -110,7 +110,7 @@ def processes(folder: Path, server: Server, number: int, *, files: bool, limits:
 
     def command(name: str) -> list[str]:
         mine = name if files else ""
-        return [sys.executable, "-c", MANY, str(folder / f"{mine}.db"), server.base, str(number), mine, limits]
+        return quick.python("-c", MANY, str(folder / f"{mine}.db"), server.base, str(number), mine, limits)
 
     started = [
         subprocess.Popen(
@@ -148,7 +148,7 @@ with RequestCache(sys.argv[1]) as cache:
 
 def test_interrupted_it_ends_at_once_and_what_came_is_kept(tmp_path: Path, server: Server) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED, tmp_path / "cache.db", server.base],
+        quick.python("-c", INTERRUPTED, str(tmp_path / "cache.db"), server.base),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -9,7 +9,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import luigi
 
 from ozelot.cli.app import main
+from tests import quick
 
 ROOT = Path(__file__).parents[2]
 SHOP = "tests.cli.shop:LoadShop"
@@ -58,7 +58,7 @@ def environment(**more: str) -> dict[str, str]:
 
 def command(*arguments: str) -> list[str]:
     """The command line of a process of its own."""
-    return [sys.executable, "-m", "ozelot", *arguments]
+    return quick.ozelot(*arguments)
 
 
 def process(folder: Path, *arguments: str, **more: str) -> Called:

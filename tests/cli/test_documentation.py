@@ -57,9 +57,7 @@ def test_options_of_ozelot_itself_are_told() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_of_every_command_says_what_it_does_and_what_else_can_be_typed(name: str) -> None:
-    done = subprocess.run(
-        [quick.commands() / "ozelot", *name.split()[1:], "--help"], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run(quick.ozelot(*name.split()[1:], "--help"), capture_output=True, text=True, check=True)
     assert done.stdout.startswith(f"Usage: {name} ")
     assert ("--database" in done.stdout) == (name not in ("ozelot new", "ozelot demo"))
     for parameter in COMMANDS[name].params:

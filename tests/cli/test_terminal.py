@@ -7,12 +7,12 @@ import json
 import re
 import sqlite3
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from ozelot.client import Client
+from tests import quick
 from tests.cli.calling import SHOP, Called, at_terminal, called, command, environment, process
 from tests.cli.shop import Shelf
 from tests.tables import create_tables
@@ -211,7 +211,7 @@ def test_a_project_is_found_in_the_current_folder(tmp_path: Path) -> None:
     # As the installed script starts: without the current folder on the path.
     code = "import sys; sys.path.remove(''); from ozelot.cli.app import main; main(['status', '--json'])"
     script = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True
+        quick.python("-c", code), cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True
     )
     assert json.loads(script.stdout)[0]["state"] == "complete"
 

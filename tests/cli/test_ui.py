@@ -17,6 +17,7 @@ import pytest
 
 from ozelot.client import Client
 from ozelot.orm.base import Base
+from tests import quick
 from tests.cli.calling import called
 from tests.etl import staff
 
@@ -26,7 +27,7 @@ PIPELINE = ["--pipeline", "tests.etl.staff:LoadEmployees"]
 @contextmanager
 def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command, running, and the address that it printed."""
-    command = [sys.executable, "-m", "ozelot", "ui", "--port", "0", *arguments]
+    command = quick.ozelot("ui", "--port", "0", *arguments)
     plain = {name: value for name, value in os.environ.items() if not name.startswith("OZELOT_")}
     with subprocess.Popen(
         command, env=plain, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]

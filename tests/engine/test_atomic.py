@@ -10,7 +10,6 @@ import random
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from ozelot.client import Client
 from ozelot.engine import RunResult, run_again
 from ozelot.errors import ConfigError
 from ozelot.etl.completion import clear_plan
+from tests import quick
 from tests.cli.calling import command, environment, process
 from tests.engine.contents import contents, library, runs
 from tests.engine.library import LIBRARY, LoadAuthors, LoadLibrary, load_once
@@ -85,7 +85,7 @@ def test_the_history_tells_what_failed(database_url: str, tmp_path: Path) -> Non
 
 def test_a_kill_at_any_moment_leaves_all_that_was_there_or_all_that_is_new(database_url: str, tmp_path: Path) -> None:
     driver = subprocess.Popen(
-        [sys.executable, "-m", "tests.engine.again_and_again", database_url],
+        quick.python("-m", "tests.engine.again_and_again", database_url),
         cwd=tmp_path,
         env=environment(OZELOT_LOG_LEVEL="ERROR"),
         stdin=subprocess.PIPE,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 
 import pytest
 
+from tests import quick
 from tests.cli.calling import environment
 from tests.databases import only
 from tests.engine.forks import ENDS
@@ -18,7 +18,7 @@ _PATIENCE = 60  # seconds
 
 def program(url: str, *arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, *arguments],
+        quick.python("-c", PROGRAM, *arguments),
         env=environment(OZELOT_DATABASE_URL=url),
         capture_output=True,
         text=True,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests import quick
 from tests.cli.calling import environment
 from tests.engine.steps import PATIENCE
 
@@ -28,7 +28,7 @@ def interrupted(folder: Path, workers: int, times: int) -> dict[str, Any]:
     """What the program says that was interrupted."""
     how_often = "once" if times == 1 else "twice"
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.engine.interrupted", str(workers), how_often],
+        quick.python("-m", "tests.engine.interrupted", str(workers), how_often),
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,

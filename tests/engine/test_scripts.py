@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from ozelot.client import Client
-from tests.cli.calling import Called, command, environment
+from tests import quick
+from tests.cli.calling import Called, environment
 from tests.engine.contents import contents, library, markers
 from tests.engine.library import create_tables
 
@@ -27,7 +28,7 @@ print("the script begins")
 def script(url: str, text: str) -> Called:
     Path("script.py").write_text(BEGIN.format(url=url) + text)
     done = subprocess.run(
-        [sys.executable, "script.py"], env=environment(), capture_output=True, text=True, check=False, timeout=60
+        quick.python("script.py"), env=environment(), capture_output=True, text=True, check=False, timeout=60
     )
     return Called(done.returncode, done.stdout, done.stderr)
 
@@ -91,7 +92,7 @@ def started(folder: Path, url: str) -> tuple[subprocess.Popen[str], int]:
     Path("wish LoadReviews").write_text("wait")
     options = ("--pipeline", "tests.engine.library:LoadLibrary", "--database", url, "run", "--processes")
     child = subprocess.Popen(
-        command(*options, "--workers", "2"),
+        [sys.executable, "-m", "ozelot", *options, "--workers", "2"],
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -13,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests import quick
 
 
 def answers(port: int) -> bool:
@@ -32,7 +33,8 @@ def luigid(tmp_path: Path) -> Iterator[int]:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
-    command = [str(Path(sys.executable).with_name("luigid")), "--port", str(port), "--address", "127.0.0.1"]
+    code = "from luigi.cmdline import luigid; luigid()"
+    command = quick.python("-c", code, "--port", str(port), "--address", "127.0.0.1")
     # By default a luigid ignores for 10 s that a task which it saw done is incomplete again.
     # And it would try again, in 15 minutes, what failed.
     (tmp_path / "luigid.cfg").write_text("[scheduler]\nstable_done_cooldown_secs = 0\nretry_count = 1\n")

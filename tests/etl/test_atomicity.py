@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Collection, Generator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from ozelot.client import Client
 from ozelot.errors import TransactionError
 from ozelot.etl import tasks
 from ozelot.orm.target import ORMTargetMarker
+from tests import quick
 from tests.etl import staff
 from tests.etl.heroes import build
 from tests.etl.staff import Unit
@@ -57,7 +57,7 @@ STYLES = [staff.LoadUnits, staff.LoadUnitsAsIn02, staff.LoadUnitsMarkedFirst]
 
 def start(db: Client, task: str, gate: Path | str = "", number: int = 1, **params: str) -> subprocess.Popen[str]:
     url = db.url.render_as_string(hide_password=False)
-    command = [sys.executable, "-m", "tests.etl.staff", url, task, json.dumps(params), str(gate), str(number)]
+    command = quick.python("-m", "tests.etl.staff", url, task, json.dumps(params), str(gate), str(number))
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import sqlalchemy as sa
 from ozelot.client import Client
 from ozelot.etl import tasks
 from ozelot.orm.base import Base
+from tests import quick
 from tests.etl import heroes, staff
 from tests.etl.heroes import build
 from tests.etl.test_documented_sessions import FULL, counts
@@ -86,7 +86,7 @@ def test_luigi_command_runs_a_task(db: Client) -> None:
     create_tables(db, staff.Unit, *heroes.TABLES)
     url = db.url.render_as_string(hide_password=False)
     done = subprocess.run(
-        [sys.executable, "-m", "luigi", "--module", "tests.etl.staff", "LoadStaff", "--local-scheduler", "--no-lock"],
+        quick.python("-m", "luigi", "--module", "tests.etl.staff", "LoadStaff", "--local-scheduler", "--no-lock"),
         cwd=ROOT,
         env={**os.environ, "OZELOT_DATABASE_URL": url},
         capture_output=True,

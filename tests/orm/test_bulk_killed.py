@@ -6,13 +6,13 @@ import os
 import random
 import select
 import subprocess
-import sys
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from ozelot.client import Client
 from ozelot.model.base import table_of
+from tests import quick
 from tests.orm.loader import LoadSamples, Sample
 from tests.orm.tables import create_only
 
@@ -23,7 +23,7 @@ NIGHTLY = bool(os.environ.get("OZELOT_TEST_NIGHTLY"))
 def started(db: Client, *arguments: str) -> subprocess.Popen[str]:
     url = db.url.render_as_string(hide_password=False)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-W", "ignore", "-m", "tests.orm.loader", url, *arguments]
+    command = quick.python("-W", "ignore", "-m", "tests.orm.loader", url, *arguments)
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=Path.cwd()
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import traceback
 from collections.abc import Collection, Generator
 from typing import Any
@@ -23,6 +22,7 @@ from ozelot.etl import tasks
 from ozelot.orm.base import Base
 from ozelot.orm.run import Run, TaskOwned, current_run_id
 from ozelot.state.runs import last_runs, reason_of, run_edge, utc_now
+from tests import quick
 from tests.etl import staff
 from tests.etl.heroes import build
 from tests.etl.test_atomicity import ROOT, start
@@ -338,7 +338,7 @@ def test_a_claim_is_seen_by_others_while_its_holder_lives(db: Client) -> None:
     )
     url = db.url.render_as_string(hide_password=False)
     process = subprocess.Popen(
-        [sys.executable, "-c", code, url], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        quick.python("-c", code, url), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None and process.stdin is not None
     with process, db.engine.connect() as connection:
