@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import luigi
 import pytest
 
-from ozelot import cache, client
+from ozelot import cache, client, config
 from ozelot.client import Client
 from tests import databases
 
@@ -99,3 +101,24 @@ def nothing_configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     yield
     client.set_client(None)
     cache.reset_request_cache()
+
+
+@pytest.fixture
+def nothing_left_behind(nothing_configured: None) -> Iterator[None]:
+    """What commands leave behind that are called within this process is put back."""
+    log = logging.getLogger("ozelot")
+    level, path = log.level, list(sys.path)
+    yield
+    log.setLevel(level)
+    sys.path[:] = path
+    vars(config).pop("PIPELINE", None)
+
+
+@pytest.fixture
+def turns_of_their_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test wait because another one's server, on the same port since, asked to be left alone."""
+    folder = tmp_path_factory.mktemp("turns")
+    tempfile.gettempdir()  # what this process takes from here on; TMPDIR is for those that it starts
+    monkeypatch.setenv("TMPDIR", str(folder))
+    for module in ("core", "download"):
+        monkeypatch.setattr(f"ozelot.cache.{module}.shared_folder", lambda: folder)

@@ -10,16 +10,24 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from tests.pgbouncer import free_port
+from tests.ports import free_port
 
 PATIENCE = 60.0  # seconds that a server may take to start
+
+
+class NoServerError(Exception):
+    """A server is not to be had; the message says why."""
+
+
+class NoProgramError(NoServerError):
+    """Its programs are not installed."""
 
 
 class OwnServer:
@@ -48,11 +56,12 @@ class OwnServer:
             install = _program("mariadb-install-db")
             self._run([install, "--no-defaults", f"--datadir={folder / 'data'}", f"--tmpdir={folder}", *way])
 
-    def start(self, *options: str) -> None:
-        """Start it where it does not run, and wait until it answers."""
+    def start(self, *options: str) -> str:
+        """Start it where it does not run, and wait until it answers; returns its URL."""
         with self._changing:
             if self._process is None:
                 self._start(*options)
+        return self.url
 
     def _start(self, *options: str) -> None:
         data = self._folder / "data"
@@ -76,7 +85,7 @@ class OwnServer:
                 return
             except sa.exc.OperationalError:
                 if process.poll() is not None or time.monotonic() > end:
-                    raise AssertionError((self._folder / "log").read_text()) from None
+                    raise NoServerError((self._folder / "log").read_text()) from None
 
     def stop(self, *, crash: bool = False) -> None:
         """End it with all its connections, and wait until it is gone."""
@@ -84,6 +93,11 @@ class OwnServer:
             if self._process is not None:
                 self._stop(self._process, crash=crash)
                 self._process = None
+
+    def crash(self) -> None:
+        """Let it end at once, with nothing written down, and start again."""
+        self.stop(crash=True)
+        self.start()
 
     def _stop(self, process: subprocess.Popen[bytes], *, crash: bool) -> None:
         if self.kind == "postgresql":
@@ -94,15 +108,39 @@ class OwnServer:
         process.wait(PATIENCE)
 
     def _run(self, program: Sequence[str | Path]) -> None:
-        done = subprocess.run(program, capture_output=True, cwd=self._folder, check=False, **self._user)
-        assert done.returncode == 0, done.stdout + done.stderr
+        done = subprocess.run(program, capture_output=True, text=True, cwd=self._folder, check=False, **self._user)
+        if done.returncode:
+            raise NoServerError(f"{program[0]} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+
+
+class Replica(OwnServer):
+    """A read-only copy of a PostgreSQL server, which follows it; it is gone with that.
+
+    Args:
+        primary: the server.
+    """
+
+    def __init__(self, primary: OwnServer) -> None:
+        self.kind = primary.kind
+        self.port = free_port()
+        self.url = f"postgresql+psycopg://postgres@127.0.0.1:{self.port}/postgres"
+        self._folder = primary._folder / "replica"
+        self._folder.mkdir()
+        self._changing = threading.Lock()
+        self._process = None
+        self._user = primary._user
+        if self._user:
+            shutil.chown(self._folder, self._user["user"], self._user["group"])
+        there = f"host=127.0.0.1 port={primary.port} user=postgres"
+        copy: list[str | Path] = [_postgresql("pg_basebackup"), "-d", there, "-D", self._folder / "data"]
+        self._run([*copy, "-R", "-c", "fast", "--no-sync"])
 
 
 def _program(name: str) -> str:
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
     if found is None:
-        _missing(name)
-    return str(found)
+        raise NoProgramError(f"no {name} is installed")
+    return found
 
 
 def _postgresql(name: str) -> str:
@@ -110,18 +148,29 @@ def _postgresql(name: str) -> str:
     return str(found[-1]) if found else _program(name)
 
 
-def _missing(name: str) -> None:
-    if os.environ.get("OZELOT_TEST_ALL_DATABASES"):
-        pytest.fail(f"no {name} is installed")
-    pytest.skip(f"no {name} is installed")
-
-
 @contextmanager
 def own_server(kind: str) -> Iterator[OwnServer]:
-    """A server that was set up but not started; it is gone after the block."""
+    """A server that was set up but not started; it is gone after the block.
+
+    Raises:
+        NoServerError: it cannot be set up.
+    """
     with tempfile.TemporaryDirectory(dir="/tmp", prefix="ozelot-server-") as folder:
         server = OwnServer(kind, Path(folder))
         try:
             yield server
         finally:
             server.stop(crash=True)
+
+
+@contextmanager
+def wanted_server(kind: str) -> Iterator[OwnServer]:
+    """The same for a test, which is left out without the programs, or fails where all databases have to be there."""
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(own_server(kind))
+        except NoProgramError as exc:
+            if os.environ.get("OZELOT_TEST_ALL_DATABASES"):
+                pytest.fail(str(exc))
+            pytest.skip(str(exc))
+        yield server

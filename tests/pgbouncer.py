@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+
+from tests.ports import free_port
 
 _CONFIG = """
 [databases]
@@ -55,11 +56,3 @@ def pgbouncer(database: str, folder: Path, **settings: object) -> Iterator[str]:
     finally:
         process.kill()
         process.communicate()
-
-
-def free_port() -> int:
-    """A port that no process uses."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port

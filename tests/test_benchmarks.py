@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+from tests.folders import ROOT
+
+BENCHMARKS = ROOT / "benchmarks"
 
 
 def table(*arguments: str, of: str = "engine") -> str:

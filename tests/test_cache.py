@@ -6,7 +6,6 @@ import datetime
 import gc
 import logging
 import pickle
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -23,12 +22,11 @@ from ozelot.cache import ERROR_CONNECTION_ERROR, ERROR_XPATH_NOT_FOUND, RequestC
 from ozelot.client import Client
 from ozelot.errors import ConfigError, FetchError
 from ozelot.orm.base import Base
-from tests import quick
-from tests.cache.conftest import turns_of_their_own
 from tests.cache.hurried import Hurried
-from tests.test_sqlite import unwritable
+from tests.ports import refusing_port
+from tests.sqlite_files import execute_script, query, read_only_folder
 
-__all__ = ["turns_of_their_own"]
+pytestmark = pytest.mark.usefixtures("turns_of_their_own")
 
 PAGE = "<html><body><h1>Iron Man</h1> and more <p class='x'>Tony <b>Stark</b></p> tail</body></html>"
 
@@ -193,9 +191,8 @@ def test_fetch_error_is_a_runtime_error_and_survives_pickling(kept: RequestCache
 
 
 def test_refused_connection_is_a_fetch_error_of_its_own_status(kept: RequestCache) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}/"
+    with refusing_port() as port:
+        url = f"http://127.0.0.1:{port}/"
         with pytest.raises(FetchError, match="ConnectionError") as caught:
             kept.get(url, store_on_error=True)
     assert caught.value.status == ERROR_CONNECTION_ERROR == 999
@@ -403,7 +400,7 @@ def test_processes_that_store_at_once_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "cache.db"
     processes = [
         subprocess.Popen(
-            quick.python("-c", STORE, str(path), name), stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", STORE, path, name], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         for name in ("a", "b", "c")
     ]
@@ -413,9 +410,7 @@ def test_processes_that_store_at_once_lose_nothing(tmp_path: Path) -> None:
         for number in range(200):
             for name in ("a", "b", "c", "shared"):
                 assert kept.get(f"http://{name}/{number}", log_hits=False) == f"text of http://{name}/{number}"
-    connection = sqlite3.connect(path)
-    assert connection.execute("SELECT count(*), count(DISTINCT url) FROM cached_page").fetchone() == (800, 800)
-    connection.close()
+    assert query(path, "SELECT count(*), count(DISTINCT url) FROM cached_page") == [(800, 800)]
 
 
 def test_threads_share_one_cache(kept: RequestCache, web: Web) -> None:
@@ -459,7 +454,7 @@ assert process.exitcode == 0
 
 def test_cache_that_was_used_before_a_fork_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "cache.db"
-    done = subprocess.run(quick.python("-c", FORK, str(path)), capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", FORK, path], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     with RequestCache(path, fetch=never) as kept:
         assert [kept.has(f"http://{url}") for url in ("parent/before", "child/before", "parent/after")] == [True] * 3
@@ -467,10 +462,7 @@ def test_cache_that_was_used_before_a_fork_loses_nothing(tmp_path: Path) -> None
 
 
 def foreign(path: Path) -> Path:
-    connection = sqlite3.connect(path)
-    connection.executescript("CREATE TABLE movie (id INTEGER, name TEXT); INSERT INTO movie VALUES (1, 'Iron Man')")
-    connection.close()
-    return path
+    return execute_script(path, "CREATE TABLE movie (id INTEGER, name TEXT); INSERT INTO movie VALUES (1, 'Iron Man')")
 
 
 def text(path: Path) -> Path:
@@ -479,10 +471,7 @@ def text(path: Path) -> Path:
 
 
 def other_layout(path: Path) -> Path:
-    connection = sqlite3.connect(path)
-    connection.execute("CREATE TABLE cachedrequest (address TEXT, page TEXT)")
-    connection.close()
-    return path
+    return execute_script(path, "CREATE TABLE cachedrequest (address TEXT, page TEXT)")
 
 
 @pytest.mark.parametrize("make", [foreign, text, other_layout])
@@ -536,7 +525,7 @@ else:
 
 
 def test_read_only_cache_hits_and_says_that_it_cannot_keep() -> None:
-    with unwritable() as folder:
+    with read_only_folder() as folder:
         with RequestCache(folder.path / "cache.db") as kept:
             kept.put("http://x", "text")
         done = folder.run(READ, folder.path / "cache.db")

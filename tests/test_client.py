@@ -18,10 +18,9 @@ from ozelot.client import Client, get_client, set_client
 from ozelot.errors import ConfigError
 from tests import quick
 from tests.databases import only
-from tests.etl.staff import Employee, Unit
+from tests.etl.staff import Employee, Unit, units
+from tests.folders import ROOT
 from tests.tables import create_tables
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -30,24 +29,14 @@ def staffed(db: Client) -> Client:
     return db
 
 
-def names(db: Client) -> list[str]:
-    """The units, read through a connection of its own."""
-    engine = sa.create_engine(db.url)
-    try:
-        with engine.connect() as connection:
-            return sorted(connection.scalars(sa.select(Unit.name)))
-    finally:
-        engine.dispose()
-
-
 def test_transaction_commits_once_at_the_end(staffed: Client) -> None:
     with staffed.transaction() as session:
         session.add(Unit(name="first"))
         session.commit()
         session.add(Unit(name="second"))
         session.flush()
-        assert names(staffed) == []
-    assert names(staffed) == ["first", "second"]
+        assert units(staffed) == []
+    assert units(staffed) == ["first", "second"]
 
 
 @pytest.mark.parametrize("exception", [ValueError, KeyboardInterrupt, SystemExit, GeneratorExit])
@@ -56,10 +45,10 @@ def test_transaction_rolls_back_on_any_exception(staffed: Client, exception: typ
         session.add(Unit(name="first"))
         session.commit()
         raise exception
-    assert names(staffed) == []
+    assert units(staffed) == []
     with staffed.transaction() as session:
         session.add(Unit(name="second"))
-    assert names(staffed) == ["second"]
+    assert units(staffed) == ["second"]
 
 
 def test_nested_transaction_is_part_of_the_outer_one(staffed: Client) -> None:
@@ -68,7 +57,7 @@ def test_nested_transaction_is_part_of_the_outer_one(staffed: Client) -> None:
         with staffed.transaction() as inner:
             inner.add(Unit(name="inner"))
         raise ValueError
-    assert names(staffed) == []
+    assert units(staffed) == []
 
 
 def test_nested_transaction_can_fail_by_itself(staffed: Client) -> None:
@@ -82,7 +71,7 @@ def test_nested_transaction_can_fail_by_itself(staffed: Client) -> None:
         with staffed.transaction() as inner:
             inner.add(Unit(id=2, name="inner"))
         outer.add(Unit(id=3, name="outer again"))
-    assert names(staffed) == ["inner", "outer", "outer again"]
+    assert units(staffed) == ["inner", "outer", "outer again"]
 
 
 def test_sessions_and_engine_join_the_open_transaction(staffed: Client) -> None:
@@ -93,7 +82,7 @@ def test_sessions_and_engine_join_the_open_transaction(staffed: Client) -> None:
         with staffed.get_engine().begin() as connection:
             connection.execute(sa.insert(Unit), {"name": "by engine"})
         raise ValueError
-    assert names(staffed) == []
+    assert units(staffed) == []
 
 
 def test_df_query_of_query_and_select(staffed: Client) -> None:
@@ -134,7 +123,7 @@ def test_df_query_in_an_open_transaction_sees_its_uncommitted_rows(staffed: Clie
         assert staffed.df_query(sa.select(Unit.name))["name"].tolist() == ["flushed"]
         session.add(Unit(name="pending"))
         assert sorted(staffed.df_query(session.query(Unit.name))["name"]) == ["flushed", "pending"]
-        assert names(staffed) == []
+        assert units(staffed) == []
         raise ValueError
     assert staffed.df_query(sa.select(Unit)).empty
 
@@ -158,7 +147,7 @@ def test_sessions_on_threads_are_apart(staffed: Client) -> None:
     for thread in threads:
         thread.join()
     assert failures == []
-    assert len(names(staffed)) == 80
+    assert len(units(staffed)) == 80
 
 
 def test_a_thread_does_not_join_the_transaction_of_another(staffed: Client) -> None:
@@ -349,7 +338,7 @@ def test_engine_survives_a_fork(staffed: Client, how: str) -> None:
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     expected = {"used": 21, "reading": 2, "goes_on": 2, "writing": 1, "transaction": 2}
-    assert len(names(staffed)) == expected[how]
+    assert len(units(staffed)) == expected[how]
 
 
 def test_tasks_that_luigi_forks_use_connections_of_their_own(staffed: Client, tmp_path: Path) -> None:

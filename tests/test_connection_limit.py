@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import luigi
 import pytest
 import sqlalchemy as sa
 
@@ -15,14 +14,14 @@ from ozelot.client import Client
 from ozelot.engine import Event, Kind, RunResult, dispatcher
 from ozelot.errors import DatabaseUnavailable
 from tests import databases
-from tests.engine.steps import EStep, Step, drawn, label, rows
-from tests.own_servers import OwnServer, own_server
+from tests.engine.steps import EStep, Step, drawn, empty_drawing, label, rows
+from tests.own_servers import OwnServer, wanted_server
 from tests.tables import create_tables
 
 
 @pytest.fixture(scope="module", params=["postgresql", "mariadb"])
 def server(request: pytest.FixtureRequest) -> Iterator[OwnServer]:
-    with own_server(request.param) as found:
+    with wanted_server(request.param) as found:
         found.start("max_connections=20", *([] if request.param == "mariadb" else ["superuser_reserved_connections=3"]))
         yield found
 
@@ -43,9 +42,7 @@ def admin(server: OwnServer) -> Iterator[sa.Engine]:
 @pytest.fixture
 def database(server: OwnServer, admin: sa.Engine) -> Iterator[Client]:
     """A new database with the tables of the steps, for the user ``app``."""
-    luigi.task_register.Register.clear_instance_cache()
-    drawn.clear()
-    with databases.fresh(admin) as url, admin.connect() as connection:
+    with empty_drawing(), databases.fresh(admin) as url, admin.connect() as connection:
         name = sa.make_url(url).database
         if server.kind == "postgresql":
             exists = connection.scalar(sa.text("SELECT count(*) FROM pg_roles WHERE rolname = 'app'"))
@@ -59,7 +56,6 @@ def database(server: OwnServer, admin: sa.Engine) -> Iterator[Client]:
         found.engine.dispose()
         client.set_client(found)
         yield found
-        drawn.clear()
         client.set_client(None)
         found.engine.dispose()
 

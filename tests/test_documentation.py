@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 import ozelot
-from tests import databases, quick
+from tests import databases
+from tests.folders import DOCS, EXAMPLES, ROOT
 from tests.pages import blocks, check_page, shell
 
-ROOT = Path(__file__).parents[1]
-PAGES = sorted(page for page in (ROOT / "docs").rglob("*.md") if page.parent.name != "site")
+PAGES = sorted(page for page in DOCS.rglob("*.md") if page.parent.name != "site")
 ALL = [
     *PAGES,
     ROOT / "README.md",
@@ -50,7 +50,7 @@ def test_whoever_types_a_page_sees_the_warnings_that_a_reader_would_see(tmp_path
 
 @pytest.mark.parametrize("name", ["employees", "superheroes", pytest.param("flights", marks=NIGHTLY)])
 def test_the_page_of_an_example_can_be_typed_in_a_copy_of_it(name: str, tmp_path: Path) -> None:
-    example, folder = ROOT / "examples" / name, tmp_path / name
+    example, folder = EXAMPLES / name, tmp_path / name
     shutil.copytree(example, folder, ignore=shutil.ignore_patterns("*.db*", "__pycache__", "output"))
     check_page(example / "README.md", folder)
 
@@ -104,24 +104,24 @@ def test_a_page_on_how_to_do_something_ends_with_a_command_to_try(page: Path) ->
 
 
 def test_every_library_is_on_the_page_on_libraries() -> None:
-    text = (ROOT / "docs" / "libraries.md").read_text(encoding="utf-8").lower().replace(".", "-")
+    text = (DOCS / "libraries.md").read_text(encoding="utf-8").lower().replace(".", "-")
     for line in requires("ozelot") or []:
         name = re.split(r"[\s\[<>=;]", line)[0].lower()
         assert name == "ozelot" or name in text, name
 
 
 def test_every_page_is_in_the_contents() -> None:
-    contents = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
-    there = {str(page.relative_to(ROOT / "docs")) for page in PAGES}
+    contents = (DOCS / "index.md").read_text(encoding="utf-8")
+    there = {str(page.relative_to(DOCS)) for page in PAGES}
     assert there - {"index.md"} == set(re.findall(r"\]\(((?:\w+/)?[\w.-]+\.md)\)", contents))
 
 
 def test_every_page_and_every_example_is_in_the_navigation_of_the_site() -> None:
-    site = ROOT / "docs" / "site"
+    site = DOCS / "site"
     named = re.findall(r"^((?:\.\./)+[\w./-]+)$", (site / "index.md").read_text(encoding="utf-8"), re.MULTILINE)
     found = {(site / f"{name}.md").resolve() for name in named}
-    assert found >= {page for page in ALL if page not in (ROOT / "README.md", ROOT / "docs" / "index.md")} - {
-        ROOT / "examples" / "new" / "README.md"  # which is the README of whoever calls `ozelot new`
+    assert found >= {page for page in ALL if page not in (ROOT / "README.md", DOCS / "index.md")} - {
+        EXAMPLES / "new" / "README.md"  # which is the README of whoever calls `ozelot new`
     }
     assert all(path.is_file() for path in found)
 
@@ -138,7 +138,7 @@ def test_first_pipeline_on_a_database_out_of_reach_ends_with_one_line(tmp_path: 
     code = next(block for block in blocks((ROOT / "README.md").read_text("utf-8")) if block.file == "staff.py")
     (tmp_path / "staff.py").write_text(code.text)
     done = subprocess.run(
-        quick.python("staff.py"),
+        [sys.executable, "staff.py"],
         cwd=tmp_path,
         env={**environment(), "OZELOT_DATABASE_URL": "postgresql+psycopg://me:secret@127.0.0.1:1/staff"},
         capture_output=True,

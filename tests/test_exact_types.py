@@ -29,7 +29,7 @@ from ozelot.errors import LoadError, OzelotError, ValueRejected
 from ozelot.orm import bulk
 from ozelot.orm.base import Base
 from tests import databases
-from tests.orm.tables import create_only
+from tests.tables import create_only
 
 NIGHTLY = bool(os.environ.get("OZELOT_TEST_NIGHTLY"))
 UTC = datetime.UTC

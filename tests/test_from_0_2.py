@@ -19,9 +19,10 @@ from ozelot.etl import tasks, util
 from ozelot.orm.base import Base
 from tests import quick
 from tests.etl.heroes import build
+from tests.folders import DOCS
 from tests.tables import create_tables
 
-PAGE = (Path(__file__).parents[1] / "docs" / "from-0.2.md").read_text(encoding="utf-8")
+PAGE = (DOCS / "from-0.2.md").read_text(encoding="utf-8")
 GONE = re.findall(r"`([^`]+)`", " ".join(re.findall(r"^\| (`.*?) \| ", PAGE, re.MULTILINE)))
 
 #: Public names of 0.2.4: a line for each class, function and setting; methods and attributes follow their class.

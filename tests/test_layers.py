@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
-from graphlib import TopologicalSorter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[1] / "src"
+from tests.folders import ROOT
+
+SOURCE = ROOT / "src"
 
 #: Each package may import those above it; a module of the root counts as a package.
 PACKAGES = [
@@ -54,6 +57,17 @@ def imported(module: str) -> set[str]:
             inner = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= {name if name in MODULES else node.module for name in inner}
     return {name for name in found if name.split(".")[0] == "ozelot"}
+
+
+def names_in(path: Path) -> Iterator[str]:
+    """The modules of the tests that a file imports or, in code that it runs in other processes, names."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from re.findall(r"\btests[\w.]*", re.sub(r"\bfrom (tests[\w.]*) import ", r"\1.", node.value))
 
 
 def package_of(module: str) -> str:
@@ -99,3 +113,9 @@ def test_importing_everything_is_silent() -> None:
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_what_several_test_modules_use_is_in_no_test_module() -> None:
+    files = {path: set(names_in(path)) for path in (ROOT / "tests").rglob("*.py")}
+    alone = re.compile(r"tests\.(\w+\.)*(test_\w+|conftest)\b")  # pytest alone imports these
+    assert {path.name: found for path, names in files.items() if (found := set(filter(alone.match, names)))} == {}

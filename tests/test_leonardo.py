@@ -12,9 +12,10 @@ import pytest
 
 from tests import quick
 from tests.databases import only
+from tests.folders import EXAMPLES
 from tests.pages import check_consoles
 
-FOLDER = Path(__file__).parents[1] / "examples" / "leonardo"
+FOLDER = EXAMPLES / "leonardo"
 
 
 @pytest.fixture

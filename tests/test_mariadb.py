@@ -28,7 +28,7 @@ from ozelot.schema.difference import Takes
 from ozelot.schema.upgrade import apply, plan
 from tests.databases import only
 from tests.etl.heroes import build
-from tests.orm.tables import create_only
+from tests.tables import create_only
 
 pytestmark = only("mariadb")
 

@@ -25,39 +25,32 @@ from ozelot.etl import tasks
 from ozelot.etl.completion import clear_plan
 from ozelot.etl.status import recorded, status
 from ozelot.state import lineage
-from tests import quick
+from tests.cli.calling import environment
 from tests.etl.heroes import build
+from tests.own_values import OwnValue, Waits
+from tests.sqlite_files import made_without_ozelot, read_only_folder
 from tests.tables import create_tables
-from tests.test_own_files import ROOT, OwnValue
-from tests.test_sqlite import made_without_ozelot, unwritable
 
 WAITS = """
 import sys
 import luigi
 from ozelot.etl import tasks
-from tests.test_other_names import Waits
+from tests.own_values import Waits
 assert luigi.build([Waits()], local_scheduler=True)
 """
-
-
-class Waits(tasks.ORMTask):
-    """Runs until a line comes in, when run in a process of its own."""
-
-    creates = [OwnValue]
-
-    def run(self) -> None:
-        print("running", flush=True)
-        sys.stdin.readline()
-        self.load(OwnValue, [{"n": 1}])
 
 
 @contextmanager
 def running(url: str) -> Iterator[subprocess.Popen[str]]:
     """A process in which the task is running, until it is told to end."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OZELOT_DATABASE_URL": url}
     pipe = subprocess.PIPE
     process = subprocess.Popen(
-        quick.python("-c", WAITS), stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment
+        [sys.executable, "-c", WAITS],
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        env=environment(OZELOT_DATABASE_URL=url),
     )
     try:
         assert process.stdout is not None
@@ -231,7 +224,7 @@ def test_another_user_sees_live_runs_or_is_told_why_not(file: Path, mode: int, f
             path.chmod(path.stat().st_mode | stat.S_IRGRP | stat.S_IXGRP | stat.S_IROTH | stat.S_IXOTH)
         Path(f"{file}-claims").chmod(mode)
         done = subprocess.run(
-            quick.python("-c", LOOK, f"sqlite:///{file}"), capture_output=True, text=True, timeout=60, check=False
+            [sys.executable, "-c", LOOK, f"sqlite:///{file}"], capture_output=True, text=True, timeout=60, check=False
         )
         assert found in done.stdout, done.stderr
         Path(f"{file}-claims").chmod(0o644)
@@ -250,7 +243,7 @@ with Client(connection_string=sys.argv[1]).engine.connect() as connection:
 
 def test_two_that_look_at_once_do_not_take_each_other_for_a_run(file: Path) -> None:
     Path(f"{file}-claims").touch()
-    command = quick.python("-c", LOOKS, f"sqlite:///{file}")
+    command = [sys.executable, "-c", LOOKS, f"sqlite:///{file}"]
     pipe = subprocess.PIPE
     processes = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(2)]
     for process in processes:
@@ -272,7 +265,7 @@ with database.create_session() as session:
 
 
 def test_read_only_file_is_read_with_its_log_by_a_link() -> None:
-    with unwritable() as folder, unwritable() as elsewhere:
+    with read_only_folder() as folder, read_only_folder() as elsewhere:
         path = made_without_ozelot(folder.path / "read.db")
         writer = sqlite3.connect(path)
         writer.execute("PRAGMA journal_mode = WAL")

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -16,7 +13,6 @@ from typing import Any
 import luigi
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped
 
 import ozelot
 from ozelot import client
@@ -27,24 +23,23 @@ from ozelot.errors import ConfigError, DatabaseFileError
 from ozelot.etl import tasks
 from ozelot.etl.download import DownloadTask
 from ozelot.etl.status import status
-from ozelot.orm.base import Base
-from ozelot.orm.run import TaskOwned
-from tests import quick
+from tests.cli.calling import environment
 from tests.etl.heroes import build
+from tests.own_values import (
+    HARMLESS,
+    NUMBER,
+    RELEASE,
+    REMOVE,
+    WISH,
+    LoadFree,
+    LoadOwn,
+    OwnValue,
+    all_tasks,
+    back_it_up,
+    delete,
+    delete_all,
+)
 from tests.tables import create_tables
-
-NUMBER = 6  # tasks
-ROOT = Path(__file__).parents[1]
-
-
-class OwnValue(TaskOwned, Base):
-    n: Mapped[int]
-
-
-def another_process_opens(path: Path) -> None:
-    """What any tool may do at any time: open the database, read, and close it."""
-    code = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT count(*) FROM ownvalue').fetchall()"
-    subprocess.run([sys.executable, "-c", code, path], check=True, timeout=60)
 
 
 def query(path: Path, statement: str) -> list[Any]:
@@ -58,88 +53,12 @@ def query(path: Path, statement: str) -> list[Any]:
 def run_again(path: Path) -> None:
     """Run all tasks in a process of their own."""
     code = (
-        "import ozelot, tests.test_own_files as t; from ozelot.client import get_client\n"
-        "t.create_tables(get_client(), t.OwnValue); assert ozelot.run(t.all_tasks()).ok"
+        "import ozelot\nfrom ozelot.client import get_client\n"
+        "from tests import own_values\nfrom tests.tables import create_tables\n"
+        "create_tables(get_client(), own_values.OwnValue); assert ozelot.run(own_values.all_tasks()).ok"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OZELOT_DATABASE_URL": f"sqlite:///{path}"}
-    subprocess.run(quick.python("-c", code), check=True, timeout=60, env=environment)
-
-
-def read_all(path: Path) -> None:
-    path.read_bytes()
-
-
-def copy_it(path: Path) -> None:
-    shutil.copy(path, "copy.db")
-
-
-def open_and_close(path: Path) -> None:
-    os.close(os.open(path, os.O_RDONLY))
-
-
-def read_by_link(path: Path) -> None:
-    Path("link.db").symlink_to(path)
-    Path("link.db").read_bytes()
-
-
-def do_nothing(_: Path) -> None:
-    pass
-
-
-def back_it_up(path: Path) -> None:
-    source, target = sqlite3.connect(path), sqlite3.connect("backup.db")
-    source.backup(target)
-    source.close()
-    target.close()
-
-
-def rename(path: Path) -> None:
-    path.rename("renamed.db")
-
-
-def delete(path: Path) -> None:
-    path.unlink()
-
-
-def delete_all(path: Path) -> None:
-    for file in path.parent.glob(f"{path.name}*"):
-        file.unlink()
-
-
-def replace(path: Path) -> None:
-    back_it_up(path)
-    Path("backup.db").replace(path)
-
-
-HARMLESS = {what.__name__: what for what in (do_nothing, back_it_up)}
-RELEASE = {what.__name__: what for what in (read_all, copy_it, open_and_close, read_by_link)}
-REMOVE = {what.__name__: what for what in (rename, delete, delete_all, replace)}
-WISH = Path("wish")
-
-
-class LoadOwn(tasks.ORMTask):
-    creates = [OwnValue]
-    number: Any = luigi.IntParameter()
-
-    def requires(self) -> Any:
-        return [LoadOwn(number=self.number - 1)] if self.number else []
-
-    def run(self) -> None:
-        self.load(OwnValue, [{"n": self.number}])
-        if self.number == 2 and WISH.exists():
-            what: Callable[[Path], None] = (HARMLESS | RELEASE | REMOVE)[WISH.read_text()]
-            WISH.unlink()
-            path = Path(str(self.client.url.database))
-            what(path)
-            if what.__name__ not in REMOVE:
-                another_process_opens(path)
-
-
-class LoadFree(LoadOwn):
-    """The same, in any order."""
-
-    def requires(self) -> Any:
-        return []
+    env = environment(OZELOT_DATABASE_URL=f"sqlite:///{path}")
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env=env)
 
 
 @pytest.fixture
@@ -156,10 +75,6 @@ def is_consistent(path: Path) -> bool:
     """Whether rows and markers agree, as whoever opens the file sees it."""
     ((rows, markers),) = query(path, "SELECT (SELECT count(*) FROM ownvalue), (SELECT count(*) FROM ormtargetmarker)")
     return bool(rows == markers and query(path, "PRAGMA integrity_check") == [("ok",)])
-
-
-def all_tasks(cls: type[LoadOwn] = LoadOwn) -> list[luigi.Task]:
-    return [cls(number=number) for number in range(NUMBER)]
 
 
 HOW: list[dict[str, Any]] = [{}, {"workers": 3}, {"executor": "process", "workers": 2}]

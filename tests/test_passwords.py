@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
-import socket
 import traceback
 import uuid
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from ozelot.client import Client
 from ozelot.errors import ConfigError, DatabaseUnavailable
 from ozelot.etl import tasks
 from ozelot.orm.run import Run
+from tests.ports import refusing_port
 
 #: Each holds this part, so that a piece of one that leaks is found, too.
 CORE = "geheim"
@@ -84,9 +84,8 @@ def refusing(unused_port: int) -> dict[str, sa.URL]:
 
 @pytest.fixture
 def unused_port() -> Iterator[int]:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # not listening: it refuses
-        yield taken.getsockname()[1]
+    with refusing_port() as port:
+        yield port
 
 
 def shown_by(action: Callable[[], object]) -> str:

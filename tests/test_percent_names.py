@@ -13,7 +13,7 @@ from ozelot.etl.completion import check_completion
 from ozelot.model.base import drop_tables, table_of
 from ozelot.orm import bulk
 from ozelot.orm.base import Base
-from tests.orm.tables import create_only
+from tests.tables import create_only
 
 
 class Fund(Base):

@@ -19,8 +19,9 @@ from ozelot.errors import ConfigError, DatabaseUnavailable
 from ozelot.etl.completion import clear_plan
 from ozelot.ui.read_only_client import make_read_only
 from tests.databases import only
-from tests.engine.steps import EStep, Step, chain, drawn
+from tests.engine.steps import EStep, Step, chain, drawn, empty_drawing
 from tests.pgbouncer import pgbouncer
+from tests.statements import recorded_statements
 from tests.tables import create_tables
 
 pytestmark = only("postgresql")
@@ -39,9 +40,8 @@ SESSIONS: dict[str, dict[str, object]] = {
 
 @pytest.fixture(autouse=True)
 def nothing_drawn() -> Iterator[None]:
-    luigi.task_register.Register.clear_instance_cache()
-    yield
-    drawn.clear()
+    with empty_drawing():
+        yield
 
 
 def pooled(url: str) -> Client:
@@ -110,8 +110,7 @@ def test_a_pool_of_statements_is_named(db: Client, tmp_path: Path) -> None:
 
 
 def test_the_server_itself_is_asked_once_and_by_one_connection(db: Client) -> None:
-    said: list[str] = []
-    sa.event.listen(db.engine, "before_cursor_execute", lambda *about: said.append(about[2]))
+    said = recorded_statements(db)
     with db.engine.connect() as connection:
         refuse_pooler(connection)
         refuse_pooler(connection)

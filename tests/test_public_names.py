@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.folders import DOCS, ROOT
+
 LIST = Path(__file__).with_name("public_names.txt")
 PUBLIC = dict(line.split(": ") for line in LIST.read_text(encoding="utf-8").splitlines())
 
@@ -52,7 +53,7 @@ def test_all_that_documentation_and_examples_import_is_public() -> None:
 
 
 def test_every_public_module_is_in_the_reference() -> None:
-    reference = (ROOT / "docs" / "site" / "reference.rst").read_text(encoding="utf-8")
+    reference = (DOCS / "site" / "reference.rst").read_text(encoding="utf-8")
     described = set(re.findall(r"^.. auto(?:module|function|class):: ([\w.]+)", reference, re.MULTILINE))
     commands = {"ozelot.cli.app", "ozelot.cli.diagrams", "ozelot.cli.db"}  # on the page of all commands
     for module in set(PUBLIC) - commands:

@@ -11,8 +11,7 @@ from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 
 import ozelot
-
-ROOT = Path(__file__).parents[1]
+from tests.folders import ROOT
 
 
 def kept(*folders: str) -> set[str]:

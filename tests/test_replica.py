@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,10 +29,9 @@ from ozelot.state import lineage
 from ozelot.state import runs as run
 from ozelot.ui.snapshot import Keeper, Look
 from ozelot.ui.snapshot import read as read_page
-from tests import quick
-from tests.crash.launching import polled
-from tests.crash.servers import Postgres, Replica, own_server
+from tests.own_servers import OwnServer, Replica, wanted_server
 from tests.tables import create_tables
+from tests.waiting import until
 
 
 class CopiedValue(TaskOwned, Base):
@@ -54,17 +54,18 @@ class Copied(tasks.ORMTask):
 
 
 @pytest.fixture(scope="module")
-def primary() -> Iterator[Postgres]:
-    with own_server("postgresql") as server:
-        assert isinstance(server, Postgres)
+def primary() -> Iterator[OwnServer]:
+    with wanted_server("postgresql") as server:
+        server.start()
         yield server
 
 
 @pytest.fixture(scope="module")
-def replica(primary: Postgres) -> Iterator[Replica]:
+def replica(primary: OwnServer) -> Iterator[Replica]:
     with connected(primary.url) as database:
         create_tables(database, CopiedValue)
     found = Replica(primary)
+    found.start()
     yield found
     found.stop()
 
@@ -98,11 +99,13 @@ def running(database: Client, task: luigi.Task) -> Iterator[None]:
 def wait_for(url: str, state: str, number: int) -> None:
     """Wait until a replica has so many runs in a state."""
     engine = sa.create_engine(url, poolclass=NullPool)
-    for _ in polled(f"{number} runs that are {state}", pause=0.05):
+    query = sa.select(sa.func.count()).select_from(run.runs).where(run.runs.c.state == state)
+
+    def are_there() -> bool:
         with engine.connect() as connection:
-            query = sa.select(sa.func.count()).select_from(run.runs).where(run.runs.c.state == state)
-            if connection.scalar(query) == number:
-                return
+            return connection.scalar(query) == number
+
+    until(are_there, f"{number} runs that are {state}", seconds=120, pause=0.05)
 
 
 def look(database: Client, task: Copied) -> None:
@@ -123,7 +126,7 @@ def look(database: Client, task: Copied) -> None:
 
 
 def test_replica_says_that_live_runs_cannot_be_seen(
-    primary: Postgres, replica: Replica, capfd: pytest.CaptureFixture[str]
+    primary: OwnServer, replica: Replica, capfd: pytest.CaptureFixture[str]
 ) -> None:
     task = Copied(number=1)
     with connected(primary.url) as database, running(database, task):
@@ -131,7 +134,7 @@ def test_replica_says_that_live_runs_cannot_be_seen(
         with connected(replica.url) as copy:
             look(copy, task)
             done = subprocess.run(
-                quick.ozelot("history"),
+                [sys.executable, "-m", "ozelot", "history"],
                 env={**os.environ, "OZELOT_DATABASE_URL": replica.url},
                 capture_output=True,
                 text=True,
@@ -148,7 +151,7 @@ def test_replica_says_that_live_runs_cannot_be_seen(
         assert ozelot.verify(task) == []
 
 
-def test_primary_sees_live_and_dead_runs_itself(primary: Postgres, replica: Replica) -> None:
+def test_primary_sees_live_and_dead_runs_itself(primary: OwnServer, replica: Replica) -> None:
     task = Copied(number=2)
     with connected(primary.url) as database, running(database, task):
         assert status(task)[-1].last == run.RUNNING
@@ -163,11 +166,12 @@ def test_primary_sees_live_and_dead_runs_itself(primary: Postgres, replica: Repl
 
 
 def test_read_only_mariadb_says_that_live_runs_cannot_be_seen() -> None:
-    with own_server("mariadb") as server:
+    with wanted_server("mariadb") as server:
+        server.start()
         engine = sa.create_engine(server.url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
             connection.execute(sa.text("CREATE DATABASE copied"))
-        with connected(f"{server.url}copied") as database:
+        with connected(engine.url.set(database="copied").render_as_string(hide_password=False)) as database:
             create_tables(database, CopiedValue)
             task = Copied(number=1)
             died = {

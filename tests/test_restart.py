@@ -17,14 +17,14 @@ from ozelot.client import Client
 from ozelot.engine import Event, Kind, dispatcher
 from ozelot.errors import DatabaseUnavailable
 from tests import databases
-from tests.engine.steps import PATIENCE, EStep, LateStep, Step, chain, drawn, label, rows
-from tests.own_servers import OwnServer, own_server
+from tests.engine.steps import PATIENCE, EStep, LateStep, Step, chain, drawn, empty_drawing, label, rows
+from tests.own_servers import OwnServer, wanted_server
 from tests.tables import create_tables
 
 
 @pytest.fixture(scope="module", params=["postgresql", "mariadb"])
 def kept(request: pytest.FixtureRequest) -> Iterator[OwnServer]:
-    with own_server(request.param) as found:
+    with wanted_server(request.param) as found:
         found.start()
         yield found
 
@@ -32,14 +32,12 @@ def kept(request: pytest.FixtureRequest) -> Iterator[OwnServer]:
 @pytest.fixture
 def server(kept: OwnServer) -> Iterator[OwnServer]:
     """A server that runs, with a new database that has the tables of the steps."""
-    luigi.task_register.Register.clear_instance_cache()
-    drawn.clear()
-    with databases.fresh(sa.create_engine(kept.url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")) as url:
+    admin = sa.create_engine(kept.url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+    with empty_drawing(), databases.fresh(admin) as url:
         database = Client(connection_string=url)
         client.set_client(database)
         create_tables(database, EStep)
         yield kept
-        drawn.clear()
         client.set_client(None)
         database.engine.dispose()
         kept.start()

@@ -5,13 +5,10 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,57 +21,10 @@ from ozelot.db import sqlite_file
 from ozelot.errors import DatabaseUnavailable
 from ozelot.orm.base import Base
 from ozelot.testing import temporary_client
-from tests import quick
 from tests.etl import staff
 from tests.etl.heroes import build
 from tests.etl.staff import Employee, Unit
-
-
-class Folder:
-    """A folder and its files, which the scripts run here may read only."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def run(self, code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-        for file in self.path.iterdir():
-            file.chmod(0o444)
-        self.path.chmod(0o555)
-        # All is imported first: what runs the tests as root may keep its interpreter where others cannot read it.
-        before = (
-            "import importlib.metadata, os, sys, sqlalchemy.orm, ozelot.cache, ozelot.client\n"
-            "importlib.metadata.version('ozelot')\n"
-            "ozelot.client.Client(connection_string='sqlite://').check_connection()\n"
-            "if os.getuid() == 0:\n    os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        )
-        command = quick.python("-c", before + code, *map(str, arguments))
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-
-
-@contextmanager
-def unwritable() -> Iterator[Folder]:
-    # Not tmp_path, whose parents are closed to other users.
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name)
-        path.chmod(0o755)
-        yield Folder(path)
-        path.chmod(0o755)
-
-
-def query(path: Path, statement: str) -> list[tuple[Any, ...]]:
-    """What a connection of its own sees."""
-    connection = sqlite3.connect(path)
-    try:
-        return connection.execute(statement).fetchall()
-    finally:
-        connection.close()
-
-
-def made_without_ozelot(path: Path) -> Path:
-    connection = sqlite3.connect(path)
-    connection.executescript("CREATE TABLE unit (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO unit VALUES (1, 'a')")
-    connection.close()
-    return path
+from tests.sqlite_files import made_without_ozelot, query, read_only_folder
 
 
 def open_client(path: Path) -> Client:
@@ -158,7 +108,7 @@ else:
 @pytest.mark.parametrize("mode", ["delete", "wal"])
 @pytest.mark.parametrize("name", ["read.db", "strange name, 100% of it? #1.db"])
 def test_read_only_file_in_a_read_only_folder_can_be_read(mode: str, name: str) -> None:
-    with unwritable() as folder:
+    with read_only_folder() as folder:
         path = made_without_ozelot(folder.path / name)
         query(path, f"PRAGMA journal_mode = {mode}")
         before = path.read_bytes()
@@ -183,7 +133,7 @@ for number in range(200):
 
 
 def start(code: str, *arguments: object) -> subprocess.Popen[str]:
-    command = quick.python("-c", code, *map(str, arguments))
+    command = [sys.executable, "-c", code, *map(str, arguments)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 

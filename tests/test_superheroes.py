@@ -3,58 +3,34 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
-from ozelot import cache, config
+from ozelot import config
 from ozelot.client import Client
 from ozelot.etl import tasks
-from ozelot.orm.base import Base
+from tests import superheroes
 from tests.etl.heroes import build
-from tests.etl.test_documented_sessions import messages
-from tests.tables import create_tables
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "superheroes"))
-from superheroes import checks, pipeline, snapshot
-from superheroes.models import Character, Movie, MovieAppearance, Place, Universe
-
-__all__ = ["WIKI", "checks", "filled_cache", "pipeline"]
-
-MODELS: list[type[Base]] = [Universe, Place, Character, Movie, MovieAppearance]
-WIKI = "https://wiki.example"
+from tests.log_messages import messages
+from tests.superheroes import MODELS, checks, fill_cache, pipeline
+from tests.tables import count_rows, create_tables
 
 
 @pytest.fixture(scope="module")
 def filled_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("cache") / "web_cache.db"
-    with cache.RequestCache(path) as store:
-        for url, body in snapshot.pages(WIKI):
-            store.put(url, body)
-        for url in snapshot.gone(WIKI):
-            store.put(url, "", status_code=404)
-    return path
+    return fill_cache(tmp_path_factory.mktemp("cache") / "web_cache.db")
 
 
 @pytest.fixture(autouse=True)
 def settings(db: Client, filled_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {
-        "WIKI_URL": WIKI,
-        "UNIVERSES": None,
-        "RATE_LIMIT": None,
-        "REQUEST_CACHE_PATH": str(filled_cache),
-    }.items():
+    for name, value in superheroes.settings(filled_cache).items():
         monkeypatch.setitem(vars(config), name, value)
     create_tables(db, *MODELS)
 
 
 def counts(db: Client) -> dict[str, int]:
-    with db.engine.connect() as connection:
-        return {
-            model.__name__: connection.scalar(sa.select(sa.func.count()).select_from(model)) or 0 for model in MODELS
-        }
+    return {model.__name__: count_rows(db, model) for model in MODELS}
 
 
 def test_clearing_movies_alone_then_the_documented_clearing_session(

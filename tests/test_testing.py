@@ -21,19 +21,16 @@ from ozelot.orm.base import Base
 from ozelot.testing import FakeWeb, assert_clear_restores, assert_idempotent, contents, temporary_cache
 from tests.databases import only
 from tests.etl import heroes, staff
+from tests.etl.flights import Flight, Journey, LoadFerries, LoadJourneys, LoadMonth, LoadYear, Vessel
 from tests.etl.heroes import build
-from tests.orm.test_runs import Flight, Journey, LoadFerries, LoadJourneys, LoadMonth, LoadYear, Vessel
+from tests.superheroes import MODELS, checks, fill_cache, pipeline, settings
 from tests.tables import create_tables
-from tests.test_superheroes import MODELS, WIKI, checks, filled_cache, pipeline
-
-__all__ = ["filled_cache"]
 
 
 @pytest.fixture(autouse=True)
 def tables(db: Client) -> None:
     create_tables(db, staff.Unit, Flight, Journey, Vessel, *heroes.TABLES, *MODELS)
-    Path("cpi.csv").write_text("year,cpi\n")
-    Path("ratings.csv").write_text("id,rating\n")
+    heroes.write_inputs()
 
 
 GOOD: list[luigi.Task] = [
@@ -75,10 +72,14 @@ KINDS: list[Any] = [
 ]
 
 
+@pytest.fixture(scope="module")
+def filled_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fill_cache(tmp_path_factory.mktemp("cache") / "web_cache.db")
+
+
 @pytest.fixture
 def superheroes(filled_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = {"WIKI_URL": WIKI, "UNIVERSES": None, "RATE_LIMIT": None, "REQUEST_CACHE_PATH": str(filled_cache)}
-    for name, value in settings.items():
+    for name, value in settings(filled_cache).items():
         monkeypatch.setitem(vars(config), name, value)
 
 

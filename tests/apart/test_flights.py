@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +15,9 @@ from ozelot import config
 from ozelot.client import Client
 from ozelot.orm.base import Base
 from ozelot.testing import temporary_client
+from tests.folders import EXAMPLES
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "flights"))
+sys.path.insert(0, str(EXAMPLES / "flights"))
 from flights import checks, models, pipeline
 from flights.models import Airline, Airport, Flight, Plane, Weather
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,13 +13,8 @@ from tests.cache.server import Server, serving
 
 
 @pytest.fixture(autouse=True)
-def turns_of_their_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no test wait because another one's server, on the same port since, asked to be left alone."""
-    folder = tmp_path_factory.mktemp("turns")
-    tempfile.gettempdir()  # what this process takes from here on; TMPDIR is for those that it starts
-    monkeypatch.setenv("TMPDIR", str(folder))
-    for module in ("request_cache", "download"):
-        monkeypatch.setattr(f"ozelot.cache.{module}.shared_folder", lambda: folder)
+def turns_of_their_own(turns_of_their_own: None) -> None:
+    """In each test: they ask servers of their own."""
 
 
 @pytest.fixture

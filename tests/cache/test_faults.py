@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from ozelot.errors import FetchError, TooLarge
 from tests import quick
 from tests.cache.hurried import Hurried
 from tests.cache.server import CERTIFICATE, PAGE, Server, serving
+from tests.ports import refusing_port
 
 
 def failure(cache: RequestCache, url: str) -> FetchError:
@@ -27,9 +27,8 @@ def failure(cache: RequestCache, url: str) -> FetchError:
 
 
 def test_refused_connection_is_tried_four_times(cache: RequestCache) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        error = failure(cache, f"http://127.0.0.1:{free.getsockname()[1]}/")
+    with refusing_port() as port:
+        error = failure(cache, f"http://127.0.0.1:{port}/")
     assert (error.status, error.tries) == (ERROR_CONNECTION_ERROR, 4)
     assert "refused, 4 times. Check the address and the network" in str(error)
 

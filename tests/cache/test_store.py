@@ -13,7 +13,7 @@ from ozelot.cache import RequestCache
 from ozelot.cache.file_format import APPLICATION_ID, VERSION
 from ozelot.errors import ConfigError, FetchError
 from ozelot.testing import FakeWeb
-from tests.test_sqlite import unwritable
+from tests.sqlite_files import execute_script, read_only_folder
 
 URL = "https://wiki.example/Thor"
 
@@ -28,13 +28,6 @@ OF_0_2 = """
 """
 
 
-def script(path: Path, statements: str) -> Path:
-    connection = sqlite3.connect(path)
-    connection.executescript(statements)
-    connection.close()
-    return path
-
-
 def filled(path: Path, pages: int = 1) -> Path:
     with RequestCache(path) as cache:
         for number in range(pages):
@@ -43,7 +36,7 @@ def filled(path: Path, pages: int = 1) -> Path:
 
 
 def newer(path: Path) -> None:
-    script(filled(path), f"PRAGMA user_version = {VERSION + 1}")
+    execute_script(filled(path), f"PRAGMA user_version = {VERSION + 1}")
 
 
 def cut_off(path: Path) -> None:
@@ -51,11 +44,11 @@ def cut_off(path: Path) -> None:
 
 
 def with_trigger(path: Path) -> None:
-    script(filled(path), "CREATE TRIGGER t AFTER INSERT ON cached_page BEGIN DELETE FROM cached_page; END")
+    execute_script(filled(path), "CREATE TRIGGER t AFTER INSERT ON cached_page BEGIN DELETE FROM cached_page; END")
 
 
 def with_view(path: Path) -> None:
-    script(
+    execute_script(
         path,
         f"PRAGMA application_id = {APPLICATION_ID}; CREATE TABLE other (a); "
         "CREATE VIEW cached_page AS SELECT a AS key FROM other",
@@ -63,11 +56,11 @@ def with_view(path: Path) -> None:
 
 
 def with_column_that_computes(path: Path) -> None:
-    script(filled(path), "ALTER TABLE cached_page ADD COLUMN more GENERATED ALWAYS AS (hex(zeroblob(1000)))")
+    execute_script(filled(path), "ALTER TABLE cached_page ADD COLUMN more GENERATED ALWAYS AS (hex(zeroblob(1000)))")
 
 
 def of_another_program(path: Path) -> None:
-    script(path, "PRAGMA application_id = 42")
+    execute_script(path, "PRAGMA application_id = 42")
 
 
 def noise(path: Path) -> None:
@@ -157,7 +150,7 @@ def test_page_whose_bits_rotted_is_one_error(tmp_path: Path) -> None:
 
 
 def test_file_of_0_2_is_read_as_it_is_and_gets_new_pages_beside_the_old(tmp_path: Path) -> None:
-    path = script(tmp_path / "cache.db", OF_0_2)
+    path = execute_script(tmp_path / "cache.db", OF_0_2)
     before = path.read_bytes()
     web = FakeWeb({f"{URL}/new": "new", URL: "newer"})
     with web.cache(path) as cache:
@@ -194,8 +187,8 @@ else:
 
 
 def test_file_of_0_2_that_may_only_be_read_is_read() -> None:
-    with unwritable() as folder:
-        path = script(folder.path / "cache.db", OF_0_2)
+    with read_only_folder() as folder:
+        path = execute_script(folder.path / "cache.db", OF_0_2)
         done = folder.run(READ_OF_0_2, path)
         assert done.returncode == 0, done.stderr
         assert list(folder.path.iterdir()) == [path]

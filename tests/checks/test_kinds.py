@@ -30,6 +30,7 @@ from ozelot.client import Client
 from ozelot.errors import CheckFailed, OzelotError
 from ozelot.orm.base import Base
 from tests.checks.voyages import EMPTY, GOOD, NOW, Liner, Ship, Voyage, filled
+from tests.statements import recorded_statements
 
 WEEK = datetime.timedelta(days=7)
 
@@ -235,8 +236,7 @@ def test_bounds_are_asked_for_when_the_check_is_made(db: Client) -> None:
 
 def test_checks_of_one_table_share_one_pass_over_it(sqlite_db: Client) -> None:
     filled(sqlite_db, *GOOD)
-    statements: list[str] = []
-    sa.event.listen(sqlite_db.engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    statements = recorded_statements(sqlite_db)
 
     asked(sqlite_db, *kinds())
     assert len([statement for statement in statements if statement.startswith("SELECT")]) == 1 + 6

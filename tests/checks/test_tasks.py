@@ -21,10 +21,9 @@ from ozelot.etl import tasks
 from ozelot.orm.run import Run
 from tests.checks.voyages import GOOD, BothKinds, Liner, Ship, Voyage, WithMessage, WithoutMessage
 from tests.cli.calling import called
-from tests.cli.conftest import nothing_left_behind
-from tests.tables import create_tables
+from tests.tables import count_rows, create_tables
 
-__all__ = ["nothing_left_behind"]
+pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
 _rows: list[dict[str, Any]] = []
 
@@ -82,11 +81,6 @@ def reasons(result: RunResult) -> dict[str, str]:
     return {label.partition(" ")[0]: failure.reason for label, failure in result.failed.items()}
 
 
-def number(db: Client, model: type[Any]) -> int:
-    with db.create_session() as session:
-        return session.scalar(sa.select(sa.func.count()).select_from(model)) or 0
-
-
 def run_of(db: Client, task: str) -> Run:
     with db.create_session() as session:
         found = session.scalars(sa.select(Run).where(Run.name == task).order_by(Run.id.desc())).first()
@@ -142,7 +136,7 @@ def test_a_task_whose_checks_fail_is_incomplete_and_its_downstream_waits(sea: Cl
     assert reasons(result) == {"CheckVoyages": reason}
     assert result.not_reached == {"CountShips {}": "CheckVoyages {}"}
     assert not CheckVoyages().complete()
-    assert number(sea, Voyage) == 20
+    assert count_rows(sea, Voyage) == 20
     run = run_of(sea, "CheckVoyages")
     assert (run.state, run.reason) == ("failed", reason)
     assert reason in " ".join(called("history", "CheckVoyages").out.split())
@@ -159,7 +153,7 @@ def test_a_check_that_fails_while_a_task_loads_rolls_its_rows_back(sea: Client) 
 
     assert "not_null(Voyage.code): expected a value, found 1 of 20 rows" in reasons(result)["LoadVoyages"]
     assert not LoadVoyages().complete()
-    assert (number(sea, Ship), number(sea, Voyage)) == (2, 0)
+    assert (count_rows(sea, Ship), count_rows(sea, Voyage)) == (2, 0)
 
 
 def test_declared_checks_of_a_task_that_loads_see_all_that_it_commits(sea: Client) -> None:
@@ -181,9 +175,9 @@ def test_declared_checks_of_a_task_that_loads_see_all_that_it_commits(sea: Clien
     assert reasons(ozelot.run(LoadByOtherSessions(number=2))) == {
         "LoadByOtherSessions": "CheckFailed: row_count(Ship): expected 2 rows, found 3"
     }
-    assert number(sea, Ship) == 0
+    assert count_rows(sea, Ship) == 0
     assert ozelot.run(LoadByOtherSessions(number=1)).ok
-    assert number(sea, Ship) == 2
+    assert count_rows(sea, Ship) == 2
 
 
 def test_checks_may_depend_on_parameters_and_come_after_requirements_found_while_running(sea: Client) -> None:
@@ -219,7 +213,7 @@ def test_a_task_may_go_on_after_a_check(sea: Client) -> None:
                 self.session.add(Ship(name="the first"))
 
     assert ozelot.run(LoadAnyway()).ok
-    assert number(sea, Ship) == 1
+    assert count_rows(sea, Ship) == 1
 
 
 def test_something_else_among_the_checks_is_told(sea: Client) -> None:

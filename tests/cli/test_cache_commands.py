@@ -6,19 +6,25 @@ import datetime
 import json
 import re
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ozelot.cache import RequestCache
 from ozelot.errors import FetchError
-from tests.cache.conftest import server, turns_of_their_own
 from tests.cache.server import PAGE, Server, serving
 from tests.cli.calling import called
 
-__all__ = ["server", "turns_of_their_own"]
+pytestmark = pytest.mark.usefixtures("turns_of_their_own")
 
 THOR = "https://wiki.example/Thor"
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with serving() as found:
+        yield found
 
 
 @pytest.fixture

@@ -25,11 +25,10 @@ from tests import databases
 from tests.cli import shop
 from tests.cli.calling import SHOP, Called, called
 from tests.etl.heroes import build
+from tests.folders import ROOT
+from tests.tables import count_rows
 
-
-@pytest.fixture(autouse=True)
-def pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OZELOT_PIPELINE", SHOP)
+pytestmark = pytest.mark.usefixtures("pipeline_of_the_shop")
 
 
 @pytest.fixture
@@ -37,11 +36,6 @@ def loaded(sqlite_db: Client) -> Client:
     Base.create_all(sqlite_db)
     assert build(shop.LoadShop())
     return sqlite_db
-
-
-def rows(database: Client, table: str) -> int:
-    with database.engine.connect() as connection:
-        return connection.scalar(sa.select(sa.func.count()).select_from(sa.table(table))) or 0
 
 
 def table_of(out: str) -> dict[str, str]:
@@ -63,7 +57,7 @@ def test_from_an_empty_database_to_a_full_one_and_back(db: Client) -> None:
 
     ran = called("run")
     assert (ran.code, ran.out.splitlines()[-1]) == (0, "LoadShop {'years': '2'} is complete")
-    assert (rows(db, "shelf"), rows(db, "good")) == (2, 2)
+    assert (count_rows(db, "shelf"), count_rows(db, "good")) == (2, 2)
     after = called("status")
     assert after.code == 0
     assert after.out.endswith("5 of 5 tasks of the pipeline are complete\n")
@@ -74,17 +68,17 @@ def test_from_an_empty_database_to_a_full_one_and_back(db: Client) -> None:
     assert called("plan").out == "A run would run nothing: all is complete\n"
 
     refused = called("clear", "LoadGoods")
-    assert refused.code == 1 and rows(db, "good") == 2
+    assert refused.code == 1 and count_rows(db, "good") == 2
     assert called("clear", "LoadGoods(year=2021)", "--yes").code == 0
-    assert (rows(db, "shelf"), rows(db, "good")) == (2, 1)
+    assert (count_rows(db, "shelf"), count_rows(db, "good")) == (2, 1)
     assert called("run").code == 0
-    assert rows(db, "good") == 2
+    assert count_rows(db, "good") == 2
 
     states = [run["state"] for run in json.loads(called("history", "LoadGoods", "--json").out)]
     assert states[0] == "done" and sorted(states[1:]) == ["cleared", "done"]
     assert called("history", "prune", "--keep", "1", "--yes").code == 0
     assert called("clear", "LoadShelves", "--yes").code == 0
-    assert (rows(db, "shelf"), rows(db, "good")) == (0, 0)
+    assert (count_rows(db, "shelf"), count_rows(db, "good")) == (0, 0)
 
     assert called("db", "drop").code == 1
     assert called("db", "drop", "--yes").code == 0
@@ -186,7 +180,7 @@ def test_reports_work_in_a_folder_that_may_only_be_read(loaded: Client, tmp_path
         for report in ("status", "plan", "verify", "history"):
             done = subprocess.run(
                 [*weaker, sys.executable, "-m", "ozelot", report, "--database", f"sqlite:///{tmp_path / 'test.db'}"],
-                cwd=Path(__file__).parents[2],
+                cwd=ROOT,
                 capture_output=True,
                 text=True,
                 check=False,
@@ -237,9 +231,9 @@ def test_clearing_only_what_others_stand_on_is_refused_in_one_line(loaded: Clien
     refused = called("clear", "LoadShelves", "--only", "--yes")
     assert refused.code == 1
     assert refused.err.startswith("error: ") and refused.err.count("\n") == 1
-    assert rows(loaded, "shelf") == 2
+    assert count_rows(loaded, "shelf") == 2
     assert called("clear", "LoadGoods", "--only", "--yes").code == 0
-    assert (rows(loaded, "good"), called("status", "MeasureShelves").code) == (0, 0)
+    assert (count_rows(loaded, "good"), called("status", "MeasureShelves").code) == (0, 0)
 
 
 def test_clearing_only_a_task_says_a_command_that_runs_it_again(sqlite_db: Client) -> None:
@@ -449,9 +443,9 @@ def test_init_with_drop_shows_what_goes_and_needs_a_yes(loaded: Client) -> None:
     assert refused.code == 1
     assert re.search(r"^shelf +2$", refused.out, re.MULTILINE)
     assert "no terminal" in refused.err
-    assert rows(loaded, "shelf") == 2
+    assert count_rows(loaded, "shelf") == 2
     assert called("db", "init", "--drop", "--yes").code == 0
-    assert rows(loaded, "shelf") == 0
+    assert count_rows(loaded, "shelf") == 0
 
 
 def test_diagrams_are_written_where_they_are_wanted(loaded: Client) -> None:

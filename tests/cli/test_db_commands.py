@@ -11,29 +11,12 @@ import sqlalchemy as sa
 from ozelot.client import Client
 from ozelot.orm.base import Base
 from tests.cli import attic, shop
-from tests.cli.calling import SHOP, called
+from tests.cli.calling import called
 from tests.etl.heroes import build
+from tests.statements import drop_columns
+from tests.tables import count_rows
 
-
-@pytest.fixture(autouse=True)
-def pipeline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OZELOT_PIPELINE", SHOP)
-
-
-def before_it_had(database: Client, *columns: str) -> None:
-    """The database as it was before models got some columns."""
-    with database.engine.begin() as connection:
-        for column in columns:
-            table, _, name = column.partition(".")
-            connection.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN {name}"))
-
-
-@pytest.fixture(autouse=True)
-def every_key_is_created() -> None:
-    """SQLAlchemy leaves a key that it once created by ALTER, on another database, out of all later CREATE TABLEs."""
-    for table in Base.metadata.tables.values():
-        for key in table.foreign_key_constraints:
-            key._create_rule = None
+pytestmark = pytest.mark.usefixtures("pipeline_of_the_shop", "every_key_is_created")
 
 
 def test_a_database_is_brought_to_what_the_models_say_and_loads_again_what_that_took(db: Client) -> None:
@@ -42,7 +25,7 @@ def test_a_database_is_brought_to_what_the_models_say_and_loads_again_what_that_
     assert (same.code, same.out.endswith(" is as the models say\n")) == (0, True)
     assert build(shop.LoadShop())
 
-    before_it_had(db, "shelf.height", "good.name")
+    drop_columns(db, "shelf.height", "good.name")
     told = called("db", "status")
     assert told.code == 1
     assert [line.split("  ")[0] for line in told.out.splitlines()[1:]] == [
@@ -90,13 +73,8 @@ def counted(db: Client, monkeypatch: pytest.MonkeyPatch) -> Client:
     monkeypatch.setenv("OZELOT_PIPELINE", "tests.cli.attic:CountAttic")
     Base.create_all(db)
     assert build(attic.CountAttic())
-    before_it_had(db, "attic.name")
+    drop_columns(db, "attic.name")
     return db
-
-
-def numbers(database: Client) -> int:
-    with database.engine.connect() as connection:
-        return connection.scalar(sa.text("SELECT count(*) FROM atticcount")) or 0
 
 
 def states() -> dict[str, str]:
@@ -105,13 +83,13 @@ def states() -> dict[str, str]:
 
 def test_what_stands_on_a_table_that_is_made_anew_is_cleared_with_it_and_loaded_again(counted: Client) -> None:
     asked = called("db", "upgrade", "--rebuild")
-    assert (asked.code, numbers(counted)) == (1, 1)
+    assert (asked.code, count_rows(counted, "atticcount")) == (1, 1)
     assert re.search(
         r"^To be cleared along with that, .*:\ntask .*\nCountAttic  1 atticcount\n", asked.out, re.MULTILINE
     )
     done = called("db", "upgrade", "--rebuild", "--yes")
     assert done.code == 0 and done.out.endswith("2 tasks to load again. Run them again with: ozelot run\n")
-    assert numbers(counted) == 0
+    assert count_rows(counted, "atticcount") == 0
     assert states() == {"LoadAttic {}": "incomplete", "CountAttic {}": "incomplete"}
     ran = called("run")
     assert ran.code == 0 and "Ran 2 in " in ran.out and "stale" not in ran.out
@@ -127,7 +105,7 @@ def test_where_that_cannot_be_cleared_the_table_is_made_anew_all_the_same_and_wh
     told = done.out.splitlines()[-1]
     assert told.startswith("1 task to load again. What stands on it was not cleared (CountElsewhere {} has rows in ")
     assert told.endswith("). Clear that, too, and run: ozelot clear LoadAttic; ozelot run")
-    assert numbers(counted) == 2
+    assert count_rows(counted, "atticcount") == 2
     assert states() == {"LoadAttic {}": "incomplete", "CountAttic {}": "complete on incomplete"}
 
 
@@ -135,7 +113,7 @@ def test_a_single_task_to_load_again_is_told_in_good_grammar(db: Client, monkeyp
     monkeypatch.setenv("OZELOT_PIPELINE", "tests.cli.attic:LoadAttic")
     Base.create_all(db)
     assert build(attic.LoadAttic())
-    before_it_had(db, "attic.name")
+    drop_columns(db, "attic.name")
     done = called("db", "upgrade", "--rebuild", "--yes")
     assert done.out.endswith("\n1 task to load again. Run it again with: ozelot run\n")
     assert called("run").code == 0
@@ -157,7 +135,7 @@ def test_without_a_pipeline_a_rebuild_says_what_to_clear(counted: Client, monkey
 
 def test_a_file_that_may_only_be_read_is_compared(sqlite_db: Client) -> None:
     Base.create_all(sqlite_db)
-    before_it_had(sqlite_db, "shelf.height")
+    drop_columns(sqlite_db, "shelf.height")
     sqlite_db.engine.dispose()
     path = str(sqlite_db.url.database)
     told = called("db", "status", "--database", f"sqlite:///file:{path}?mode=ro&uri=true")

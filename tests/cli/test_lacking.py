@@ -15,18 +15,17 @@ from ozelot.etl.completion import clear_plan
 from ozelot.orm.base import Base
 from tests.cli import shop
 from tests.cli.calling import called
-from tests.cli.test_commands import rows
-from tests.cli.test_db_commands import before_it_had, every_key_is_created
-from tests.cli.test_staleness import loaded, pipeline
 from tests.etl.heroes import build
+from tests.statements import drop_columns
+from tests.tables import count_rows
 
-__all__ = ["every_key_is_created", "loaded", "pipeline"]
+pytestmark = pytest.mark.usefixtures("pipeline_of_the_shop", "every_key_is_created")
 
 FIRST = "the column shelf.height is missing. Bring the database to what the models say: ozelot db upgrade"
 
 
-def test_a_refresh_waits_for_a_column_that_the_database_has_not(loaded: Client) -> None:
-    before_it_had(loaded, "shelf.height")
+def test_a_refresh_waits_for_a_column_that_the_database_has_not(stale_shop: Client) -> None:
+    drop_columns(stale_shop, "shelf.height")
     shown = called("status")
     assert "1 of them stale" in shown.out
     assert shown.out.endswith(f"\nSee why: ozelot why 'LoadGoods(year=2021)'. First of all: {FIRST}\n")
@@ -36,7 +35,7 @@ def test_a_refresh_waits_for_a_column_that_the_database_has_not(loaded: Client) 
     refused = called("run", "--refresh", "--yes")
     assert (refused.code, refused.out) == (3, "")
     assert refused.err == f"error: Nothing was cleared, as a run would fail: {FIRST}\n"
-    assert rows(loaded, "good") == 2
+    assert count_rows(stale_shop, "good") == 2
 
     assert called("db", "upgrade", "--yes").code == 0
     assert called("status").out.endswith(". Load again what is stale, and what stands on it: ozelot run --refresh\n")
@@ -47,29 +46,29 @@ def test_a_refresh_waits_for_a_column_that_the_database_has_not(loaded: Client) 
 def test_so_does_loading_a_task_again(how: Sequence[str], db: Client) -> None:
     Base.create_all(db)
     assert build(shop.LoadShop())
-    before_it_had(db, "shelf.height")
+    drop_columns(db, "shelf.height")
     refused = called("run", "LoadGoods(year=2020)", "--force", "--yes", *how)
-    assert (refused.code, refused.out, rows(db, "good")) == (3, "", 2)
+    assert (refused.code, refused.out, count_rows(db, "good")) == (3, "", 2)
     assert refused.err == f"error: Nothing was cleared, as a run would fail: {FIRST}\n"
 
     root = shop.LoadShop()
     plan = clear_plan(root, [shop.LoadGoods(year=2020)])
     with pytest.raises(TableMissing, match="Nothing was cleared"):
         run_again(plan, [root])
-    assert (rows(db, "good"), rows(db, "shelf")) == (2, 2)
+    assert (count_rows(db, "good"), count_rows(db, "shelf")) == (2, 2)
 
 
 def test_what_a_task_does_not_use_keeps_no_task_from_being_loaded_again(db: Client) -> None:
     Base.create_all(db)
     assert build(shop.LoadShop())
-    before_it_had(db, "attic.name")
+    drop_columns(db, "attic.name")
     assert called("run", "LoadGoods(year=2020)", "--force", "--yes").code == 0
 
 
 def test_clearing_says_what_is_to_be_done_before_a_run(db: Client) -> None:
     Base.create_all(db)
     assert build(shop.LoadShop())
-    before_it_had(db, "good.name", "shelf.height")
+    drop_columns(db, "good.name", "shelf.height")
     asked = called("clear", "LoadGoods")
     first = FIRST.replace("shelf.height", "good.name")
     assert f"\nA run cannot load it again before this is done: {first}\n" in asked.out
@@ -107,7 +106,7 @@ def test_a_column_that_no_model_has_and_that_needs_a_value_is_one_too(db: Client
 
 def test_a_run_that_fails_for_a_column_says_so_and_status_too(db: Client) -> None:
     Base.create_all(db)
-    before_it_had(db, "shelf.height")
+    drop_columns(db, "shelf.height")
     ran = called("run")
     told = (
         "TableMissing: LoadShelves {} needs the column shelf.height, which is not in the database: add it with 'ozelot "

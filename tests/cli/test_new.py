@@ -10,9 +10,8 @@ import pytest
 
 from ozelot.cli.new import EXAMPLES, new_project, package_of
 from ozelot.errors import ProjectRefused
+from tests import folders
 from tests.cli.calling import process
-
-SHIPPED = Path(__file__).parents[2] / "examples"
 
 
 def test_a_new_project_runs_and_passes_its_tests_at_once(tmp_path: Path) -> None:
@@ -55,7 +54,7 @@ def test_an_example_is_copied_whole_but_for_what_it_made(example: str, tmp_path:
     folder = new_project(tmp_path / "copy", example)
     assert not list(folder.rglob("*.db")) and not list(folder.rglob("__pycache__"))
     wanted = subprocess.run(
-        ["git", "ls-files", example], cwd=SHIPPED, capture_output=True, text=True, check=True
+        ["git", "ls-files", example], cwd=folders.EXAMPLES, capture_output=True, text=True, check=True
     ).stdout.splitlines()
     assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()) == sorted(
         [*(str(Path(path).relative_to(example)) for path in wanted), "pytest.ini"]

@@ -20,6 +20,7 @@ from ozelot.orm.base import Base
 from tests import quick
 from tests.cli.calling import called
 from tests.etl import staff
+from tests.folders import ROOT
 
 PIPELINE = ["--pipeline", "tests.etl.staff:LoadEmployees"]
 
@@ -30,7 +31,7 @@ def serving(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     command = quick.ozelot("ui", "--port", "0", *arguments)
     plain = {name: value for name, value in os.environ.items() if not name.startswith("OZELOT_")}
     with subprocess.Popen(
-        command, env=plain, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
+        command, env=plain, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
     ) as process:
         assert process.stdout is not None
         opened = re.fullmatch(r"Open http://(\S+)\n", process.stdout.readline())

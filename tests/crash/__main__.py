@@ -41,8 +41,9 @@ from pathlib import Path
 from tests.crash import attacks
 from tests.crash.databases import KINDS, Database, created, created_on
 from tests.crash.launching import StuckError
-from tests.crash.servers import NoServerError, own_server, small_disk
+from tests.crash.small_disks import NoDiskError, small_disk
 from tests.crash.subject import PIPELINES, BrokenPromiseError, subject
+from tests.own_servers import NoServerError, own_server
 
 _BATCH = 50  # strikes between two lines of output
 _DISK = 16  # megabytes; the log of SQLite needs some
@@ -88,7 +89,7 @@ def attack(options: argparse.Namespace, kind: str, rng: random.Random) -> None:
             strike = partial(attacks.kill, number=signal.Signals[f"SIG{options.signal}"])
         if options.attack == "restart":
             server = stack.enter_context(own_server(kind))
-            database = stack.enter_context(created_on(server.url))
+            database = stack.enter_context(created_on(server.start()))
             strike = partial(attacks.restart, crash=server.crash)
         else:
             database = stack.enter_context(created(kind, folder))
@@ -137,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (BrokenPromiseError, StuckError) as exc:
             print(f"BROKEN on {kind}, seed {seed}: {exc}", file=sys.stderr)
             return 1
-        except NoServerError as exc:
+        except (NoServerError, NoDiskError) as exc:
             print(exc, file=sys.stderr)
             return 3
     print("All promises were kept")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,11 +14,8 @@ from sqlalchemy.pool import NullPool
 from ozelot.client import Client
 from ozelot.state import lineage
 from tests.crash.launching import polled
+from tests.databases import SERVERS, fresh
 
-SERVERS = {
-    "postgresql": ("OZELOT_TEST_POSTGRES_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"),
-    "mariadb": ("OZELOT_TEST_MYSQL_URL", "mysql+pymysql://root@127.0.0.1:3306/"),
-}
 KINDS = ["sqlite", *SERVERS]
 
 _OTHERS = {
@@ -112,12 +108,5 @@ def created(kind: str, folder: Path) -> Iterator[Database]:
 def created_on(server: str) -> Iterator[Database]:
     """The same on a server with that URL."""
     engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=NullPool)
-    name = f"ozelot_{uuid.uuid4().hex[:12]}"
-    with engine.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    try:
-        yield Database(engine.url.set(database=name).render_as_string(hide_password=False))
-    finally:
-        force = " WITH (FORCE)" if engine.dialect.name == "postgresql" else ""
-        with engine.connect() as connection:
-            connection.execute(sa.text(f"DROP DATABASE {name}{force}"))
+    with fresh(engine) as url:
+        yield Database(url)

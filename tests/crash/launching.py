@@ -16,7 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-ROOT = Path(__file__).parents[2]
+from tests.folders import EXAMPLES, ROOT
+
 PATIENCE = 120.0  # seconds until a command counts as stuck
 
 
@@ -200,7 +201,7 @@ def polled(what: str, seconds: float = PATIENCE, pause: float = 0.005) -> Iterat
 
 def environment(**more: str) -> dict[str, str]:
     """What the processes need to find this package, these tests and the example."""
-    example = ROOT / "examples" / "superheroes"
+    example = EXAMPLES / "superheroes"
     path = os.pathsep.join(path for path in [str(ROOT), str(example), os.environ.get("PYTHONPATH", "")] if path)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("OZELOT_")}
     return {**kept, "PYTHONPATH": path, **more}

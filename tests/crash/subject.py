@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from tests.crash.contents import Contents, contents
 from tests.crash.databases import Database
-from tests.crash.launching import ROOT, Ended, Running, Setup, StuckError, Zygote, environment
+from tests.crash.launching import Ended, Running, Setup, StuckError, Zygote, environment
+from tests.folders import EXAMPLES
 
 
 class BrokenPromiseError(AssertionError):
@@ -48,7 +49,7 @@ PIPELINES = {
         "superheroes.pipeline:LoadEverything",
         ["superheroes.pipeline", "superheroes.checks"],
         ["LoadUniverses", "LoadCharacters", "LoadMovies", "LoadMovieAppearances"],
-        ROOT / "examples" / "superheroes",
+        EXAMPLES / "superheroes",
     ),
 }
 

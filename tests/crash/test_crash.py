@@ -12,9 +12,10 @@ import pytest
 
 from tests.crash import attacks, faults
 from tests.crash.databases import Database, created_on
-from tests.crash.servers import SERVERS, own_server, small_disk
+from tests.crash.small_disks import small_disk
 from tests.crash.subject import BrokenPromiseError, Subject, subject
-from tests.databases import only
+from tests.databases import SERVERS, only
+from tests.own_servers import wanted_server
 
 nightly = pytest.mark.skipif(not os.environ.get("OZELOT_TEST_NIGHTLY"), reason="OZELOT_TEST_NIGHTLY=1 runs it")
 KILLS = 25
@@ -70,8 +71,8 @@ def test_a_run_whose_connections_are_cut_fails_in_words_or_recovers(made: Subjec
 @pytest.mark.parametrize("kind", SERVERS)
 def test_a_run_whose_server_crashes_fails_in_words_or_recovers(kind: str, tmp_path: Path) -> None:
     with (
-        own_server(kind) as server,
-        created_on(server.url) as database,
+        wanted_server(kind) as server,
+        created_on(server.start()) as database,
         subject("synthetic", database, tmp_path, random.Random(1)) as found,
     ):
         attacks.restart(found, 10, server.crash)

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import Counter
 from pathlib import Path
 
-import pytest
 import sqlalchemy as sa
 
-from ozelot import cache
-from tests.cli.calling import ROOT, Called, process
+from tests.cli.calling import Called, process
 from tests.engine.contents import engine_for
+from tests.folders import ROOT
+from tests.superheroes import EXAMPLE
 
-sys.path.insert(0, str(ROOT / "examples" / "superheroes"))
-from superheroes import snapshot
-
-EXAMPLE = ROOT / "examples" / "superheroes"
 WIKI = "https://marvel.fandom.com"  # every page comes from the cache
 PATH = os.pathsep.join([str(EXAMPLE), str(ROOT), os.environ.get("PYTHONPATH", "")])
 
@@ -27,15 +22,6 @@ UNION ALL SELECT 'appearance', m.name, NULL, c.url
 FROM movieappearance a JOIN movie m ON m.id = a.movie_id JOIN {character} c ON c.id = a.character_id
 UNION ALL SELECT 'marker', name, NULL, NULL FROM ormtargetmarker
 """
-
-
-def fill_cache(path: Path) -> None:
-    """Put the snapshot of the wiki into a request cache."""
-    with cache.RequestCache(path) as store:
-        for url, body in snapshot.pages(WIKI):
-            store.put(url, body)
-        for url in snapshot.gone(WIKI):
-            store.put(url, "", status_code=404)
 
 
 def settings(pages: Path) -> dict[str, str]:
@@ -58,16 +44,8 @@ def loaded(url: str) -> Counter[tuple[object, ...]]:
         return Counter(tuple(row) for row in connection.execute(sa.text(text)))
 
 
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("pages") / "web_cache.db"
-    fill_cache(path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def expected(pages: Path) -> Counter[tuple[object, ...]]:
-    """What one thread loads."""
+    """What one thread loads into a database beside the pages."""
     url = f"sqlite:///{pages.parent / 'expected.db'}"
     assert ozelot(pages.parent, pages, url, "db", "init").code == 0
     done = ozelot(pages.parent, pages, url, "run")

@@ -19,7 +19,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 import ozelot
 from ozelot.client import Client
+from ozelot.engine import RunResult, run_again
 from ozelot.etl import tasks
+from ozelot.etl.completion import clear_plan
 from ozelot.orm.base import Base
 from ozelot.orm.run import TaskOwned
 from tests import tables
@@ -214,6 +216,7 @@ class Link(tasks.ORMTask):
         happens(f"Link {self.number}")
 
 
+PIPELINE = "tests.engine.library:LoadLibrary"
 LIBRARY = [
     "LoadAuthors {}",
     "RateAuthors {}",
@@ -230,3 +233,9 @@ def load_once(database: Client) -> None:
     Path("wish version").write_text("v2")
     for log in Path.cwd().glob("came by *"):
         log.unlink()
+
+
+def load_all_again() -> RunResult:
+    """Clear the library and load it in one transaction."""
+    roots = [LoadAuthors()]
+    return run_again(clear_plan(LoadLibrary(), roots), roots, atomic=True)

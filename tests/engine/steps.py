@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +48,15 @@ class Drawing:
 
 #: What the test at hand has drawn; threads of a run look here.
 drawn = Drawing()
+
+
+@contextmanager
+def empty_drawing() -> Iterator[None]:
+    """Begin with no steps, and leave none behind."""
+    luigi.task_register.Register.clear_instance_cache()
+    drawn.clear()
+    yield
+    drawn.clear()
 
 
 class Step(tasks.ORMTask):

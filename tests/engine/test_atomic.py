@@ -16,18 +16,18 @@ from pathlib import Path
 import pytest
 
 from ozelot.client import Client
-from ozelot.engine import RunResult, run_again
+from ozelot.engine import run_again
 from ozelot.errors import ConfigError
 from ozelot.etl.completion import clear_plan
 from tests import quick
 from tests.cli.calling import command, environment, process
 from tests.engine.contents import contents, library, runs
-from tests.engine.library import LIBRARY, LoadAuthors, LoadLibrary, load_once
+from tests.engine.library import LIBRARY, PIPELINE, LoadAuthors, LoadLibrary, load_all_again, load_once
 from tests.engine.reader import Reader
+from tests.waiting import until
 
 NIGHTLY = bool(os.environ.get("OZELOT_TEST_NIGHTLY"))
 KILLS = 300 if NIGHTLY else 6
-PIPELINE = ("--pipeline", "tests.engine.library:LoadLibrary")
 WORKING = ["LoadAuthors", "RateAuthors", "LoadBooks 1990", "LoadBooks 1991", "LoadBooks 1992", "LoadReviews"]
 
 
@@ -37,16 +37,11 @@ def loaded(db: Client) -> None:
     load_once(db)
 
 
-def again() -> RunResult:
-    roots = [LoadAuthors()]
-    return run_again(clear_plan(LoadLibrary(), roots), roots, atomic=True)
-
-
 def test_who_reads_meanwhile_sees_the_old_state_and_then_the_new_one(database_url: str) -> None:
     Path("wish LoadReviews").write_text("wait")
     reader = Reader(database_url, waiting="LoadReviews")
     with reader.reading():
-        result = again()
+        result = load_all_again()
     assert result.ok and sorted(result.ran) == sorted(LIBRARY)
     assert reader.looks_in_the_middle >= 5
     assert [library(), library("v2")][: len(reader.seen)] == reader.seen
@@ -58,7 +53,7 @@ def test_a_failure_anywhere_leaves_what_was_there(database_url: str, name: str) 
     Path(f"wish {name}").write_text("fail")
     reader = Reader(database_url)
     with reader.reading():
-        result = again()
+        result = load_all_again()
     assert reader.seen == [library()]
     assert contents(database_url) == library()
     (label,) = result.failed
@@ -69,12 +64,12 @@ def test_a_failure_anywhere_leaves_what_was_there(database_url: str, name: str) 
     states = [(label, state) for label, state, _ in runs(database_url)]
     assert states[len(LIBRARY) :] == [(label, "failed")]
     Path(f"wish {name}").unlink()
-    assert again().ok and contents(database_url) == library("v2")
+    assert load_all_again().ok and contents(database_url) == library("v2")
 
 
 def test_the_history_tells_what_failed(database_url: str, tmp_path: Path) -> None:
     Path("wish LoadReviews").write_text("fail")
-    options = (*PIPELINE, "--database", database_url)
+    options = ("--pipeline", PIPELINE, "--database", database_url)
     done = process(tmp_path, *options, "run", "LoadAuthors", "--force", "--atomic", "--yes")
     assert "LoadReviews: RuntimeError: no LoadReviews today" in done.out
     assert re.search(r"^Ran, and rolled back: \d: LoadAuthors, .*\nNot reached: \d: .*LoadLibrary$", done.out, re.M)
@@ -122,20 +117,17 @@ def test_a_kill_at_any_moment_leaves_all_that_was_there_or_all_that_is_new(datab
     assert killed
     whole = [library(), *(library(f"v{number}") for number in range(KILLS))]
     assert all(found in whole for found in reader.seen)
-    assert again().ok and contents(database_url) == library(f"v{KILLS - 1}")
+    assert load_all_again().ok and contents(database_url) == library(f"v{KILLS - 1}")
 
 
 def started(folder: Path, url: str) -> subprocess.Popen[str]:
     """A refresh that waits in the middle of a task."""
     Path("wish LoadReviews").write_text("wait")
-    options = (*PIPELINE, "--database", url, "run", "LoadAuthors", "--force", "--atomic", "--yes")
+    options = ("--pipeline", PIPELINE, "--database", url, "run", "LoadAuthors", "--force", "--atomic", "--yes")
     child = subprocess.Popen(
         command(*options), cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 60
-    while not Path("came by LoadReviews").exists():
-        assert time.monotonic() < deadline and child.poll() is None
-        time.sleep(0.01)
+    until(Path("came by LoadReviews").exists, "the task in the middle", unless=lambda: child.poll() is not None)
     return child
 
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-import ozelot
 from ozelot.client import Client
-from ozelot.engine import RunResult, run_again
-from ozelot.etl.completion import clear_plan
 from tests.databases import only
 from tests.engine.contents import contents, engine_for, library
-from tests.engine.library import LoadAuthors, LoadLibrary, LoadReviews, create_tables
+from tests.engine.library import LoadReviews, load_all_again, load_once
+from tests.waiting import until
 
 _OURS = {
     "postgresql": "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND xact_start IS NOT NULL "
@@ -30,15 +27,7 @@ _END = {"postgresql": "SELECT pg_terminate_backend({})", "mysql": "KILL {}"}
 @pytest.fixture(autouse=True)
 def loaded(db: Client) -> None:
     """The library, complete; what is loaded from now on is of another version."""
-    create_tables(db)
-    assert ozelot.run(LoadLibrary()).ok
-    Path("wish version").write_text("v2")
-    Path("came by LoadBooks 1990").unlink()
-
-
-def again() -> RunResult:
-    roots = [LoadAuthors()]
-    return run_again(clear_plan(LoadLibrary(), roots), roots, atomic=True)
+    load_once(db)
 
 
 def meanwhile(act: Callable[[], None]) -> threading.Thread:
@@ -46,10 +35,8 @@ def meanwhile(act: Callable[[], None]) -> threading.Thread:
     Path("wish LoadBooks 1990").write_text("wait")
 
     def wait_and_act() -> None:
-        deadline = time.monotonic() + 60
-        while not Path("came by LoadBooks 1990").exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
         try:
+            until(Path("came by LoadBooks 1990").exists, "the task in the middle")
             act()
         finally:
             Path("wish LoadBooks 1990").unlink()
@@ -72,13 +59,13 @@ def test_a_connection_that_is_cut_leaves_what_was_there(db: Client, database_url
 
     thread = meanwhile(end_it)
     try:
-        result = again()
+        result = load_all_again()
     finally:
         thread.join()
     assert cut
     assert not result.ok and not result.ran and "LoadBooks {'year': '1990'}" in result.failed
     assert contents(database_url) == library()
-    assert again().ok and contents(database_url) == library("v2")
+    assert load_all_again().ok and contents(database_url) == library("v2")
 
 
 @only("mariadb")  # elsewhere a deadlock ends no more than a savepoint
@@ -95,8 +82,7 @@ def test_a_deadlock_on_mariadb_which_ends_all_of_the_transaction_leaves_what_was
         """The task has locks on the authors, and asks for those of the other, which waits for the authors."""
         holder.start()
         with engine_for(database_url).connect() as looking:
-            while not looking.scalar(sa.text(waits)):
-                time.sleep(0.01)
+            until(lambda: looking.scalar(sa.text(waits)), "the one that waits for the authors", pause=0.01)
         with db.create_session() as session:
             session.execute(sa.text("UPDATE ballast SET weight = 2"))
 
@@ -109,7 +95,7 @@ def test_a_deadlock_on_mariadb_which_ends_all_of_the_transaction_leaves_what_was
         holder = threading.Thread(target=hold)
         monkeypatch.setattr(LoadReviews, "run", reach_across)
         try:
-            result = again()
+            result = load_all_again()
         finally:
             if holder.is_alive():
                 holder.join()

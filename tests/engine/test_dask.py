@@ -20,18 +20,16 @@ from ozelot.etl.completion import clear_plan
 from tests.cli.calling import environment, process
 from tests.databases import only
 from tests.engine.contents import contents, library
-from tests.engine.heroes import EXAMPLE, expected, fill_cache, loaded, pages, settings
+from tests.engine.heroes import WIKI, loaded, settings
 from tests.engine.heroes import ozelot as heroes
-from tests.engine.library import LIBRARY, LoadAuthors, LoadBooks, LoadLibrary, Stubborn, create_tables
-
-__all__ = ["expected", "pages"]
+from tests.engine.library import LIBRARY, PIPELINE, LoadAuthors, LoadBooks, LoadLibrary, Stubborn, create_tables
+from tests.superheroes import EXAMPLE, fill_cache
 
 distributed = pytest.importorskip("distributed")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 
 #: Workers on other machines would not see a file of this one.
 with_a_server = only("postgresql", "mariadb")
-PIPELINE = ("--pipeline", "tests.engine.library:LoadLibrary")
 NOBODY = "tcp://127.0.0.1:9"  # the port of a service that no machine offers any more
 
 
@@ -43,7 +41,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         warnings.simplefilter("ignore")
         patch.chdir(folder)
         patch.syspath_prepend(str(EXAMPLE))  # a worker that replaces a dead one has the path that this process has then
-        fill_cache(folder / "web_cache.db")
+        fill_cache(folder / "web_cache.db", WIKI)
         with distributed.LocalCluster(
             n_workers=2,
             threads_per_worker=1,
@@ -115,13 +113,13 @@ def test_what_is_tried_or_run_again_runs_again(dask: Any, server: Client, databa
 
 @with_a_server
 def test_the_command_runs_the_superheroes_there(
-    cluster: Any, expected: Counter[tuple[object, ...]], pages: Path, server: Client, database_url: str
+    cluster: Any, all_heroes: Counter[tuple[object, ...]], wiki_pages: Path, server: Client, database_url: str
 ) -> None:
-    assert heroes(cluster.folder, pages, database_url, "db", "init").code == 0
-    done = heroes(cluster.folder, pages, database_url, "run", "--dask", cluster.scheduler_address)
+    assert heroes(cluster.folder, wiki_pages, database_url, "db", "init").code == 0
+    done = heroes(cluster.folder, wiki_pages, database_url, "run", "--dask", cluster.scheduler_address)
     assert done.code == 0, done.out + done.err
     assert "LoadEverything is complete" in done.out and "Traceback" not in done.err
-    assert loaded(database_url) == expected
+    assert loaded(database_url) == all_heroes
 
 
 @with_a_server
@@ -187,7 +185,7 @@ def test_sqlite_is_refused_in_words(dask: Any, sqlite_db: Client) -> None:
 
 def test_no_scheduler_at_the_address_is_one_clear_line(sqlite_db: Client, tmp_path: Path) -> None:
     create_tables(sqlite_db)
-    done = process(tmp_path, *PIPELINE, "--database", str(sqlite_db.url), "run", "--dask", NOBODY)
+    done = process(tmp_path, "--pipeline", PIPELINE, "--database", str(sqlite_db.url), "run", "--dask", NOBODY)
     assert done.code == 3
     (line,) = [line for line in done.err.splitlines() if " - INFO - " not in line]
     assert line.startswith(f"error: No Dask scheduler answers at {NOBODY}")

@@ -9,12 +9,12 @@ from typing import Any
 
 import luigi
 import pytest
-import sqlalchemy as sa
 
 import ozelot
 from ozelot.client import Client
 from ozelot.etl.tasks import InputFileTask, ORMTask
 from tests.engine.steps import EStep, LateStep, Step, asks, drawn, fail, label, rows
+from tests.statements import recorded_statements
 
 
 class MissingFile(InputFileTask):
@@ -242,8 +242,7 @@ def numbered(count: int) -> list[Step]:
 
 
 def test_how_much_a_run_asks_the_database_grows_with_the_number_of_requirements(here: Client) -> None:
-    asked: list[str] = []
-    sa.event.listen(here.engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+    asked = recorded_statements(here)
     numbers = []
     for name, count in (("few", 20), ("many", 80)):
         drawn.acts[name] = asks(*numbered(count))

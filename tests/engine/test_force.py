@@ -11,13 +11,10 @@ from ozelot import client
 from ozelot.client import Client
 from ozelot.etl.completion import clear_plan
 from tests.cli.calling import Called, called
-from tests.cli.conftest import nothing_left_behind
 from tests.engine.contents import Contents, contents, library, markers, runs
-from tests.engine.library import LIBRARY, LoadLibrary, LoadReviews, load_once
+from tests.engine.library import LIBRARY, PIPELINE, LoadLibrary, LoadReviews, load_once
 
-__all__ = ["nothing_left_behind"]
-
-PIPELINE = "tests.engine.library:LoadLibrary"
+pytestmark = pytest.mark.usefixtures("nothing_left_behind")
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,7 @@ import pytest
 from ozelot.client import Client
 from tests.cli.calling import at_terminal, process
 from tests.engine.contents import contents, library
-from tests.engine.library import load_once
-
-PIPELINE = "tests.engine.library:LoadLibrary"
+from tests.engine.library import PIPELINE, load_once
 
 
 @pytest.fixture(autouse=True)

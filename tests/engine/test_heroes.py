@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from tests.engine.heroes import expected, loaded, ozelot, pages
-
-__all__ = ["expected", "pages"]
+from tests.engine.heroes import loaded, ozelot
 
 
 def test_processes_load_the_same(
-    pages: Path, expected: Counter[tuple[object, ...]], database_url: str, tmp_path: Path
+    wiki_pages: Path, all_heroes: Counter[tuple[object, ...]], database_url: str, tmp_path: Path
 ) -> None:
-    assert ozelot(tmp_path, pages, database_url, "db", "init").code == 0
-    done = ozelot(tmp_path, pages, database_url, "run", "--processes", "--workers", "2")
+    assert ozelot(tmp_path, wiki_pages, database_url, "db", "init").code == 0
+    done = ozelot(tmp_path, wiki_pages, database_url, "run", "--processes", "--workers", "2")
     assert done.code == 0, done.err
-    assert loaded(database_url) == expected
+    assert loaded(database_url) == all_heroes

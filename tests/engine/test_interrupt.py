@@ -5,30 +5,26 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests import quick
 from tests.cli.calling import environment
 from tests.engine.steps import PATIENCE
+from tests.waiting import until
 
 
 def wait_for_file(path: Path, process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not path.exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end, f"no {path.name}"
-        time.sleep(0.01)
+    until(path.exists, f"the file {path.name}", unless=lambda: process.poll() is not None, seconds=PATIENCE)
 
 
 def interrupted(folder: Path, workers: int, times: int) -> dict[str, Any]:
     """What the program says that was interrupted."""
     how_often = "once" if times == 1 else "twice"
     process = subprocess.Popen(
-        quick.python("-m", "tests.engine.interrupted", str(workers), how_often),
+        [sys.executable, "-m", "tests.engine.interrupted", str(workers), how_often],
         cwd=folder,
         env=environment(),
         stdout=subprocess.PIPE,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,11 +11,10 @@ import sqlalchemy as sa
 
 from ozelot.client import Client
 from ozelot.engine import RunResult
-from ozelot.engine.invocation import run_again
-from ozelot.etl.completion import clear_plan
 from tests.databases import only
 from tests.engine.contents import contents, engine_for, library
-from tests.engine.library import LoadAuthors, LoadLibrary, load_once
+from tests.engine.library import load_all_again, load_once
+from tests.waiting import until
 
 #: For how many seconds a connection to this database has been waiting for another one; MariaDB looks anew every 0.1 s,
 #: unless it is asked more often.
@@ -29,23 +26,16 @@ WAITING = {
 }
 
 
-def until(condition: Callable[[], object], running: Future[RunResult]) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert not running.done(), running.result()
-        assert time.monotonic() < end
-        time.sleep(0.2)
-
-
 def until_one_waits(url: str, running: Future[RunResult], seconds: float) -> None:
     engine = engine_for(url)
     query = sa.text(WAITING[engine.dialect.name])
     with engine.connect() as connection:
-        until(lambda: any(waited >= seconds for waited in connection.scalars(query)), running)
-
-
-def load_all_again() -> RunResult:
-    return run_again(clear_plan(LoadLibrary(), [LoadAuthors()]), [LoadAuthors()], atomic=True)
+        until(
+            lambda: any(waited >= seconds for waited in connection.scalars(query)),
+            "a transaction that waits for another one",
+            unless=running.done,
+            pause=0.2,
+        )
 
 
 def twice(url: str, seconds: float = 0) -> None:
@@ -59,7 +49,7 @@ def twice(url: str, seconds: float = 0) -> None:
     with ThreadPoolExecutor(2) as pool:
         try:
             first = pool.submit(load_all_again)
-            until(Path("came by LoadReviews").exists, first)
+            until(Path("came by LoadReviews").exists, "the first one to load reviews", unless=first.done)
             second = pool.submit(load_all_again)
             until_one_waits(url, second, seconds)
             assert contents(url) == library()

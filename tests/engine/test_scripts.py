@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +14,8 @@ from ozelot.client import Client
 from tests import quick
 from tests.cli.calling import Called, environment
 from tests.engine.contents import contents, library, markers
-from tests.engine.library import create_tables
+from tests.engine.library import PIPELINE, create_tables
+from tests.waiting import until
 
 BEGIN = """
 from ozelot import client, run
@@ -80,17 +79,10 @@ def alive(pid: int) -> bool:
         return False
 
 
-def until(is_so: Callable[[], bool], child: subprocess.Popen[str] | None = None) -> None:
-    deadline = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < deadline and (child is None or child.poll() is None)
-        time.sleep(0.02)
-
-
 def started(folder: Path, url: str) -> tuple[subprocess.Popen[str], int]:
     """A command with two processes, one of which waits in the middle of a task; and the number of that one."""
     Path("wish LoadReviews").write_text("wait")
-    options = ("--pipeline", "tests.engine.library:LoadLibrary", "--database", url, "run", "--processes")
+    options = ("--pipeline", PIPELINE, "--database", url, "run", "--processes")
     child = subprocess.Popen(
         [sys.executable, "-m", "ozelot", *options, "--workers", "2"],
         cwd=folder,
@@ -101,7 +93,11 @@ def started(folder: Path, url: str) -> tuple[subprocess.Popen[str], int]:
         start_new_session=True,
     )
     log = Path("came by LoadReviews")
-    until(lambda: log.exists() and log.read_text().endswith("\n"), child)
+    until(
+        lambda: log.exists() and log.read_text().endswith("\n"),
+        "a process in the middle of the task",
+        unless=lambda: child.poll() is not None,
+    )
     return child, int(log.read_text())
 
 
@@ -120,7 +116,7 @@ def test_processes_end_with_the_one_that_started_them(db: Client, database_url: 
     with child:
         child.kill()
         child.communicate()
-    until(lambda: not alive(worker))
+    until(lambda: not alive(worker), "the end of the process")
     without_reviews(database_url)
 
 
@@ -161,7 +157,7 @@ def test_the_second_ctrl_c_ends_them(db: Client, database_url: str, tmp_path: Pa
         _, err = child.communicate(timeout=60)
     assert child.returncode == 130, err
     assert "rolled back" in err and "Traceback" not in err
-    until(lambda: not alive(worker))
+    until(lambda: not alive(worker), "the end of the process")
     without_reviews(database_url)
 
 

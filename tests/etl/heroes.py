@@ -9,8 +9,10 @@ import luigi
 from sqlalchemy import ForeignKey, String, select
 from sqlalchemy.orm import Mapped, mapped_column
 
+from ozelot.client import Client
 from ozelot.etl import tasks
 from ozelot.orm.base import Base
+from tests.tables import count_rows_each
 
 
 class HUniverse(Base):
@@ -34,6 +36,8 @@ class HMovieAppearance(Base):
 
 
 TABLES = [HUniverse, HCharacter, HMovie, HMovieAppearance]
+#: The number of rows of each once all is loaded.
+FULL = {"HUniverse": 1, "HCharacter": 10, "HMovie": 5, "HMovieAppearance": 50}
 
 
 class ConsumerPriceIndexFile(tasks.InputFileTask):
@@ -100,5 +104,16 @@ class LoadEverything(tasks.ORMWrapperTask):
         return [LoadCharacters(), LoadMovies(), LoadMovieAppearances(), InflationAdjustMovieBudgets()]
 
 
+def write_inputs() -> None:
+    """Write the input files into the current folder."""
+    Path("cpi.csv").write_text("year,cpi\n")
+    Path("ratings.csv").write_text("id,rating\n")
+
+
 def build(*roots: luigi.Task, **options: Any) -> bool:
     return bool(luigi.build(list(roots), local_scheduler=True, log_level="WARNING", **options))
+
+
+def counts(db: Client) -> dict[str, int]:
+    """The number of rows of each model."""
+    return dict(zip(FULL, count_rows_each(db, *TABLES), strict=True))

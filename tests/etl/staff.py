@@ -1,24 +1,25 @@
 """Units and employees: the classic case of one table that refers to another, in the styles of 1.0 and 0.2.
 
-Importable by worker processes, which tests start and kill.
+Importable by processes that tests start and kill: see :mod:`tests.etl.staff_processes`.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Collection, Generator
-from pathlib import Path
 from typing import Any
 
 import luigi
-from sqlalchemy import ForeignKey, String, event, select
+import sqlalchemy as sa
+from sqlalchemy import ForeignKey, String, event
 from sqlalchemy.orm import Mapped, mapped_column
 
 from ozelot import client
+from ozelot.client import Client
 from ozelot.etl import tasks
 from ozelot.orm.base import Base
+from ozelot.orm.target import ORMTargetMarker
 
 
 class Unit(Base):
@@ -28,6 +29,10 @@ class Unit(Base):
 class Employee(Base):
     name: Mapped[str] = mapped_column(String(100))
     unit_id: Mapped[int] = mapped_column(ForeignKey("unit.id"))
+
+
+#: What is in the table once a task that loads units has run.
+THREE = ["unit 0", "unit 1", "unit 2"]
 
 
 class LoadUnits(tasks.ORMTask):
@@ -44,7 +49,7 @@ class LoadEmployees(tasks.ORMTask):
         return [LoadUnits()]
 
     def run(self) -> None:
-        for unit in self.session.scalars(select(Unit)).all():
+        for unit in self.session.scalars(sa.select(Unit)).all():
             self.session.add_all(Employee(name=f"employee {n}", unit_id=unit.id) for n in range(4))
 
 
@@ -112,55 +117,31 @@ class LoadUnitsAndDie(tasks.ORMTask):
         self.session.add_all(Unit(name=f"unit {n}") for n in range(3))
         self.session.flush()
         if self.edge == "row":
-            _die()
+            die()
         if self.edge == "commit":
-            event.listen(self.client.engine, "commit", lambda _connection: _die())
+            event.listen(self.client.engine, "commit", lambda _connection: die())
 
 
-def _die() -> None:
+def die() -> None:
+    """Kill this process."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def wait_for(path: Path, seconds: float = 30.0) -> None:
-    """Wait until a file is there."""
-    end = time.monotonic() + seconds
-    while not path.exists():
-        if time.monotonic() > end:
-            raise TimeoutError(path)
-        time.sleep(0.005)
+def units(db: Client) -> list[str]:
+    """The names in the table, read through a connection of its own."""
+    engine = sa.create_engine(db.url)
+    try:
+        with engine.connect() as connection:
+            return sorted(connection.scalars(sa.select(Unit.name)))
+    finally:
+        engine.dispose()
 
 
-def worker(url: str, task_class: str, params: dict[str, str], gate: str) -> None:
-    """What a worker process does: wait for the gate, then run one task with Luigi."""
-    client.set_client(client.Client(connection_string=url))
-    task = globals()[task_class](**params)
-    if gate:
-        Path(f"{gate}.{os.getpid()}").touch()
-        wait_for(Path(gate))
-    done = task.build()
-    if params.get("edge") == "after":
-        _die()
-    raise SystemExit(0 if done else 1)
-
-
-def fork(number: int) -> None:
-    """Go on in so many processes; this one ends when all of these have, with 0 if all of them did.
-
-    As many interpreters that import all of it would take longer than what they are to do.
-    """
-    children = []
-    for _ in range(number):
-        if not (child := os.fork()):
-            return
-        children.append(child)
-    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    raise SystemExit(f"Exit codes: {codes}" if any(codes) else 0)
-
-
-if __name__ == "__main__":
-    import json
-    import sys
-
-    if (number := int(sys.argv[5])) > 1:
-        fork(number)
-    worker(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), sys.argv[4])
+def markers(db: Client) -> list[str]:
+    """The names of the tasks that are marked complete, read in the same way."""
+    engine = sa.create_engine(db.url)
+    try:
+        with engine.connect() as connection:
+            return sorted(name or "" for name in connection.scalars(sa.select(ORMTargetMarker.name)))
+    finally:
+        engine.dispose()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Collection, Generator
 from pathlib import Path
 from typing import Any
@@ -16,15 +14,12 @@ from ozelot import client as client_module
 from ozelot.client import Client
 from ozelot.errors import TransactionError
 from ozelot.etl import tasks
-from ozelot.orm.target import ORMTargetMarker
-from tests import quick
 from tests.etl import staff
 from tests.etl.heroes import build
-from tests.etl.staff import Unit
-from tests.race.gate import until
+from tests.etl.made_tasks import run_once
+from tests.etl.staff import THREE, Unit, markers, units
+from tests.etl.staff_processes import eight_at_once, start
 from tests.tables import create_tables
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -32,44 +27,7 @@ def tables(db: Client) -> None:
     create_tables(db, Unit)
 
 
-def units(db: Client) -> list[str]:
-    """The names in the table, read through a connection of its own."""
-    engine = sa.create_engine(db.url)
-    try:
-        with engine.connect() as connection:
-            return sorted(connection.scalars(sa.select(Unit.name)))
-    finally:
-        engine.dispose()
-
-
-def markers(db: Client) -> list[str]:
-    engine = sa.create_engine(db.url)
-    try:
-        with engine.connect() as connection:
-            return sorted(name or "" for name in connection.scalars(sa.select(ORMTargetMarker.name)))
-    finally:
-        engine.dispose()
-
-
-THREE = ["unit 0", "unit 1", "unit 2"]
 STYLES = [staff.LoadUnits, staff.LoadUnitsAsIn02, staff.LoadUnitsMarkedFirst]
-
-
-def start(db: Client, task: str, gate: Path | str = "", number: int = 1, **params: str) -> subprocess.Popen[str]:
-    url = db.url.render_as_string(hide_password=False)
-    command = quick.python("-m", "tests.etl.staff", url, task, json.dumps(params), str(gate), str(number))
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-
-
-def eight_at_once(db: Client, task: str, folder: Path) -> str:
-    """What eight processes print that run a task at the same moment; all of them must end well."""
-    gate = folder / "gate"
-    process = start(db, task, gate, 8)
-    until(lambda: len(list(folder.glob("gate.*"))) == 8, "eight processes at the gate")
-    gate.touch()
-    output = process.communicate(timeout=120)[0]
-    assert process.returncode == 0, output
-    return output
 
 
 @pytest.mark.parametrize("task", STYLES, ids=lambda cls: cls.__name__)
@@ -237,17 +195,6 @@ def test_a_task_that_fails_inside_another_leaves_nothing_behind(db: Client) -> N
 
     Outer().run()
     assert (units(db), markers(db)) == (["whole"], ["Outer"])
-
-
-def run_once(body: Any) -> None:
-    class Once(tasks.ORMTask):
-        creates = ()
-        strict_writes = False
-
-        def run(self) -> None:
-            body(self)
-
-    Once().run()
 
 
 def test_engine_and_sessions_of_the_client_join_the_transaction(db: Client) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import luigi
@@ -21,7 +21,9 @@ from ozelot.orm.base import Base
 from tests.databases import only
 from tests.etl import staff
 from tests.etl.heroes import build
-from tests.tables import create_tables
+from tests.etl.made_tasks import loading_task
+from tests.etl.vehicles import Bike, Car, Convertible, Vehicle
+from tests.tables import count_rows_each, create_tables
 
 
 class Shop(Base):
@@ -49,32 +51,6 @@ article_tag = Table(
 )
 
 
-class Vehicle(Base):
-    """Joined inheritance, with a discriminator."""
-
-    kind: Mapped[str] = mapped_column(String(20))
-    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "vehicle"}
-
-
-class Car(Vehicle):
-    id: Mapped[int] = mapped_column(ForeignKey("vehicle.id"), primary_key=True)
-    doors: Mapped[int | None] = mapped_column()
-    __mapper_args__ = {"polymorphic_identity": "car"}
-
-
-class Convertible(Car):
-    id: Mapped[int] = mapped_column(ForeignKey("car.id"), primary_key=True)
-    __mapper_args__ = {"polymorphic_identity": "convertible"}
-
-
-class Bike(Vehicle):
-    """Single-table inheritance."""
-
-    __tablename__ = None
-    gears: Mapped[int | None] = mapped_column(use_existing_column=True)
-    __mapper_args__ = {"polymorphic_identity": "bike"}
-
-
 class Animal(Base):
     """Joined inheritance, without a discriminator."""
 
@@ -92,48 +68,35 @@ def tables(db: Client) -> None:
     create_tables(db, Shop, Article, Tag, Vehicle, Animal, staff.Unit)
 
 
-def count(db: Client, *models: Any) -> list[int]:
-    with db.engine.connect() as connection:
-        tables = [getattr(model, "__table__", model) for model in models]
-        return [connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0 for table in tables]
-
-
-def task(name: str, run: Any = None, requires: Any = (), **attributes: Any) -> tasks.ORMTask:
-    """A task of a class of its own."""
-
-    def body(self: tasks.ORMTask) -> None:
-        self.session.add_all(run() if run else [])
-
-    made = type(name, (tasks.ORMTask,), {"run": body, "requires": lambda self: requires, **attributes})
-    found: tasks.ORMTask = made()
-    return found
+def two_of(model: Any) -> Callable[[tasks.ORMTask], list[Any]]:
+    return lambda _: [model(), model()]
 
 
 def test_units_and_employees(db: Client) -> None:
     assert build(staff.LoadStaff())
-    assert count(db, staff.Unit, staff.Employee) == [3, 12]
+    assert count_rows_each(db, staff.Unit, staff.Employee) == [3, 12]
     staff.LoadUnits.mark_incomplete()
     tasks.check_completion(staff.LoadStaff(), clear=True)
-    assert count(db, staff.Unit, staff.Employee) == [0, 0]
+    assert count_rows_each(db, staff.Unit, staff.Employee) == [0, 0]
     assert build(staff.LoadStaff())
-    assert count(db, staff.Unit, staff.Employee) == [3, 12]
+    assert count_rows_each(db, staff.Unit, staff.Employee) == [3, 12]
 
 
 def test_clear_and_mark_incomplete_work_on_the_class_and_on_a_task(db: Client) -> None:
     assert staff.LoadUnits.build()
     staff.LoadUnits.mark_incomplete()
     assert not staff.LoadUnits().complete()
-    assert count(db, staff.Unit) == [3]
+    assert count_rows_each(db, staff.Unit) == [3]
     staff.LoadUnits.clear()
-    assert count(db, staff.Unit) == [0]
+    assert count_rows_each(db, staff.Unit) == [0]
     assert staff.LoadUnits().build()
     staff.LoadUnits().clear()
-    assert count(db, staff.Unit) == [0]
+    assert count_rows_each(db, staff.Unit) == [0]
     assert not staff.LoadUnits().complete()
 
 
 def test_updated_columns_are_reset_and_rows_stay(db: Client) -> None:
-    load = task("LoadShops", lambda: [Shop(name="a"), Shop(name="b")], creates=[Shop])
+    load = loading_task("LoadShops", lambda _: [Shop(name="a"), Shop(name="b")], Shop)
 
     class Rate(tasks.ORMTask):
         updates = [Shop.rating]
@@ -147,7 +110,7 @@ def test_updated_columns_are_reset_and_rows_stay(db: Client) -> None:
 
     assert build(Rate())
     Rate.clear()
-    assert count(db, Shop) == [2]
+    assert count_rows_each(db, Shop) == [2]
     with db.create_session() as session:
         assert list(session.scalars(sa.select(Shop.rating))) == [None, None]
     assert load.complete()
@@ -155,12 +118,8 @@ def test_updated_columns_are_reset_and_rows_stay(db: Client) -> None:
 
 
 def test_rows_of_association_tables_and_references_in_circles_go_too(db: Client) -> None:
-    def shops() -> list[Any]:
-        shop = Shop(name="shop")
-        return [shop]
-
-    load_shops = task("LoadCircleShops", shops, creates=[Shop])
-    load_tags = task("LoadTags", lambda: [Tag(name="new")], creates=[Tag])
+    load_shops = loading_task("LoadCircleShops", lambda _: [Shop(name="shop")], Shop)
+    load_tags = loading_task("LoadTags", lambda _: [Tag(name="new")], Tag)
 
     class LoadArticles(tasks.ORMTask):
         creates = [Article]
@@ -180,13 +139,13 @@ def test_rows_of_association_tables_and_references_in_circles_go_too(db: Client)
             shop.best_seller_id = new.id
 
     assert build(LoadArticles())
-    assert count(db, Article, article_tag) == [2, 2]
+    assert count_rows_each(db, Article, article_tag) == [2, 2]
     LoadArticles().clear()
-    assert count(db, Shop, Article, Tag, article_tag) == [1, 0, 1, 0]
+    assert count_rows_each(db, Shop, Article, Tag, article_tag) == [1, 0, 1, 0]
     assert build(LoadArticles())
     load_shops.mark_incomplete()
     tasks.check_completion(LoadArticles(), clear=True)
-    assert count(db, Shop, Article, Tag, article_tag) == [0, 0, 1, 0]
+    assert count_rows_each(db, Shop, Article, Tag, article_tag) == [0, 0, 1, 0]
 
 
 def test_shop_and_article_of_one_task_go_although_they_refer_to_each_other(db: Client) -> None:
@@ -204,7 +163,7 @@ def test_shop_and_article_of_one_task_go_although_they_refer_to_each_other(db: C
 
     assert build(LoadBoth())
     LoadBoth.clear()
-    assert count(db, Shop, Article) == [0, 0]
+    assert count_rows_each(db, Shop, Article) == [0, 0]
 
 
 VEHICLES = {"LoadVehicles": Vehicle, "LoadCars": Car, "LoadConvertibles": Convertible, "LoadBikes": Bike}
@@ -212,7 +171,7 @@ VEHICLES = {"LoadVehicles": Vehicle, "LoadCars": Car, "LoadConvertibles": Conver
 
 @pytest.mark.parametrize("cleared", VEHICLES)
 def test_with_a_discriminator_each_model_of_a_hierarchy_is_cleared_by_itself(db: Client, cleared: str) -> None:
-    loads = {name: task(name, lambda m=model: [m(), m()], creates=[model]) for name, model in VEHICLES.items()}
+    loads = {name: loading_task(name, two_of(model), model) for name, model in VEHICLES.items()}
     for load in loads.values():
         assert build(load)
     loads[cleared].clear()
@@ -221,24 +180,24 @@ def test_with_a_discriminator_each_model_of_a_hierarchy_is_cleared_by_itself(db:
     kinds = {row.kind: row[1] for row in found}
     gone = cleared.removeprefix("Load").rstrip("s").lower()
     assert kinds == {kind: 2 for kind in ("vehicle", "car", "convertible", "bike") if kind != gone}
-    assert count(db, Car) == [2 if gone in ("car", "convertible") else 4]
+    assert count_rows_each(db, Car) == [2 if gone in ("car", "convertible") else 4]
 
 
 @pytest.mark.parametrize("cleared", ["LoadAnimals", "LoadCats", "LoadDogs"])
 def test_without_a_discriminator_too(db: Client, cleared: str) -> None:
     models: dict[str, type[Base]] = {"LoadAnimals": Animal, "LoadCats": Cat, "LoadDogs": Dog}
-    loads = {name: task(name, lambda m=model: [m(), m()], creates=[model]) for name, model in models.items()}
+    loads = {name: loading_task(name, two_of(model), model) for name, model in models.items()}
     for load in loads.values():
         assert build(load)
     loads[cleared].clear()
     expected = [4, 2, 2]
     if cleared != "LoadAnimals":
         expected[list(models).index(cleared)] = 0
-    assert count(db, Animal, Cat, Dog) == expected
+    assert count_rows_each(db, Animal, Cat, Dog) == expected
 
 
 def test_tables_of_tasks_that_do_not_require_each_other_go_in_order(db: Client) -> None:
-    parents = task("LoadParents", lambda: [staff.Unit(id=1, name="unit")], creates=[staff.Unit])
+    parents = loading_task("LoadParents", lambda _: [staff.Unit(id=1, name="unit")], staff.Unit)
 
     class Children(tasks.ORMTask):
         creates = [staff.Employee]
@@ -255,7 +214,7 @@ def test_tables_of_tasks_that_do_not_require_each_other_go_in_order(db: Client) 
         parents.mark_incomplete()
         Children.mark_incomplete()
         tasks.check_completion(root, clear=True)
-        assert count(db, staff.Unit, staff.Employee) == [0, 0]
+        assert count_rows_each(db, staff.Unit, staff.Employee) == [0, 0]
         assert build(parents)
         assert build(root)
 
@@ -271,14 +230,16 @@ def test_a_clear_of_the_users_own_has_its_turn_after_what_is_downstream(db: Clie
             self.session.query(staff.Unit).delete()
             self.close_session()
 
-    load = task("LoadBelow", lambda: [staff.Employee(name="e", unit_id=1)], [OwnClear()], creates=[staff.Employee])
+    load = loading_task(
+        "LoadBelow", lambda _: [staff.Employee(name="e", unit_id=1)], staff.Employee, requires=[OwnClear()]
+    )
     assert build(load)
     OwnClear.mark_incomplete()
     tasks.check_completion(load, clear=True)
-    assert count(db, staff.Unit, staff.Employee) == [0, 0]
+    assert count_rows_each(db, staff.Unit, staff.Employee) == [0, 0]
     assert build(OwnClear())
     OwnClear.clear()  # type: ignore[call-arg]  # on the class, as in 0.2
-    assert count(db, staff.Unit) == [0]
+    assert count_rows_each(db, staff.Unit) == [0]
 
 
 def test_rows_outside_the_plan_that_refer_to_it_stop_it_and_are_named(db: Client) -> None:
@@ -292,7 +253,7 @@ def test_rows_outside_the_plan_that_refer_to_it_stop_it_and_are_named(db: Client
         match=r"Nothing was cleared: 2 rows of employee \(as .*LoadEmployees.* would create\) refer to unit",
     ):
         tasks.check_completion(staff.LoadUnits(), clear=True)
-    assert count(db, staff.Unit, staff.Employee) == [3, 2]
+    assert count_rows_each(db, staff.Unit, staff.Employee) == [3, 2]
 
 
 def test_a_failure_half_way_changes_nothing(db: Client) -> None:
@@ -303,13 +264,15 @@ def test_a_failure_half_way_changes_nothing(db: Client) -> None:
         def clear(self) -> None:
             raise ValueError("never")
 
-    load = task("LoadAbove", lambda: [staff.Employee(name="e", unit_id=1)], [Stubborn()], creates=[staff.Employee])
+    load = loading_task(
+        "LoadAbove", lambda _: [staff.Employee(name="e", unit_id=1)], staff.Employee, requires=[Stubborn()]
+    )
     assert build(load)
     Stubborn.mark_incomplete()
     with pytest.raises(ValueError, match="never"):
         tasks.check_completion(load, clear=True)
     assert load.complete()
-    assert count(db, staff.Unit, staff.Employee) == [1, 1]
+    assert count_rows_each(db, staff.Unit, staff.Employee) == [1, 1]
 
 
 def test_a_task_that_says_nothing_cannot_be_cleared(db: Client) -> None:
@@ -319,7 +282,7 @@ def test_a_task_that_says_nothing_cannot_be_cleared(db: Client) -> None:
         def run(self) -> None:
             self.session.add(staff.Unit(name="unit"))
 
-    root = task("LoadMore", lambda: [Shop(name="a")], [Silent()], creates=[Shop])
+    root = loading_task("LoadMore", lambda _: [Shop(name="a")], Shop, requires=[Silent()])
     assert build(root)
     with pytest.raises(NotImplementedError, match=r"Silent does not say how to clear it: declare 'creates"):
         Silent.clear()
@@ -342,8 +305,8 @@ def test_a_column_with_a_key_may_be_what_an_unmapped_table_refers_to(db: Client)
     refers = "berth_of VARCHAR(20), FOREIGN KEY (berth_of) REFERENCES harbor (code_name)"
     with db.engine.begin() as connection:
         connection.execute(sa.text(f"CREATE TABLE mooring (id INTEGER PRIMARY KEY, {refers})"))
-    harbors = task("LoadHarbors", lambda: [Harbor(code="a"), Harbor(code="b")], creates=[Harbor])
-    berths = task("LoadBerths", lambda: [Berth(harbor="a")], [harbors], creates=[Berth])
+    harbors = loading_task("LoadHarbors", lambda _: [Harbor(code="a"), Harbor(code="b")], Harbor)
+    berths = loading_task("LoadBerths", lambda _: [Berth(harbor="a")], Berth, requires=[harbors])
     assert build(berths)
     plan = clear_plan(berths, [harbors])
     assert (plan.deletes, plan.refused) == ({"berth": 1, "harbor": 2}, "")
@@ -355,7 +318,7 @@ def test_a_column_with_a_key_may_be_what_an_unmapped_table_refers_to(db: Client)
     with db.engine.begin() as connection:
         connection.execute(sa.text("DELETE FROM mooring"))
     plan.apply()
-    assert count(db, Harbor, Berth) == [0, 0]
+    assert count_rows_each(db, Harbor, Berth) == [0, 0]
     with db.engine.begin() as connection:
         connection.execute(sa.text("DROP TABLE mooring"))
 
@@ -366,7 +329,7 @@ def test_tasks_that_are_no_orm_tasks_are_left_as_they_are(db: Client, caplog: py
     class File(tasks.InputFileTask):
         input_file = "nowhere.csv"
 
-    root = task("LoadFromFile", None, [File()], creates=[Shop])
+    root = loading_task("LoadFromFile", lambda _: [], Shop, requires=[File()])
     _, stats = tasks.check_completion(root, clear=True, return_stats=True)
     assert stats == {"Incomplete tasks": 2, "Cleared": 1}
     assert "Cannot clear task, not an ORMTask: File {}" in caplog.text
@@ -381,10 +344,10 @@ def test_a_task_does_not_run_on_top_of_its_own_leftovers(db: Client, caplog: pyt
     staff.LoadUnits.mark_incomplete()
     with pytest.raises(LeftoverRows, match=r"rows in unit, which it creates.*'ozelot clear LoadUnits', its clear"):
         staff.LoadUnits().run()
-    assert count(db, staff.Unit) == [3]
+    assert count_rows_each(db, staff.Unit) == [3]
     staff.LoadUnits.clear()
     assert build(staff.LoadUnits())
-    assert count(db, staff.Unit) == [3]
+    assert count_rows_each(db, staff.Unit) == [3]
 
 
 def test_a_task_of_0_2_runs_on_top_of_leftovers_with_a_warning(db: Client, caplog: pytest.LogCaptureFixture) -> None:
@@ -392,9 +355,9 @@ def test_a_task_of_0_2_runs_on_top_of_leftovers_with_a_warning(db: Client, caplo
     staff.LoadUnitsAsIn02.mark_incomplete()
     assert build(staff.LoadUnitsAsIn02())
     assert "LoadUnitsAsIn02 {} runs on top of rows that are in unit already" in caplog.text
-    assert count(db, staff.Unit) == [6]
+    assert count_rows_each(db, staff.Unit) == [6]
     staff.LoadUnitsAsIn02.clear()
-    assert count(db, staff.Unit) == [0]
+    assert count_rows_each(db, staff.Unit) == [0]
 
 
 def test_rows_of_another_complete_task_are_no_leftovers(db: Client) -> None:
@@ -406,7 +369,7 @@ def test_rows_of_another_complete_task_are_no_leftovers(db: Client) -> None:
             self.session.add(Shop(name=f"shop {self.part}"))
 
     assert build(LoadPart(part=1), LoadPart(part=2))
-    assert count(db, Shop) == [2]
+    assert count_rows_each(db, Shop) == [2]
 
 
 def test_a_parameter_clash_between_tasks_of_one_model_is_not_cleared_in_part(db: Client) -> None:
@@ -422,7 +385,7 @@ def test_a_parameter_clash_between_tasks_of_one_model_is_not_cleared_in_part(db:
     assert build(LoadYear(year=1), LoadYear(year=2))
     with pytest.raises(ClearRefused, match=r"LoadYear {'year': '2'} has rows in shop, too"):
         LoadYear(year=1).clear()
-    assert count(db, Shop) == [2]
+    assert count_rows_each(db, Shop) == [2]
     assert LoadYear(year=1).complete()
 
 

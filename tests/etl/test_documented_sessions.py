@@ -4,41 +4,21 @@ from __future__ import annotations
 
 import logging
 import re
-from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from ozelot.client import Client
 from ozelot.etl import tasks
 from tests.etl import heroes
-from tests.etl.heroes import build
+from tests.etl.heroes import FULL, build, counts
+from tests.log_messages import messages
 from tests.tables import create_tables
 
 
 @pytest.fixture(autouse=True)
 def inputs(db: Client) -> None:
     create_tables(db, *heroes.TABLES)
-    Path("cpi.csv").write_text("year,cpi\n")
-    Path("ratings.csv").write_text("id,rating\n")
-
-
-def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What ozelot logged since the last call, at INFO and above."""
-    found = [r.getMessage() for r in caplog.records if r.name.startswith("ozelot") and r.levelno >= logging.INFO]
-    caplog.clear()
-    return [message for message in found if not message.startswith("Client connecting")]
-
-
-def counts(db: Client) -> dict[str, int]:
-    with db.engine.connect() as connection:
-        return {
-            model.__name__: connection.scalar(sa.select(sa.func.count()).select_from(model)) or 0
-            for model in heroes.TABLES
-        }
-
-
-FULL = {"HUniverse": 1, "HCharacter": 10, "HMovie": 5, "HMovieAppearance": 50}
+    heroes.write_inputs()
 
 
 def test_after_loading_characters_the_rest_is_incomplete(db: Client, caplog: pytest.LogCaptureFixture) -> None:

@@ -25,7 +25,7 @@ from ozelot.orm.run import Run, TaskOwned
 from ozelot.orm.target import ORMTargetMarker
 from ozelot.state.markers import legacy_key
 from tests.databases import only
-from tests.tables import create_tables
+from tests.tables import count_rows_each, create_tables
 
 FIRST = 1000
 
@@ -295,12 +295,6 @@ def both(*parts: How) -> How:
     return lambda self: [part(self) for part in parts]
 
 
-def count(db: Client, *models: Any) -> list[int]:
-    with db.engine.connect() as connection:
-        tables = [getattr(model, "__table__", model) for model in models]
-        return [connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0 for table in tables]
-
-
 def ran(root: luigi.Task) -> None:
     result = ozelot.run(root)
     assert result.ok, result.failed
@@ -366,15 +360,15 @@ def test_a_task_that_adds_to_base_rows_of_another_has_no_base_rows(db: Client, i
     plan = clear_plan(LoadScrews(), [LoadScrews()])
     assert plan.deletes == {"screw": 3}
     plan.apply()
-    assert count(db, Fitting, Screw) == [4, 0]
+    assert count_rows_each(db, Fitting, Screw) == [4, 0]
     assert LoadFittings().complete() and not LoadScrews().complete()
     assert ozelot.verify(LoadScrews()) == []
     ran(LoadScrews())
     LoadScrews().clear()
-    assert count(db, Fitting, Screw) == [4, 0]
+    assert count_rows_each(db, Fitting, Screw) == [4, 0]
     ran(LoadScrews())
     cleared(LoadScrews(), LoadFittings())
-    assert count(db, Fitting, Screw) == [0, 0]
+    assert count_rows_each(db, Fitting, Screw) == [0, 0]
 
 
 @only("sqlite", "postgresql")
@@ -387,7 +381,7 @@ def test_what_the_driver_writes_to_the_derived_table_alone_leaves_base_rows_to_t
     ran(LoadScrews())
     assert recorded(LoadScrews())["LoadScrews"] == {"screw": 2}
     cleared(LoadScrews(), LoadScrews())
-    assert count(db, Fitting, Screw) == [3, 0]
+    assert count_rows_each(db, Fitting, Screw) == [3, 0]
 
 
 def orm_insert(self: tasks.ORMTask) -> None:
@@ -433,14 +427,14 @@ def test_a_task_that_inserts_whole_rows_owns_their_base_rows(db: Client, insert:
     plan = clear_plan(LoadScrews(), [LoadScrews()])
     assert plan.deletes == {"screw": 2, "fitting": 2}
     plan.apply()
-    assert count(db, Fitting, Screw) == [3, 0]
+    assert count_rows_each(db, Fitting, Screw) == [3, 0]
     ran(LoadScrews())
     LoadScrews().clear()
-    assert count(db, Fitting, Screw) == [3, 0]
+    assert count_rows_each(db, Fitting, Screw) == [3, 0]
     assert ozelot.verify(LoadScrews()) == []
     ran(LoadScrews())
     cleared(LoadScrews(), LoadFittings())
-    assert count(db, Fitting, Screw) == [0, 0]
+    assert count_rows_each(db, Fitting, Screw) == [0, 0]
 
 
 MIXED = [
@@ -460,7 +454,7 @@ def test_a_run_whose_base_rows_could_not_be_told_later_fails_before_its_commit(d
     assert isinstance(result.failed["LoadScrews {}"].exception, NotClearable)
     assert "rows of fitting, and not exactly those that its rows of Screw need" in result.failed["LoadScrews {}"].reason
     assert "Let Fitting use TaskOwned" in result.failed["LoadScrews {}"].reason
-    assert count(db, Fitting, Screw) == [3, 0]
+    assert count_rows_each(db, Fitting, Screw) == [3, 0]
     assert ozelot.verify(LoadScrews()) == []
     how["LoadScrews"] = rows(Screw, [1], length=1)
     ran(LoadScrews())
@@ -472,7 +466,7 @@ def test_rows_of_a_base_table_that_nobody_else_fills_are_the_runs_own_however_th
     how["LoadScrews"] = both(rows(Fitting, [8, 9], code="s"), rows(Screw, [8], length=1))
     failure = ozelot.run(LoadScrews()).failed["LoadScrews {}"]
     assert isinstance(failure.exception, NotClearable)
-    assert count(db, Fitting, Screw) == [0, 0]
+    assert count_rows_each(db, Fitting, Screw) == [0, 0]
 
 
 def test_three_levels_where_each_task_adds_to_the_rows_of_the_one_before(db: Client) -> None:
@@ -488,13 +482,13 @@ def test_three_levels_where_each_task_adds_to_the_rows_of_the_one_before(db: Cli
         "LoadWoodScrews": {"woodscrew": 1},
     }
     cleared(LoadWoodScrews(), LoadWoodScrews())
-    assert count(db, Fitting, Screw, WoodScrew) == [3, 2, 0]
+    assert count_rows_each(db, Fitting, Screw, WoodScrew) == [3, 2, 0]
     ran(LoadWoodScrews())
     cleared(LoadWoodScrews(), LoadScrews())
-    assert count(db, Fitting, Screw, WoodScrew) == [3, 0, 0]
+    assert count_rows_each(db, Fitting, Screw, WoodScrew) == [3, 0, 0]
     ran(LoadWoodScrews())
     cleared(LoadWoodScrews(), LoadFittings())
-    assert count(db, Fitting, Screw, WoodScrew) == [0, 0, 0]
+    assert count_rows_each(db, Fitting, Screw, WoodScrew) == [0, 0, 0]
 
 
 def test_three_levels_where_one_task_inserts_two_of_the_three_parts_of_its_rows(db: Client) -> None:
@@ -507,10 +501,10 @@ def test_three_levels_where_one_task_inserts_two_of_the_three_parts_of_its_rows(
     assert recorded(LoadWoodScrews())["LoadWoodScrews"] == {"woodscrew": 2, "screw": 2}
     assert clear_plan(LoadWoodScrews(), [LoadWoodScrews()]).deletes == {"woodscrew": 2, "screw": 2}
     cleared(LoadWoodScrews(), LoadWoodScrews())
-    assert count(db, Fitting, Screw, WoodScrew) == [4, 1, 0]
+    assert count_rows_each(db, Fitting, Screw, WoodScrew) == [4, 1, 0]
     ran(LoadWoodScrews())
     cleared(LoadWoodScrews(), LoadScrews())
-    assert count(db, Fitting, Screw, WoodScrew) == [3, 0, 0]
+    assert count_rows_each(db, Fitting, Screw, WoodScrew) == [3, 0, 0]
 
 
 def test_siblings_of_which_one_inserts_whole_rows_and_the_other_adds_to_rows(db: Client) -> None:
@@ -521,10 +515,10 @@ def test_siblings_of_which_one_inserts_whole_rows_and_the_other_adds_to_rows(db:
     assert ozelot.run(root).ok
     assert ozelot.verify(root) == []
     clear_plan(root, [LoadNails()]).apply()
-    assert count(db, Fitting, Screw, Nail) == [4, 2, 0]
+    assert count_rows_each(db, Fitting, Screw, Nail) == [4, 2, 0]
     assert ozelot.run(root).ok
     clear_plan(root, [LoadScrews()]).apply()
-    assert count(db, Fitting, Screw, Nail) == [2, 0, 1]
+    assert count_rows_each(db, Fitting, Screw, Nail) == [2, 0, 1]
     assert ozelot.verify(root) == []
 
 
@@ -540,17 +534,17 @@ def test_base_rows_do_not_go_under_derived_rows_of_a_task_that_stays(db: Client)
         ran(LoadScrews())
         with pytest.raises(ClearRefused, match=r"2 rows of screw \(created by LoadScrews {}\) refer to fitting"):
             clear_plan(LoadFittings(), [LoadFittings()]).apply()
-    assert count(db, Fitting, Screw) == [3, 2]
+    assert count_rows_each(db, Fitting, Screw) == [3, 2]
 
 
 def test_a_discriminator_that_the_task_of_the_base_rows_sets_does_not_make_them_the_others(db: Client) -> None:
     how.update(LoadActs=both(rows(Act, [1, 2], kind="song"), rows(Act, [3], kind="act")), LoadSongs=rows(Song, [1, 2]))
     ran(LoadSongs())
     cleared(LoadSongs(), LoadSongs())
-    assert count(db, Act, Song) == [3, 0]
+    assert count_rows_each(db, Act, Song) == [3, 0]
     ran(LoadSongs())
     cleared(LoadSongs(), LoadActs())
-    assert count(db, Act, Song) == [0, 0]
+    assert count_rows_each(db, Act, Song) == [0, 0]
 
 
 def test_single_table_inheritance_below_joined_inheritance(db: Client) -> None:
@@ -559,10 +553,10 @@ def test_single_table_inheritance_below_joined_inheritance(db: Client) -> None:
     assert ozelot.run(root).ok
     assert ozelot.verify(root) == []
     clear_plan(root, [LoadEncores()]).apply()
-    assert count(db, Act, Song) == [3, 2]
+    assert count_rows_each(db, Act, Song) == [3, 2]
     assert ozelot.run(root).ok
     clear_plan(root, [LoadSongs()]).apply()
-    assert count(db, Act, Song) == [2, 1]
+    assert count_rows_each(db, Act, Song) == [2, 1]
     assert ozelot.verify(root) == []
 
 
@@ -573,13 +567,13 @@ def test_base_rows_that_know_their_run_may_be_inserted_and_added_to_in_one_run(d
     assert recorded(LoadVineyards())["LoadVineyards"] == {"vineyard": 4, "farm": 3}
     assert clear_plan(LoadVineyards(), [LoadVineyards()]).deletes == {"vineyard": 4, "farm": 3}
     cleared(LoadVineyards(), LoadVineyards())
-    assert count(db, Farm, Vineyard) == [2, 0]
+    assert count_rows_each(db, Farm, Vineyard) == [2, 0]
     ran(LoadVineyards())
     LoadVineyards().clear()
-    assert count(db, Farm, Vineyard) == [2, 0]
+    assert count_rows_each(db, Farm, Vineyard) == [2, 0]
     ran(LoadVineyards())
     cleared(LoadVineyards(), LoadFarms())
-    assert count(db, Farm, Vineyard) == [0, 0]
+    assert count_rows_each(db, Farm, Vineyard) == [0, 0]
 
 
 def test_a_task_of_a_base_model_and_a_derived_one_counts_base_rows_once(db: Client) -> None:
@@ -595,7 +589,7 @@ def test_a_task_of_a_base_model_and_a_derived_one_counts_base_rows_once(db: Clie
         assert recorded(root)[type(root).__name__] == names
         assert clear_plan(root, [root]).deletes == names
         cleared(root, root)
-        assert count(db, base, model) == [0, 0]
+        assert count_rows_each(db, base, model) == [0, 0]
 
 
 def test_of_two_tasks_only_one_may_add_to_base_rows_that_know_their_run(db: Client) -> None:
@@ -612,10 +606,10 @@ def test_of_two_tasks_only_one_may_add_to_base_rows_that_know_their_run(db: Clie
     assert ozelot.verify(root) == []
     for part, left in ((root[1], [4, 2]), (root[0], [2, 1])):
         clear_plan(root, [part]).apply()
-        assert count(db, Farm, Vineyard) == left
+        assert count_rows_each(db, Farm, Vineyard) == left
         assert ozelot.verify(root) == []
         assert ozelot.run(root).ok
-        assert count(db, Farm, Vineyard) == [4, 3]
+        assert count_rows_each(db, Farm, Vineyard) == [4, 3]
 
 
 def test_derived_rows_that_know_their_run_tell_which_task_inserted_their_base_rows(db: Client) -> None:
@@ -628,14 +622,14 @@ def test_derived_rows_that_know_their_run_tell_which_task_inserted_their_base_ro
     assert clear_plan(root, [root[1]]).deletes == {"tollbridge": 1}
     assert clear_plan(root, [root[0]]).deletes == {"tollbridge": 2, "bridge": 2}
     clear_plan(root, [root[1]]).apply()
-    assert count(db, Bridge, TollBridge) == [4, 2]
+    assert count_rows_each(db, Bridge, TollBridge) == [4, 2]
     assert ozelot.run(root).ok
     clear_plan(root, [root[0]]).apply()
-    assert count(db, Bridge, TollBridge) == [2, 1]
+    assert count_rows_each(db, Bridge, TollBridge) == [2, 1]
     assert ozelot.verify(root) == []
     assert ozelot.run(root).ok
     clear_plan(root, [LoadBridges()]).apply()
-    assert count(db, Bridge, TollBridge) == [0, 0]
+    assert count_rows_each(db, Bridge, TollBridge) == [0, 0]
 
 
 def test_whole_rows_of_a_task_that_stays_do_not_go_with_a_base_and_a_derived_model(db: Client) -> None:
@@ -657,13 +651,13 @@ def test_classes_as_in_0_2_keep_base_rows_that_another_one_loads(db: Client, cap
     how.update(LoadThings=rows(Thing, [1, 2], name="t"), LoadGadgets=rows(Gadget, [1]))
     ran(LoadGadgets())
     LoadGadgets().clear()
-    assert count(db, Thing, Gadget) == [2, 0]
+    assert count_rows_each(db, Thing, Gadget) == [2, 0]
     how["LoadGadgets"] = both(rows(Gadget, [1]), added(Gadget, 1, name="g"))
     with caplog.at_level(logging.WARNING):
         assert ozelot.run(LoadGadgets()).ok
     assert "clearing could not tell them from rows of thing" in caplog.text
     LoadGadgets().clear()
-    assert count(db, Thing, Gadget) == [3, 0]
+    assert count_rows_each(db, Thing, Gadget) == [3, 0]
 
 
 def test_markers_of_0_2_have_no_counts_and_keep_base_rows_that_another_class_declares(db: Client) -> None:
@@ -674,10 +668,10 @@ def test_markers_of_0_2_have_no_counts_and_keep_base_rows_that_another_class_dec
             values = {"name": name, "params": "{}", "key": legacy_key(name, "{}")}
             connection.execute(sa.insert(ORMTargetMarker), values)
     clear_plan(LoadGadgets(), [LoadGadgets()]).apply()
-    assert count(db, Thing, Gadget) == [3, 0]
+    assert count_rows_each(db, Thing, Gadget) == [3, 0]
     assert LoadThings().complete()
     clear_plan(LoadGadgets(), [LoadThings()]).apply()
-    assert count(db, Thing, Gadget) == [0, 0]
+    assert count_rows_each(db, Thing, Gadget) == [0, 0]
 
 
 def test_association_rows_of_base_rows_that_stay_are_cleared_with_the_task_that_declares_them(db: Client) -> None:
@@ -695,7 +689,7 @@ def test_association_rows_of_base_rows_that_stay_are_cleared_with_the_task_that_
         assert ozelot.run(root).ok
         assert ozelot.verify(root) == []
         clear_plan(root, [LoadScrews()]).apply()
-    assert count(db, Fitting, Screw, part_label) == [2, 0, 0]
+    assert count_rows_each(db, Fitting, Screw, part_label) == [2, 0, 0]
     assert ozelot.verify(root) == []
 
 
@@ -707,7 +701,7 @@ def test_association_rows_go_with_whole_rows(db: Client) -> None:
     assert ozelot.run(LoadLabels()).ok
     ran(LoadScrews())
     cleared(LoadScrews(), LoadScrews())
-    assert count(db, Fitting, Screw, part_label, Label) == [1, 0, 0, 1]
+    assert count_rows_each(db, Fitting, Screw, part_label, Label) == [1, 0, 0, 1]
 
 
 def test_a_missing_base_row_is_found_and_counted_once(db: Client) -> None:
@@ -736,7 +730,7 @@ def test_a_task_whose_class_is_gone_is_cleared_as_its_run_recorded(
             right = sa.update(table).where(table.c.key == "0" * 64).values(key=marker_key("LoadOld", "{}"))
             connection.execute(right)
     clear_plan(LoadFittings(), [], gone=[("LoadOld", "{}")]).apply()
-    assert count(db, Fitting, Screw) == [3, 0]
+    assert count_rows_each(db, Fitting, Screw) == [3, 0]
 
 
 def test_parts_that_another_task_added_are_not_those_of_the_task_of_a_further_level(db: Client) -> None:
@@ -750,4 +744,4 @@ def test_parts_that_another_task_added_are_not_those_of_the_task_of_a_further_le
     assert "slope" in plan.refused
     with pytest.raises(ClearRefused, match="LoadSlopes"):
         plan.apply()
-    assert count(db, Hill, Slope) == [1, 1]
+    assert count_rows_each(db, Hill, Slope) == [1, 1]

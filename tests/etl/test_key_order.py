@@ -22,6 +22,7 @@ from ozelot.pipeline.marker_target import task_label
 from ozelot.state import markers as marker
 from ozelot.state.markers import markers
 from ozelot.state.runs import runs
+from tests.statements import recorded_statements
 from tests.tables import create_tables
 
 
@@ -186,8 +187,7 @@ def test_a_thousand_such_tasks_take_few_queries(sqlite_db: Client) -> None:
     create_tables(sqlite_db, Tally)
     many = [Count(options={"b": number, "a": 0}) for number in range(300)]
     assert ozelot.run(many).ok
-    asked: list[str] = []
-    sa.event.listen(sqlite_db.engine, "before_cursor_execute", lambda *args: asked.append(args[2]))
+    asked = recorded_statements(sqlite_db)
     luigi.task_register.Register.clear_instance_cache()
     result = ozelot.run([Count(options={"a": 0, "b": number}) for number in range(300)])
     assert len(result.complete) == 300

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from pathlib import Path
+import sys
 from typing import Any
 
 import luigi
@@ -12,29 +12,15 @@ import sqlalchemy as sa
 
 from ozelot.client import Client
 from ozelot.etl import tasks
-from ozelot.orm.base import Base
-from tests import quick
 from tests.etl import heroes, staff
-from tests.etl.heroes import build
-from tests.etl.test_documented_sessions import FULL, counts
-from tests.tables import create_tables
-
-ROOT = Path(__file__).parents[2]
-
-
-def rows(db: Client, *models: type[Base]) -> list[int]:
-    with db.engine.connect() as connection:
-        return [connection.scalar(sa.select(sa.func.count()).select_from(model)) or 0 for model in models]
-
-
-def inputs() -> None:
-    Path("cpi.csv").write_text("year,cpi\n")
-    Path("ratings.csv").write_text("id,rating\n")
+from tests.etl.heroes import FULL, build, counts
+from tests.folders import ROOT
+from tests.tables import count_rows_each, create_tables
 
 
 def test_documented_session_with_a_running_luigid(db: Client, luigid: int) -> None:
     create_tables(db, staff.Unit, *heroes.TABLES)
-    inputs()
+    heroes.write_inputs()
     options: dict[str, Any] = {"scheduler_host": "127.0.0.1", "scheduler_port": luigid, "log_level": "WARNING"}
     assert luigi.build([heroes.LoadEverything()], **options)
     assert counts(db) == FULL
@@ -51,9 +37,9 @@ def test_units_and_employees_with_a_running_luigid(db: Client, luigid: int) -> N
     assert luigi.build([staff.LoadStaff()], **options)
     staff.LoadUnits.mark_incomplete()
     tasks.check_completion(staff.LoadStaff(), clear=True)
-    assert rows(db, staff.Unit, staff.Employee) == [0, 0]
+    assert count_rows_each(db, staff.Unit, staff.Employee) == [0, 0]
     assert luigi.build([staff.LoadStaff()], **options)
-    assert rows(db, staff.Unit, staff.Employee) == [3, 12]
+    assert count_rows_each(db, staff.Unit, staff.Employee) == [3, 12]
 
 
 class OneOfMany(tasks.ORMTask):
@@ -86,7 +72,7 @@ def test_luigi_command_runs_a_task(db: Client) -> None:
     create_tables(db, staff.Unit, *heroes.TABLES)
     url = db.url.render_as_string(hide_password=False)
     done = subprocess.run(
-        quick.python("-m", "luigi", "--module", "tests.etl.staff", "LoadStaff", "--local-scheduler", "--no-lock"),
+        [sys.executable, "-m", "luigi", "--module", "tests.etl.staff", "LoadStaff", "--local-scheduler", "--no-lock"],
         cwd=ROOT,
         env={**os.environ, "OZELOT_DATABASE_URL": url},
         capture_output=True,
@@ -95,7 +81,7 @@ def test_luigi_command_runs_a_task(db: Client) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "This progress looks :)" in done.stderr
-    assert rows(db, staff.Unit, staff.Employee) == [3, 12]
+    assert count_rows_each(db, staff.Unit, staff.Employee) == [3, 12]
 
 
 class Failing(tasks.ORMTask):
@@ -112,7 +98,7 @@ class Failing(tasks.ORMTask):
 def test_a_failing_task_leaves_what_was_complete_before_it(db: Client) -> None:
     create_tables(db, staff.Unit, *heroes.TABLES)
     assert not luigi.build([Failing()], local_scheduler=True, log_level="CRITICAL")
-    assert rows(db, staff.Unit, staff.Employee) == [3, 0]
+    assert count_rows_each(db, staff.Unit, staff.Employee) == [3, 0]
     assert staff.LoadUnits().complete()
     assert not Failing().complete()
 

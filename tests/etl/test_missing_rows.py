@@ -14,11 +14,10 @@ import ozelot
 from ozelot.client import Client
 from ozelot.etl import tasks
 from ozelot.etl.status import State, recorded, status
-from ozelot.model.base import table_of
 from ozelot.orm.base import Base
 from ozelot.orm.run import Run, TaskOwned
 from tests.etl.heroes import build
-from tests.tables import create_tables
+from tests.tables import count_rows_each, create_tables
 
 
 class Marina(Base):
@@ -103,12 +102,6 @@ def states() -> dict[str, tuple[State, str]]:
     return {entry.label: (entry.state, entry.why) for entry in status(LoadCoast()) if not entry.is_complete}
 
 
-def count(db: Client, *models: type[Base]) -> list[int]:
-    with db.engine.connect() as connection:
-        tables = map(table_of, models)
-        return [connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0 for table in tables]
-
-
 def test_what_is_there_is_complete() -> None:
     assert states() == {}
 
@@ -125,7 +118,7 @@ def test_tasks_whose_table_was_dropped_and_created_again_run_again(db: Client) -
     assert found["LoadCoast {}"][0] is State.ON_INCOMPLETE
     result = ozelot.run([LoadPiers(number=1), LoadPiers(number=2)])
     assert result.ok and len(result.ran) == 2
-    assert count(db, Pier) == [6]
+    assert count_rows_each(db, Pier) == [6]
     assert states() == {}
     assert ozelot.verify(LoadCoast()) == []
 
@@ -172,7 +165,7 @@ def test_values_are_gone_with_the_rows_that_had_them(db: Client) -> None:
     assert found["MeasureMarinas {}"] == found["LoadMarinas {}"] == State.ROWS_MISSING
     result = ozelot.run([LoadMarinas(), MeasureMarinas(), LoadPiers(number=1), LoadPiers(number=2)])
     assert result.ok, result.failed
-    assert count(db, Marina, Pier) == [2, 6]
+    assert count_rows_each(db, Marina, Pier) == [2, 6]
     assert ozelot.verify(LoadCoast()) == []
 
 
@@ -181,7 +174,7 @@ def test_luigi_runs_them_again(db: Client) -> None:
     Pier.create_table(db)
     assert not LoadPiers(number=1).complete() and not LoadCoast().complete()
     assert build(LoadCoast())
-    assert count(db, Pier) == [6]
+    assert count_rows_each(db, Pier) == [6]
     assert states() == {}
 
 
@@ -190,7 +183,7 @@ def test_they_run_again_once_whoever_runs_them(db: Client, how: dict[str, Any]) 
     Pier.drop_table(db)
     Pier.create_table(db)
     assert ozelot.run([LoadPiers(number=1), LoadPiers(number=2)], **how).ok
-    assert count(db, Pier) == [6]
+    assert count_rows_each(db, Pier) == [6]
     with db.create_session() as session:
         ran = session.scalars(sa.select(Run.state).where(Run.name == "LoadPiers", Run.params.contains("2"))).all()
     assert sorted(ran) == ["cleared", "done"]
@@ -204,7 +197,7 @@ def test_a_task_that_loaded_again_meanwhile_does_not_run_a_second_time(db: Clien
     assert not waiting.complete()
     assert ozelot.run(LoadPiers(number=1)).ok
     waiting.run()
-    assert count(db, Pier) == [2]
+    assert count_rows_each(db, Pier) == [2]
 
 
 def test_within_an_open_transaction(db: Client) -> None:
@@ -212,4 +205,4 @@ def test_within_an_open_transaction(db: Client) -> None:
     Pier.create_table(db)
     with db.transaction():
         assert ozelot.run(LoadPiers(number=2)).ok
-    assert count(db, Pier) == [4]
+    assert count_rows_each(db, Pier) == [4]

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import luigi
 import pytest
-import sqlalchemy as sa
 from luigi.tools.range import (
     RangeByMinutes,
     RangeDaily,
@@ -26,7 +23,8 @@ from ozelot.client import Client
 from ozelot.etl import tasks
 from ozelot.orm.base import Base
 from ozelot.orm.run import TaskOwned
-from tests.tables import create_tables
+from tests.statements import recorded_statements
+from tests.tables import count_rows, create_tables
 
 
 class Reading(TaskOwned, Base):
@@ -100,23 +98,6 @@ def fresh(name: str) -> Any:
     return cls(of=of, **values)
 
 
-def count(client: Client) -> int:
-    with client.engine.connect() as connection:
-        return connection.scalar(sa.select(sa.func.count()).select_from(Reading)) or 0
-
-
-@contextmanager
-def counted(client: Client) -> Iterator[list[str]]:
-    asked: list[str] = []
-
-    def listen(*args: Any) -> None:
-        asked.append(args[2])
-
-    sa.event.listen(client.engine, "before_cursor_execute", listen)
-    yield asked
-    sa.event.remove(client.engine, "before_cursor_execute", listen)
-
-
 @pytest.fixture
 def there(db: Client) -> Client:
     create_tables(db, Reading)
@@ -128,18 +109,18 @@ def test_a_range_runs_what_is_missing_of_it(there: Client, name: str) -> None:
     number = RANGES[name][-1]
     result = ozelot.run(fresh(name))
     assert result.ok, result.failed
-    assert count(there) == number
+    assert count_rows(there, Reading) == number
     assert fresh(name).complete() or "task_limit" in RANGES[name][2]
 
 
 def test_a_range_under_luigi(there: Client) -> None:
     assert ozelot.run(Daily(date=dt.date(2026, 1, 2))).ok
     assert luigi.build([fresh("days")], local_scheduler=True)
-    assert count(there) == 3
+    assert count_rows(there, Reading) == 3
     Daily(date=dt.date(2026, 1, 3)).clear()
     assert not fresh("days").complete()
     assert luigi.build([fresh("days")], local_scheduler=True)
-    assert count(there) == 3
+    assert count_rows(there, Reading) == 3
 
 
 def test_a_range_of_wrappers_asks_for_what_they_require(there: Client) -> None:
@@ -151,7 +132,7 @@ def test_a_range_of_wrappers_asks_for_what_they_require(there: Client) -> None:
     Daily(date=dt.date(2026, 1, 3)).clear()
     assert [str(task) for task in whole().requires()] == ["Bundled(date=2026-01-03)"]
     assert ozelot.run(whole()).ok
-    assert count(there) == 3
+    assert count_rows(there, Reading) == 3
 
 
 def test_a_task_on_a_range_runs_after_it(there: Client) -> None:
@@ -162,7 +143,7 @@ def test_a_task_on_a_range_runs_after_it(there: Client) -> None:
             return fresh("days")
 
         def run(self) -> None:
-            assert count(there) == 3
+            assert count_rows(there, Reading) == 3
 
     assert ozelot.run(OnRange()).ok
 
@@ -171,10 +152,11 @@ def test_how_many_queries_a_range_takes_does_not_depend_on_its_length(there: Cli
     numbers = []
     days = [dt.date(2026, 1, 1) + dt.timedelta(days=day) for day in range(300)]
     ozelot.run([Daily(date=days[0]), Daily(date=days[5])])
+    statements = recorded_statements(there)
     for some in (days[:10], days):
-        with counted(there) as asked:
-            assert Daily.bulk_complete(some) == [days[0], days[5]]
-        numbers.append(len(asked))
+        statements.clear()
+        assert Daily.bulk_complete(some) == [days[0], days[5]]
+        numbers.append(len(statements))
     assert numbers[0] == numbers[1]
 
 

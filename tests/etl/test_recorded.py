@@ -19,9 +19,10 @@ from ozelot.orm.run import Run
 from ozelot.pipeline import declarations
 from ozelot.state import lineage
 from tests.etl import staff
+from tests.etl.flights import Flight, LoadMonth
 from tests.etl.heroes import build
-from tests.orm.test_runs import Flight, LoadMonth, runs
-from tests.tables import create_tables
+from tests.recorded_runs import runs
+from tests.tables import count_rows_each, create_tables
 
 
 @pytest.fixture(autouse=True)
@@ -50,11 +51,6 @@ class Summary(tasks.ORMTask):
         self.session.add(staff.Employee(name="summary", unit_id=unit.id))
 
 
-def count(db: Client, *models: Any) -> list[int]:
-    with db.engine.connect() as connection:
-        return [connection.scalar(sa.select(sa.func.count()).select_from(model)) or 0 for model in models]
-
-
 def labels(root: luigi.Task, *cleared: luigi.Task) -> list[str]:
     return [step.label for step in clear_plan(root, cleared or None).steps]
 
@@ -71,10 +67,10 @@ def test_a_late_requirement_is_known_to_be_upstream(db: Client) -> None:
         "Summary {}": (State.ON_INCOMPLETE, "requires Report {}, which is not complete"),
     }
     assert not tasks.check_completion(Summary(), clear=True)
-    assert count(db, staff.Unit, staff.Employee) == [0, 0]
-    assert count(db, Flight) == [5]  # incomplete, but not in the graph of the root
+    assert count_rows_each(db, staff.Unit, staff.Employee) == [0, 0]
+    assert count_rows_each(db, Flight) == [5]  # incomplete, but not in the graph of the root
     assert build(Summary())
-    assert count(db, Flight, staff.Unit, staff.Employee) == [5, 1, 1]
+    assert count_rows_each(db, Flight, staff.Unit, staff.Employee) == [5, 1, 1]
 
 
 def test_tasks_of_other_roots_are_cleared_with_what_they_were_built_on(db: Client) -> None:
@@ -88,7 +84,7 @@ def test_tasks_of_other_roots_are_cleared_with_what_they_were_built_on(db: Clien
         ("LoadUnits {}", {"unit": 3}),
     ]
     plan.apply()
-    assert count(db, staff.Unit, staff.Employee) == [0, 0]
+    assert count_rows_each(db, staff.Unit, staff.Employee) == [0, 0]
 
 
 def test_only_the_task_itself_can_be_asked_for(db: Client) -> None:
@@ -97,7 +93,7 @@ def test_only_the_task_itself_can_be_asked_for(db: Client) -> None:
     assert [step.label for step in plan.steps] == ["Summary {}"]
     with pytest.raises(ClearRefused, match=r"1 row of employee \(created by Summary {}\) refers to unit"):
         clear_plan(Summary(), [Report()], downstream=False).apply()
-    assert count(db, staff.Unit, staff.Employee) == [1, 1]
+    assert count_rows_each(db, staff.Unit, staff.Employee) == [1, 1]
 
 
 def test_what_is_downstream_is_found_at_any_depth_and_in_any_number(sqlite_db: Client) -> None:
@@ -144,7 +140,7 @@ def test_a_task_that_is_no_more_is_cleared_by_what_its_run_recorded(
         ("Report {}", {"unit": 1}),
     ]
     plan.apply()
-    assert count(db, staff.Unit, staff.Employee) == [0, 0]
+    assert count_rows_each(db, staff.Unit, staff.Employee) == [0, 0]
     assert not Summary().complete()
     assert {run.name: run.state for run in runs(db) if run.name != "LoadMonth"} == {
         "Report": "cleared",
@@ -169,7 +165,7 @@ def test_rows_of_a_task_that_is_no_more_are_not_taken_for_those_of_another(
         ClearRefused, match=r"Summary {} was built on .* its rows in employee cannot be told from those of"
     ):
         clear_plan(Report(), [Report()])
-    assert count(db, staff.Unit, staff.Employee) == [1, 2]
+    assert count_rows_each(db, staff.Unit, staff.Employee) == [1, 2]
 
 
 def test_rows_of_a_complete_task_whose_class_was_not_imported_are_not_cleared_with_those_of_another(
@@ -186,11 +182,11 @@ def test_rows_of_a_complete_task_whose_class_was_not_imported_are_not_cleared_wi
     for clear in (staff.LoadUnits.clear, clear_plan(staff.LoadUnits(), [staff.LoadUnits()]).apply):
         with pytest.raises(ClearRefused, match=r"Elsewhere {} is complete, and its run left something in unit"):
             clear()
-    assert count(db, staff.Unit) == [4]
+    assert count_rows_each(db, staff.Unit) == [4]
     assert staff.LoadUnits().complete()
     Elsewhere().mark_incomplete()
     staff.LoadUnits.clear()
-    assert count(db, staff.Unit) == [0]
+    assert count_rows_each(db, staff.Unit) == [0]
 
 
 def test_a_plan_that_has_become_old_is_not_carried_out(db: Client) -> None:
@@ -200,7 +196,7 @@ def test_a_plan_that_has_become_old_is_not_carried_out(db: Client) -> None:
         session.execute(sa.delete(staff.Employee).where(staff.Employee.name == "employee 0"))
     with pytest.raises(RowsChanged, match=r"employee changed: LoadEmployees {} has 9 rows there, not 12"):
         plan.apply()
-    assert count(db, staff.Unit, staff.Employee) == [3, 9]
+    assert count_rows_each(db, staff.Unit, staff.Employee) == [3, 9]
     assert staff.LoadUnits().complete()
 
 
@@ -214,7 +210,7 @@ def test_a_running_task_is_not_cleared(db: Client) -> None:
                 clear_plan(self, [self]).apply()
 
     Running().run()
-    assert count(db, staff.Unit) == [1]
+    assert count_rows_each(db, staff.Unit) == [1]
 
 
 def test_the_database_alone_can_tell_what_it_holds(db: Client) -> None:
@@ -284,7 +280,7 @@ def test_old_runs_are_forgotten_but_not_those_that_rows_or_others_need(db: Clien
     list(Report().run())
     LoadMonth(month=1).mark_incomplete()
     LoadMonth(month=1).run()  # Report was built on the run before, which is cleared
-    assert count(db, Flight) == [5]
+    assert count_rows_each(db, Flight) == [5]
     with db.engine.begin() as connection:
         assert lineage.prunable(connection, 1) == {"cleared": 3, "failed": 3}
         assert lineage.prune(connection, 1) == 6

@@ -20,7 +20,8 @@ from ozelot.formatting import added, amounts
 from ozelot.model.base import table_of
 from ozelot.orm.base import Base
 from tests.databases import only
-from tests.tables import create_tables
+from tests.statements import execute
+from tests.tables import count_rows, create_tables
 
 How = Callable[[tasks.ORMTask], object]
 
@@ -63,11 +64,6 @@ def database(db: Client) -> Iterator[None]:
 def recorded() -> list[int | None]:
     """The numbers of rows of Receipt that the tasks recorded, in the order of their years."""
     return [entry.rows["receipt"] for entry in status(LoadAllReceipts()) if entry.name == "LoadReceipts"]
-
-
-def count(db: Client, model: type[Base] = Receipt) -> int:
-    with db.engine.connect() as connection:
-        return connection.scalar(sa.select(sa.func.count()).select_from(model)) or 0
 
 
 def one_by_one(self: tasks.ORMTask) -> None:
@@ -177,7 +173,7 @@ def test_a_run_counts_the_rows_that_it_wrote(db: Client, way: How, number: int) 
     result = ozelot.run(LoadAllReceipts())
     assert result.ok, result.failed
     assert recorded() == [10, number]
-    assert count(db) == 10 + number
+    assert count_rows(db, Receipt) == 10 + number
     assert result.ran["LoadReceipts {'year': '2'}"].rows["receipt"] == number
     assert ozelot.verify(LoadAllReceipts()) == []
 
@@ -274,7 +270,7 @@ def test_rows_that_a_rule_deletes_are_not_counted_wrong(db: Client) -> None:
     assert ozelot.run(LoadAllReceipts()).ok
     (entry,) = [entry for entry in status(LoadAllReceipts()) if entry.params == "{'year': '2'}"]
     assert entry.rows == {"receipt": 0, "refund": None}
-    assert count(db, Refund) == 0
+    assert count_rows(db, Refund) == 0
     assert ozelot.verify(LoadAllReceipts()) == []
 
 
@@ -292,13 +288,11 @@ TRIGGERS = {
 
 @only("sqlite", "postgresql")
 def test_rows_of_a_table_with_a_trigger_are_not_counted(db: Client) -> None:
-    with db.engine.begin() as connection:
-        for statement in TRIGGERS[db.engine.dialect.name]:
-            connection.exec_driver_sql(statement)
+    execute(db, *TRIGGERS[db.engine.dialect.name])
     how[2] = lambda self: self.session.add(Receipt(year=4))
     assert ozelot.run(LoadAllReceipts()).ok
     assert recorded() == [None, None]
-    assert count(db) == 12
+    assert count_rows(db, Receipt) == 12
     assert ozelot.verify(LoadAllReceipts()) == []
 
 

@@ -19,8 +19,8 @@ from ozelot.errors import LeftoverRows, TableMissing, TransactionError
 from ozelot.etl import tasks
 from ozelot.orm.base import Base
 from tests.etl import staff
-from tests.etl.staff import Unit
-from tests.etl.test_atomicity import markers, run_once, units
+from tests.etl.made_tasks import run_once
+from tests.etl.staff import Unit, markers, units
 from tests.tables import create_tables
 
 

@@ -14,7 +14,8 @@ from ozelot.etl import tasks
 from ozelot.etl.status import State, status
 from tests.etl import staff
 from tests.etl.heroes import build
-from tests.etl.test_atomicity import start
+from tests.etl.staff_processes import start
+from tests.statements import recorded_statements
 from tests.tables import create_tables
 
 
@@ -104,8 +105,7 @@ def test_the_number_of_queries_does_not_grow(sqlite_db: Client) -> None:
             return [Leaf(n=n) for n in range(self.size)]
 
     assert build(Root(size=3))
-    statements: list[str] = []
-    sa.event.listen(sqlite_db.engine, "before_cursor_execute", lambda *a: statements.append(a[2]))
+    statements = recorded_statements(sqlite_db)
     counts = []
     for size in (3, 3000):
         statements.clear()

@@ -22,16 +22,15 @@ from ozelot.orm.run import Run
 from ozelot.orm.target import ORMTargetMarker
 from ozelot.pipeline import declarations
 from tests.etl import heroes, staff
+from tests.etl.flights import Cruise, Flight, Journey, LoadFerries, LoadJourneys, LoadMonth, LoadYear, Vessel
 from tests.etl.heroes import build
-from tests.orm.test_runs import Cruise, Flight, Journey, LoadFerries, LoadJourneys, LoadMonth, LoadYear, Vessel
 from tests.tables import create_tables
 
 
 @pytest.fixture(autouse=True)
 def tables(db: Client) -> None:
     create_tables(db, staff.Unit, Flight, Journey, Vessel, *heroes.TABLES)
-    Path("cpi.csv").write_text("year,cpi\n")
-    Path("ratings.csv").write_text("id,rating\n")
+    heroes.write_inputs()
 
 
 def found(root: luigi.Task) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
@@ -23,10 +23,11 @@ from ozelot.orm.base import Base
 from ozelot.orm.run import current_run_id
 from tests.databases import only
 from tests.etl import staff
+from tests.etl.flights import Flight
 from tests.etl.heroes import build
-from tests.etl.test_clearing import Bike, Vehicle
-from tests.orm.test_runs import Flight
-from tests.tables import create_tables
+from tests.etl.made_tasks import made_task
+from tests.etl.vehicles import Bike, Vehicle
+from tests.tables import count_rows, create_tables
 
 
 class Plot(Base):
@@ -64,18 +65,6 @@ class Tree(Base):
 @pytest.fixture(autouse=True)
 def tables(db: Client) -> None:
     create_tables(db, Plot, Harvest, Meadow, Tree, Vehicle, Flight, staff.Unit)
-
-
-def task(body: Callable[[tasks.ORMTask], Any], **attributes: Any) -> tasks.ORMTask:
-    """A task of a class of its own."""
-    made = type("Writer", (tasks.ORMTask,), {"run": lambda self: body(self) and None, **attributes})
-    found: tasks.ORMTask = made()
-    return found
-
-
-def count(db: Client, model: Any) -> int:
-    with db.engine.connect() as connection:
-        return connection.scalar(sa.select(sa.func.count()).select_from(model)) or 0
 
 
 def by_flush(self: tasks.ORMTask) -> None:
@@ -128,13 +117,13 @@ SEEN_BY_THE_DATABASE = [by_text, by_driver_sql, by_cursor, by_the_driver_itself]
 
 def refused_and_undone(db: Client, body: Any) -> None:
     """Hold an insert into a table that is not declared to fail, and to leave nothing."""
-    writer = task(body, creates=[staff.Unit])
+    writer = made_task("Writer", body, creates=[staff.Unit])
     with pytest.raises(
         UndeclaredWrite,
         match=r"Writer inserts into plot, which it does not declare: add 'creates = \[Unit, Plot\]' to class Writer",
     ):
         writer.run()
-    assert count(db, Plot) == 0
+    assert count_rows(db, Plot) == 0
     assert not writer.complete()
 
 
@@ -152,16 +141,16 @@ def test_an_insert_past_sqlalchemy_that_is_not_declared_does_so_too(db: Client, 
 @only("mariadb")
 @pytest.mark.parametrize("body", SEEN_BY_THE_DATABASE, ids=lambda body: str(body.__name__))
 def test_an_insert_past_sqlalchemy_is_not_seen_by_mariadb_as_the_documentation_says(db: Client, body: Any) -> None:
-    task(body, creates=[staff.Unit]).run()
-    assert count(db, Plot) == 1
+    made_task("Writer", body, creates=[staff.Unit]).run()
+    assert count_rows(db, Plot) == 1
 
 
 @pytest.mark.parametrize("body", [*SEEN_EVERYWHERE, *SEEN_BY_THE_DATABASE], ids=lambda body: str(body.__name__))
 def test_a_declared_insert_passes_however_it_is_made(db: Client, body: Any) -> None:
-    writer = task(body, creates=[Plot])
+    writer = made_task("Writer", body, creates=[Plot])
     writer.run()
     assert writer.complete()
-    assert count(db, Plot) >= 1
+    assert count_rows(db, Plot) >= 1
 
 
 @only("postgresql")
@@ -172,9 +161,9 @@ def test_copy_is_seen(db: Client) -> None:
             into.write_row(["new"])
 
     with pytest.raises(UndeclaredWrite, match="Writer inserts into plot"):
-        task(copy, creates=[staff.Unit]).run()
-    task(copy, creates=[Plot]).run()
-    assert count(db, Plot) == 1
+        made_task("Writer", copy, creates=[staff.Unit]).run()
+    made_task("Writer", copy, creates=[Plot]).run()
+    assert count_rows(db, Plot) == 1
 
 
 def filled(db: Client) -> None:
@@ -192,14 +181,14 @@ def test_only_the_columns_in_updates_may_be_updated(db: Client) -> None:
     def annotate(self: tasks.ORMTask) -> None:
         self.session.execute(sa.update(Plot).values(note="x", area=1))
 
-    task(measure, updates=[Plot.area]).run()
+    made_task("Writer", measure, updates=[Plot.area]).run()
     with pytest.raises(
         UndeclaredWrite,
         match=r"Writer updates plot\.note, which .* 'updates = \[Plot\.area, Plot\.note\]' to class Writer",
     ):
-        task(annotate, updates=[Plot.area], task_namespace="other").run()
+        made_task("Writer", annotate, updates=[Plot.area], task_namespace="other").run()
     with pytest.raises(UndeclaredWrite, match=r"updates plot\.area"):
-        task(measure, creates=[staff.Unit], task_namespace="third").run()
+        made_task("Writer", measure, creates=[staff.Unit], task_namespace="third").run()
 
 
 def test_raw_updates_are_seen_with_their_columns_on_sqlite(sqlite_db: Client) -> None:
@@ -211,7 +200,7 @@ def test_raw_updates_are_seen_with_their_columns_on_sqlite(sqlite_db: Client) ->
         self.session.execute(sa.text("UPDATE plot SET note = 'x'"))
 
     with pytest.raises(UndeclaredWrite, match=r"Writer updates plot\.note"):
-        task(annotate, updates=[Plot.area]).run()
+        made_task("Writer", annotate, updates=[Plot.area]).run()
 
 
 def test_deletes_and_the_rows_they_take_along_are_seen(db: Client) -> None:
@@ -221,16 +210,16 @@ def test_deletes_and_the_rows_they_take_along_are_seen(db: Client) -> None:
         self.session.execute(sa.delete(Plot).where(Plot.name == "a"))
 
     with pytest.raises(UndeclaredWrite, match="Writer deletes from plot"):
-        task(delete, creates=[staff.Unit]).run()
+        made_task("Writer", delete, creates=[staff.Unit]).run()
     if db.engine.dialect.name != "mysql":
         with pytest.raises(UndeclaredWrite, match="Writer deletes from tree"):
             on_own_plots(delete)
-    assert (count(db, Plot), count(db, Tree)) == (2, 3)
+    assert (count_rows(db, Plot), count_rows(db, Tree)) == (2, 3)
 
 
 def on_own_plots(body: Any) -> None:
     """Run a task on top of rows that it may change."""
-    task(body, object_classes=[Plot], creates=(), task_namespace="own").run()
+    made_task("Writer", body, object_classes=[Plot], creates=(), task_namespace="own").run()
 
 
 def test_a_rule_that_finds_no_row_to_change_is_no_write(db: Client) -> None:
@@ -242,8 +231,8 @@ def test_a_rule_that_finds_no_row_to_change_is_no_write(db: Client) -> None:
             sa.delete(Plot).where(Plot.name == sa.bindparam("b")), [{"b": "a"}, {"b": "z"}]
         )
 
-    task(dedupe, creates=[Plot]).run()
-    assert count(db, Plot) == 0
+    made_task("Writer", dedupe, creates=[Plot]).run()
+    assert count_rows(db, Plot) == 0
 
 
 @only("sqlite", "postgresql")
@@ -255,8 +244,8 @@ def test_a_delete_that_failed_does_not_hide_what_comes_after(db: Client) -> None
         raw.execute("INSERT INTO tree (plot_id) VALUES (NULL)")
 
     with pytest.raises(UndeclaredWrite, match="Writer inserts into tree"):
-        task(load, creates=[Plot]).run()
-    assert count(db, Tree) == 0
+        made_task("Writer", load, creates=[Plot]).run()
+    assert count_rows(db, Tree) == 0
 
 
 def test_an_orm_cascade_into_another_table_is_seen(db: Client) -> None:
@@ -267,7 +256,7 @@ def test_an_orm_cascade_into_another_table_is_seen(db: Client) -> None:
 
     with pytest.raises(UndeclaredWrite, match="Writer deletes from tree"):
         on_own_plots(delete)
-    assert (count(db, Plot), count(db, Tree)) == (2, 3)
+    assert (count_rows(db, Plot), count_rows(db, Tree)) == (2, 3)
 
 
 @pytest.mark.parametrize("aliased", [table_of(Plot).alias("p"), orm.aliased(Plot)], ids=["core", "orm"])
@@ -279,8 +268,8 @@ def test_an_update_by_an_alias_is_seen(db: Client, aliased: Any) -> None:
         self.session.execute(update)
 
     with pytest.raises(UndeclaredWrite, match=r"Writer updates plot.area, .*'updates = \[Plot.area\]'"):
-        task(change, creates=[staff.Unit]).run()
-    task(change, updates=[Plot.area]).run()
+        made_task("Writer", change, creates=[staff.Unit]).run()
+    made_task("Writer", change, updates=[Plot.area]).run()
 
 
 @only("postgresql")  # others do not write in a WITH
@@ -290,8 +279,8 @@ def test_what_a_declared_insert_writes_besides_is_seen(db: Client) -> None:
         self.session.execute(sa.insert(table_of(staff.Unit)).values(name="declared").add_cte(besides))
 
     with pytest.raises(UndeclaredWrite, match="Writer inserts into plot"):
-        task(insert, creates=[staff.Unit]).run()
-    assert count(db, Plot) == 0
+        made_task("Writer", insert, creates=[staff.Unit]).run()
+    assert count_rows(db, Plot) == 0
 
 
 @only("mariadb")  # others update one
@@ -304,16 +293,16 @@ def test_an_update_of_two_tables_at_once_is_seen(db: Client) -> None:
         )
 
     with pytest.raises(UndeclaredWrite, match=r"Writer updates tree.plot_id"):
-        task(change, updates=[Plot.area]).run()
-    task(change, updates=[Plot.area, Tree.plot_id]).run()
+        made_task("Writer", change, updates=[Plot.area]).run()
+    made_task("Writer", change, updates=[Plot.area, Tree.plot_id]).run()
 
 
 def test_a_statement_that_was_prepared_for_another_task_is_seen_again(db: Client) -> None:
-    task(by_text, creates=[Plot]).run()
+    made_task("Writer", by_text, creates=[Plot]).run()
     if db.engine.dialect.name != "mysql":
         with pytest.raises(UndeclaredWrite):
-            task(by_text, creates=(), task_namespace="second").run()
-    assert count(db, Plot) == 1
+            made_task("Writer", by_text, creates=(), task_namespace="second").run()
+    assert count_rows(db, Plot) == 1
 
 
 def test_columns_that_follow_from_an_update_need_no_declaration(db: Client) -> None:
@@ -329,17 +318,17 @@ def test_columns_that_follow_from_an_update_need_no_declaration(db: Client) -> N
         for meadow in self.session.scalars(sa.select(Meadow)):
             meadow.name = "new"
 
-    mower = task(mow, updates=[Meadow.grass])
+    mower = made_task("Writer", mow, updates=[Meadow.grass])
     mower.run()
     mower.clear()
     with pytest.raises(UndeclaredWrite, match=r"Writer updates meadow.name, "):
-        task(name, updates=[Meadow.grass]).run()
+        made_task("Writer", name, updates=[Meadow.grass]).run()
 
 
 @pytest.mark.parametrize("attribute", [Plot.trees, Plot.twice], ids=["relationship", "hybrid"])
 def test_updates_that_are_no_column_are_named(db: Client, attribute: Any) -> None:
     attributes = {"task_namespace": str(attribute), "updates": [attribute]}
-    wrong = task(lambda self: None, **attributes)
+    wrong = made_task("Writer", lambda self: None, **attributes)
     with pytest.raises(NotClearable, match=r"Writer updates .*, which is no column: 'updates' names mapped columns"):
         wrong.run()
     type(wrong).updates = None  # later tests look at all classes
@@ -351,7 +340,7 @@ def test_temporary_tables_may_be_written(db: Client) -> None:
         self.session.execute(sa.text("INSERT INTO scratch VALUES (1)"))
         self.session.execute(sa.text("DROP TABLE scratch" if db.engine.dialect.name != "mysql" else "SELECT 1"))
 
-    task(scratch, creates=()).run()
+    made_task("Writer", scratch, creates=()).run()
 
 
 def test_temporary_tables_may_be_written_by_pandas_and_core(db: Client) -> None:
@@ -363,8 +352,8 @@ def test_temporary_tables_may_be_written_by_pandas_and_core(db: Client) -> None:
         connection.execute(sa.insert(sa.Table("scratch", sa.MetaData(), sa.Column("name"))), {"name": "newer"})
         connection.execute(sa.text("INSERT INTO plot (name) SELECT name FROM scratch"))
 
-    task(scratch, creates=[Plot]).run()
-    assert count(db, Plot) >= 1
+    made_task("Writer", scratch, creates=[Plot]).run()
+    assert count_rows(db, Plot) >= 1
 
 
 @pytest.mark.parametrize("how", ["class", "setting", "environment"])
@@ -380,16 +369,16 @@ def test_it_can_be_a_warning(
         monkeypatch.setitem(vars(config), "STRICT_WRITES", False)
     else:
         monkeypatch.setenv("OZELOT_STRICT_WRITES", "no")
-    writer = task(by_flush, **attributes)
+    writer = made_task("Writer", by_flush, **attributes)
     writer.run()
-    assert count(db, Plot) == 1
+    assert count_rows(db, Plot) == 1
     assert f"{name}.Writer inserts into plot, which it does not declare: add 'creates = [Plot]'" in caplog.text
 
 
 def test_a_setting_that_is_neither_on_nor_off_says_so(db: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OZELOT_STRICT_WRITES", "maybe")
     with pytest.raises(ConfigError, match="STRICT_WRITES is 'maybe': use True or False"):
-        task(by_flush, creates=()).run()
+        made_task("Writer", by_flush, creates=()).run()
 
 
 @pytest.mark.parametrize(
@@ -402,11 +391,11 @@ def test_classes_written_for_0_2_are_warned_about_once(
 ) -> None:
     caplog.set_level(logging.WARNING)
     namespace = f"old_{next(iter(declared))}_{db.engine.dialect.name}"
-    task(by_flush, task_namespace=namespace, **declared).run()
-    task(by_core, task_namespace=namespace, **declared, priority=1).mark_incomplete()
-    task(by_core, task_namespace=namespace, **declared).run()
+    made_task("Writer", by_flush, task_namespace=namespace, **declared).run()
+    made_task("Writer", by_core, task_namespace=namespace, **declared, priority=1).mark_incomplete()
+    made_task("Writer", by_core, task_namespace=namespace, **declared).run()
     assert caplog.text.count(f"{namespace}.Writer inserts into plot, which it does not declare") == 1
-    assert count(db, Plot) == 3
+    assert count_rows(db, Plot) == 3
 
 
 def test_a_task_that_runs_another_answers_only_for_its_own_writes(db: Client) -> None:
@@ -416,8 +405,8 @@ def test_a_task_that_runs_another_answers_only_for_its_own_writes(db: Client) ->
         staff.LoadUnits().run()
         self.session.execute(sa.text("INSERT INTO plot (name) VALUES ('mine, too')"))
 
-    task(outer, creates=[Plot]).run()
-    assert (count(db, Plot), count(db, staff.Unit)) == (2, 3)
+    made_task("Writer", outer, creates=[Plot]).run()
+    assert (count_rows(db, Plot), count_rows(db, staff.Unit)) == (2, 3)
 
     def worse(self: tasks.ORMTask) -> None:
         outer(self)
@@ -429,7 +418,7 @@ def test_a_task_that_runs_another_answers_only_for_its_own_writes(db: Client) ->
     if db.engine.dialect.name != "mysql":
         with pytest.raises(UndeclaredWrite, match="inserts into unit"):
             on_own_plots(worse)
-        assert (count(db, Plot), count(db, staff.Unit)) == (2, 0)
+        assert (count_rows(db, Plot), count_rows(db, staff.Unit)) == (2, 0)
 
 
 def test_a_task_that_clears_another_answers_only_for_its_own_writes(db: Client) -> None:
@@ -440,8 +429,8 @@ def test_a_task_that_clears_another_answers_only_for_its_own_writes(db: Client) 
         self.session.commit()
         staff.LoadEmployees().clear()
 
-    task(clearing, creates=[Plot]).run()
-    assert (count(db, Plot), count(db, staff.Employee)) == (1, 0)
+    made_task("Writer", clearing, creates=[Plot]).run()
+    assert (count_rows(db, Plot), count_rows(db, staff.Employee)) == (1, 0)
 
 
 def test_a_clear_of_the_users_own_may_delete_only_what_the_task_declares(db: Client) -> None:
@@ -463,7 +452,7 @@ def test_a_clear_of_the_users_own_may_delete_only_what_the_task_declares(db: Cli
     root = type("AboveOwner", (tasks.ORMWrapperTask,), {"requires": lambda self: [Owner()]})()
     with pytest.raises(UndeclaredWrite, match="Owner deletes from plot"):
         clear_plan(root, [Owner()]).apply()
-    assert (count(db, Plot), count(db, Tree)) == (2, 3)
+    assert (count_rows(db, Plot), count_rows(db, Tree)) == (2, 3)
     assert Owner().complete()
 
 
@@ -480,7 +469,7 @@ def test_rows_that_must_know_their_run_and_do_not_say_what_to_add(db: Client, wa
             frame.to_sql("flight", self.client.engine, if_exists="append", index=False)
 
     with pytest.raises(NoRun, match=r"Writer {} added rows of Flight without their run.*current_run_id\(\)"):
-        task(load, creates=[Flight]).run()
+        made_task("Writer", load, creates=[Flight]).run()
 
 
 def test_to_sql_with_the_run_passes(db: Client) -> None:
@@ -488,8 +477,8 @@ def test_to_sql_with_the_run_passes(db: Client) -> None:
         frame = pd.DataFrame({"month": [1], "carrier": ["raw"]}).assign(run_id=current_run_id())
         frame.to_sql("flight", self.client.engine, if_exists="append", index=False)
 
-    task(load, creates=[Flight]).run()
-    assert count(db, table_of(Flight)) == 1
+    made_task("Writer", load, creates=[Flight]).run()
+    assert count_rows(db, table_of(Flight)) == 1
 
 
 @only("postgresql")
@@ -506,11 +495,11 @@ def test_partitions_count_as_the_table_that_they_are_part_of(db: Client) -> None
         self.session.execute(sa.text("INSERT INTO harvest VALUES (1, 1, 5)"))
 
     with pytest.raises(UndeclaredWrite, match="Writer inserts into harvest,"):
-        task(load_text, creates=[staff.Unit]).run()
-    writer = task(load, creates=[Harvest])
+        made_task("Writer", load_text, creates=[staff.Unit]).run()
+    writer = made_task("Writer", load, creates=[Harvest])
     writer.run()
     writer.clear()
-    assert count(db, Harvest) == 0
+    assert count_rows(db, Harvest) == 0
 
 
 @pytest.mark.parametrize(
@@ -530,15 +519,15 @@ def test_emptying_a_table_is_seen_as_deleting_from_it(db: Client, statement: str
     filled(db)
     refused: Any = TransactionError if db.engine.dialect.name == "mysql" else UndeclaredWrite
     with pytest.raises(refused):
-        task(lambda self: self.session.execute(sa.text(statement)), creates=()).run()
-    assert count(db, Tree) == 3
+        made_task("Writer", lambda self: self.session.execute(sa.text(statement)), creates=()).run()
+    assert count_rows(db, Tree) == 3
 
 
 def test_dropping_a_table_by_core_is_seen_as_deleting_from_it(db: Client) -> None:
     filled(db)
     with pytest.raises((UndeclaredWrite, TransactionError)):
-        task(lambda self: table_of(Tree).drop(self.session.connection()), creates=()).run()
-    assert count(db, Tree) == 3
+        made_task("Writer", lambda self: table_of(Tree).drop(self.session.connection()), creates=()).run()
+    assert count_rows(db, Tree) == 3
 
 
 @pytest.mark.parametrize("how", ["flush", "core"])
@@ -551,7 +540,7 @@ def test_rows_of_a_model_that_shares_the_table_of_a_declared_one_are_seen(db: Cl
 
     told = r"Writer inserts into vehicle \(as Bike\), .* 'creates = \[Vehicle, Bike\]'"
     with pytest.raises(UndeclaredWrite, match=told):
-        task(load, creates=[Vehicle]).run()
-    assert count(db, table_of(Vehicle)) == 0
-    task(load, creates=[Vehicle, Bike]).run()
-    assert count(db, table_of(Vehicle)) == 1
+        made_task("Writer", load, creates=[Vehicle]).run()
+    assert count_rows(db, table_of(Vehicle)) == 0
+    made_task("Writer", load, creates=[Vehicle, Bike]).run()
+    assert count_rows(db, table_of(Vehicle)) == 1

@@ -17,15 +17,13 @@ from decimal import Decimal
 from itertools import islice
 from typing import Any
 
-import pandas as pd
-import polars as pl
-import pyarrow as pa
 import pytest
 
 from ozelot.client import Client
 from ozelot.errors import FrameError
 from tests.frames_matrix.expressions import queries
-from tests.frames_matrix.table import BERLIN, Color, fill
+from tests.frames_matrix.table import BERLIN, Color
+from tests.frames_matrix.values import BACKENDS, in_pieces, in_session, whole
 
 #: For expressions that make no sense, which are queried, too.
 pytestmark = [
@@ -35,13 +33,6 @@ pytestmark = [
 
 NIGHTLY = bool(os.environ.get("OZELOT_TEST_NIGHTLY"))
 SAMPLE = 60  # takes seconds
-BACKENDS = ["pandas", "polars", "arrow"]
-
-
-@pytest.fixture
-def samples(db: Client) -> Client:
-    fill(db.engine)
-    return db
 
 
 def chosen() -> list[tuple[str, Any]]:
@@ -49,39 +40,15 @@ def chosen() -> list[tuple[str, Any]]:
     return found if NIGHTLY else random.Random(1).sample(found, SAMPLE)
 
 
-def in_session(samples: Client, query: Any) -> list[Any]:
-    with samples.create_session() as session:
-        return [row[0] for row in session.execute(query)]
-
-
-def values(frame: Any) -> list[Any]:
-    if isinstance(frame, pa.Table):
-        return list(frame.column(0).to_pylist())
-    if isinstance(frame, pl.DataFrame):
-        return frame.to_series(0).to_list()
-    assert isinstance(frame, pd.DataFrame)
-    return [
-        value.to_pydatetime() if isinstance(value, pd.Timestamp) else value
-        for value in (_none_if_missing(value) for value in frame.iloc[:, 0].astype(object))
-    ]
-
-
-def _none_if_missing(value: Any) -> Any:
-    return None if value is pd.NA or value is pd.NaT else value
-
-
 def in_frames(samples: Client, query: Any, backend: str) -> Iterator[tuple[str, list[Any] | FrameError]]:
     """The values of a frame, whole and in pieces; or the error."""
     try:
-        yield "whole", values(samples.frame(query, backend=backend))  # type: ignore[call-overload]
+        yield "whole", whole(samples, query, backend)
     except FrameError as exc:
         yield "whole", exc
     for rows in (1, 2):
         try:
-            pieces: Any = samples.frames(query, rows=rows, backend=backend)  # type: ignore[call-overload]
-            if backend == "arrow":
-                pieces = (pa.Table.from_batches([batch]) for batch in pieces)
-            yield f"pieces of {rows}", [value for piece in pieces for value in values(piece)]
+            yield f"pieces of {rows}", in_pieces(samples, query, backend, rows)
         except FrameError as exc:
             yield f"pieces of {rows}", exc
 

@@ -16,27 +16,10 @@ from sqlalchemy.dialects import mysql
 from ozelot.client import Client
 from ozelot.errors import FrameError
 from tests.databases import only
-from tests.frames_matrix.table import BERLIN, COLUMNS, SAMPLES, Money, fill
-from tests.frames_matrix.test_expressions import BACKENDS, in_session, values
+from tests.frames_matrix.table import BERLIN, COLUMNS, SAMPLES, Money
+from tests.frames_matrix.values import BACKENDS, in_pieces, in_session, whole
 
 MARK = "\ufeff"
-
-
-@pytest.fixture
-def samples(db: Client) -> Client:
-    fill(db.engine)
-    return db
-
-
-def whole(client: Client, query: Any, backend: str) -> list[Any]:
-    return values(client.frame(query, backend=backend))  # type: ignore[call-overload]
-
-
-def in_pieces(client: Client, query: Any, backend: str, rows: int) -> list[Any]:
-    pieces: Any = client.frames(query, rows=rows, backend=backend)  # type: ignore[call-overload]
-    if backend == "arrow":
-        pieces = (pa.Table.from_batches([batch]) for batch in pieces)
-    return [value for piece in pieces for value in values(piece)]
 
 
 def of(name: str) -> Any:

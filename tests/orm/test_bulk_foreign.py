@@ -26,7 +26,7 @@ from ozelot.orm import bulk
 from ozelot.orm.base import Base
 from ozelot.state.runs import MOMENT
 from tests.databases import only
-from tests.orm.tables import create_only
+from tests.tables import create_only
 
 UTC = datetime.UTC
 NOON = datetime.datetime(2013, 1, 1, 12)

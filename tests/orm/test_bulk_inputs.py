@@ -18,7 +18,7 @@ from ozelot.client import Client
 from ozelot.errors import LoadError
 from ozelot.orm import bulk
 from ozelot.orm.base import Base
-from tests.orm.tables import create_only
+from tests.tables import create_only
 
 DAY = datetime.date(2013, 1, 31)
 

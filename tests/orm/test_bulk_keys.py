@@ -20,7 +20,8 @@ from ozelot.orm.base import Base
 from ozelot.orm.bulk import LoadReport
 from ozelot.orm.run import Run, TaskOwned
 from tests.cli.calling import called
-from tests.orm.tables import create_only
+from tests.statements import recorded_statements
+from tests.tables import create_only
 
 
 class Carrier(Base):
@@ -285,11 +286,7 @@ def test_a_model_that_is_not_declared_is_refused_before_its_rows_are_read(db: Cl
 
 def test_a_declared_load_asks_the_database_nothing_about_what_is_written(db: Client) -> None:
     prepare(db)
-    seen: list[str] = []
-
-    @sa.event.listens_for(db.engine, "before_cursor_execute")
-    def _see(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        seen.append(statement)
+    seen = recorded_statements(db)
 
     class LoadMore(tasks.ORMTask):
         creates = [Carrier]

@@ -6,26 +6,22 @@ import os
 import random
 import select
 import subprocess
+import sys
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from ozelot.client import Client
-from ozelot.model.base import table_of
-from tests import quick
+from tests.cli.calling import environment
 from tests.orm.loader import LoadSamples, Sample
-from tests.orm.tables import create_only
+from tests.tables import count_rows, create_only
 
-ROOT = Path(__file__).parents[2]
 NIGHTLY = bool(os.environ.get("OZELOT_TEST_NIGHTLY"))
 
 
 def started(db: Client, *arguments: str) -> subprocess.Popen[str]:
     url = db.url.render_as_string(hide_password=False)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    command = quick.python("-W", "ignore", "-m", "tests.orm.loader", url, *arguments)
+    command = [sys.executable, "-W", "ignore", "-m", "tests.orm.loader", url, *arguments]
     return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=Path.cwd()
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(), cwd=Path.cwd()
     )
 
 
@@ -34,22 +30,17 @@ def until(process: subprocess.Popen[str], line: str) -> None:
     assert process.stdout.readline() == f"{line}\n"
 
 
-def count(db: Client) -> int:
-    with db.engine.connect() as connection:
-        return connection.scalar(sa.select(sa.func.count()).select_from(table_of(Sample))) or 0
-
-
 def killed(process: subprocess.Popen[str]) -> None:
     process.kill()
     process.communicate()
 
 
 def check_nothing_is_there_and_load_again(db: Client) -> None:
-    assert count(db) == 0
+    assert count_rows(db, Sample) == 0
     assert not LoadSamples().complete()
     LoadSamples.size, LoadSamples.form, LoadSamples.pause_at = 1_000, "generator", -1
     LoadSamples().run()
-    assert count(db) == 1_000
+    assert count_rows(db, Sample) == 1_000
 
 
 def test_a_load_that_is_killed_half_way_leaves_nothing(db: Client) -> None:
@@ -71,7 +62,7 @@ def test_a_load_that_is_killed_at_any_moment_leaves_nothing(db: Client) -> None:
         select.select([process.stdout], [], [], random.uniform(0, 3) if NIGHTLY else 0.1)
         killed(process)
         if LoadSamples().complete():  # it was quicker
-            assert count(db) == size
+            assert count_rows(db, Sample) == size
             LoadSamples().clear()
-        assert count(db) == 0
+        assert count_rows(db, Sample) == 0
     check_nothing_is_there_and_load_again(db)

@@ -19,10 +19,9 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from ozelot.client import Client
 from ozelot.errors import LoadError
-from ozelot.model.base import table_of
 from ozelot.orm import bulk
 from ozelot.orm.base import Base
-from tests.orm.tables import create_only
+from tests.tables import count_rows, create_only
 
 UTC = datetime.UTC
 NOON = datetime.datetime(2013, 1, 1, 12)
@@ -67,11 +66,6 @@ class Puppy(Base):
 def load(db: Client, model: type[Base], rows: Any, **options: Any) -> bulk.LoadReport:
     with db.transaction() as session:
         return bulk.load(session, model, rows, **options)
-
-
-def count(db: Client, model: type[Base]) -> int:
-    with db.engine.connect() as connection:
-        return connection.scalar(sa.select(sa.func.count()).select_from(table_of(model))) or 0
 
 
 LONG = "at most 5 characters; row {row} has the string 'abcdef' (6 characters). Shorten it, or make the column longer"
@@ -203,7 +197,7 @@ def test_values_that_do_not_fit_are_named_with_their_row(db: Client) -> None:
         with pytest.raises(LoadError) as caught:
             load(db, Narrow, rows)
         assert str(caught.value) == f"Narrow.{name} expects {reason.format(row=place)}{ENDING}"
-    assert count(db, Narrow) == 0
+    assert count_rows(db, Narrow) == 0
 
 
 def test_values_that_are_good_on_one_database_only_are_loaded_there(db: Client) -> None:
@@ -227,7 +221,7 @@ def test_a_bad_row_of_a_later_chunk_undoes_the_earlier_ones_and_no_more(db: Clie
         with pytest.raises(LoadError, match="row 27123 "):
             bulk.load(session, Narrow, pd.DataFrame(list(rows())))
         session.add(Kennel(name="kept, too"))
-    assert (count(db, Kennel), count(db, Narrow)) == (2, 0)
+    assert (count_rows(db, Kennel), count_rows(db, Narrow)) == (2, 0)
 
 
 def test_a_generator_that_fails_in_the_middle_leaves_nothing(db: Client) -> None:
@@ -240,7 +234,7 @@ def test_a_generator_that_fails_in_the_middle_leaves_nothing(db: Client) -> None
 
     with db.transaction() as session, pytest.raises(OSError, match="the source is gone"):
         bulk.load(session, Narrow, rows())
-    assert count(db, Narrow) == 0
+    assert count_rows(db, Narrow) == 0
 
 
 def test_what_only_the_database_finds_is_told_in_words(db: Client) -> None:
@@ -267,7 +261,7 @@ def test_what_only_the_database_finds_is_told_in_words(db: Client) -> None:
         load(db, Puppy, [{"parent_id": 1, "a": 1, "b": 2}, {"parent_id": 1, "a": 1, "b": 2}])
     with pytest.raises(LoadError, match=r"already|duplicate key|no other row"):
         load(db, Kennel, [{"id": 2, "name": "c"}])
-    assert (count(db, Kennel), count(db, Puppy)) == (2, 0)
+    assert (count_rows(db, Kennel), count_rows(db, Puppy)) == (2, 0)
     assert str(twice.value).endswith(ENDING)
 
 
@@ -406,7 +400,7 @@ def test_ids_that_the_database_gives_after_given_ones_do_not_collide(db: Client)
     assert len(set(ids.values())) == len(ids) == 8
     with db.transaction() as session:
         session.add(Kennel(name="last"))
-    assert count(db, Kennel) == 9
+    assert count_rows(db, Kennel) == 9
 
 
 def test_defaults_are_those_of_an_orm_add(db: Client) -> None:
@@ -433,7 +427,7 @@ def test_rows_without_any_column_are_rows(db: Client) -> None:
     create_only(db, Linked, Kennel)
     load(db, Linked, [{}, {}, {}])
     load(db, Linked, [{"parent_id": None}])
-    assert count(db, Linked) == 4
+    assert count_rows(db, Linked) == 4
 
 
 def test_inherited_models_fill_all_their_tables(db: Client) -> None:
@@ -488,19 +482,19 @@ def test_pending_objects_of_the_session_are_written_first(db: Client) -> None:
     with db.transaction() as session:
         session.add(Kennel(id=1, name="a"))
         bulk.load(session, Puppy, [{"parent_id": 1}])
-    assert count(db, Puppy) == 1
+    assert count_rows(db, Puppy) == 1
 
 
 def test_a_session_that_has_no_run_loads_in_its_own_transaction(db: Client) -> None:
     create_only(db, Kennel)
     session = db.create_session()
     bulk.load(session, Kennel, [{"name": "a"}])
-    assert count(db, Kennel) == 0
+    assert count_rows(db, Kennel) == 0
     session.rollback()
     bulk.load(session, Kennel, [{"name": "b"}])
     session.commit()
     session.close()
-    assert count(db, Kennel) == 1
+    assert count_rows(db, Kennel) == 1
 
 
 def test_a_generator_may_ask_and_write_by_the_same_session(db: Client) -> None:
@@ -514,4 +508,4 @@ def test_a_generator_may_ask_and_write_by_the_same_session(db: Client) -> None:
 
     with db.transaction() as session:
         bulk.load(session, Puppy, rows(session))
-    assert (count(db, Kennel), count(db, Puppy)) == (3, 3)
+    assert (count_rows(db, Kennel), count_rows(db, Puppy)) == (3, 3)

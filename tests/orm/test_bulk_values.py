@@ -26,7 +26,7 @@ from ozelot.errors import LoadError
 from ozelot.orm import bulk
 from ozelot.orm.base import Base
 from ozelot.state.runs import MOMENT
-from tests.orm.tables import create_only
+from tests.tables import create_only
 
 NIGHTLY = bool(os.environ.get("OZELOT_TEST_NIGHTLY"))
 LONG_BYTES = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql")

@@ -17,6 +17,9 @@ from ozelot.orm.target import ORMTargetMarker
 from ozelot.state import markers as target
 from tests.databases import only
 from tests.etl.heroes import build
+from tests.etl.staff import THREE, units
+from tests.etl.staff_processes import eight_at_once
+from tests.statements import recorded_statements
 from tests.tables import create_tables
 
 
@@ -184,8 +187,6 @@ def test_rows_that_0_2_writes_into_a_table_of_1_0_count(db: Client, database_url
 
 
 def test_eight_runners_bring_one_table_of_0_2_up_to_date(db: Client, tmp_path: Path) -> None:
-    from tests.etl.test_atomicity import THREE, eight_at_once, units
-
     legacy_table(db, *[("Other", "{}")] * 3)
     Base.metadata.create_all(db.engine, tables=[Base.metadata.tables["unit"]])
     eight_at_once(db, "LoadUnits", tmp_path)
@@ -229,8 +230,7 @@ def test_many_keys_are_read_by_one_query(db: Client) -> None:
     with db.engine.begin() as connection:
         for name in names[::2]:
             target.insert(connection, name, "{}")
-    statements: list[str] = []
-    sa.event.listen(db.engine, "before_cursor_execute", lambda *a: statements.append(a[2]))
+    statements = recorded_statements(db)
     with db.engine.connect() as connection:
         target.existing(connection, {"x"})  # has a look at the table, once
         statements.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 import luigi
@@ -21,7 +21,8 @@ from ozelot.orm.run import TaskOwned
 from tests.databases import only
 from tests.etl import staff
 from tests.etl.heroes import build
-from tests.tables import create_tables
+from tests.etl.made_tasks import loading_task
+from tests.tables import count_rows_each, create_tables
 
 
 class Region(Base):
@@ -100,27 +101,11 @@ def tables(db: Client) -> None:
     create_tables(db, *OWN, staff.Unit)
 
 
-def task(name: str, rows: Callable[[tasks.ORMTask], Any], *models: Any, requires: Any = ()) -> tasks.ORMTask:
-    """A task of a class of its own."""
-
-    def run(self: tasks.ORMTask) -> None:
-        self.session.add_all(rows(self) or [])
-
-    made = type(name, (tasks.ORMTask,), {"run": run, "creates": models, "requires": lambda self: requires})
-    found: tasks.ORMTask = made()
-    return found
-
-
-def count(db: Client, *models: Any) -> list[int]:
-    with db.engine.connect() as connection:
-        return [connection.scalar(sa.select(sa.func.count()).select_from(model)) or 0 for model in models]
-
-
 def test_composite_keys_and_columns_that_two_keys_share(db: Client) -> None:
-    regions = task(
+    regions = loading_task(
         "LoadRegions", lambda _: [Region(country="DE", code="BY", id=1), Region(country="DE", code="BE", id=2)], Region
     )
-    towns = task(
+    towns = loading_task(
         "LoadTowns",
         lambda _: [
             Town(country="DE", region="BY", other_region="BE"),
@@ -136,7 +121,7 @@ def test_composite_keys_and_columns_that_two_keys_share(db: Client) -> None:
     plan = clear_plan(towns, [regions])
     assert plan.deletes == {"town": 3, "region": 2}
     plan.apply()
-    assert count(db, Region, Town) == [0, 0]
+    assert count_rows_each(db, Region, Town) == [0, 0]
 
 
 def test_rows_that_refer_to_their_like_go_at_once_whatever_the_rule(db: Client) -> None:
@@ -148,42 +133,42 @@ def test_rows_that_refer_to_their_like_go_at_once_whatever_the_rule(db: Client) 
             self.session.flush()
             parent = folder.id
 
-    first, second = task("LoadFolders", folders, Folder), task("LoadMoreFolders", folders, Folder)
+    first, second = loading_task("LoadFolders", folders, Folder), loading_task("LoadMoreFolders", folders, Folder)
     assert build(first, second)
     clear_plan(first, [first]).apply()
-    assert count(db, Folder) == [5]
+    assert count_rows_each(db, Folder) == [5]
     clear_plan(second, [second]).apply()
-    assert count(db, Folder) == [0]
+    assert count_rows_each(db, Folder) == [0]
 
 
 def test_children_of_another_task_are_not_taken_along_by_a_rule(db: Client) -> None:
-    above = task("LoadAbove", lambda _: [Folder(id=1)], Folder)
-    below = task("LoadBelow", lambda _: [Folder(id=2, parent_id=1)], Folder)
+    above = loading_task("LoadAbove", lambda _: [Folder(id=1)], Folder)
+    below = loading_task("LoadBelow", lambda _: [Folder(id=2, parent_id=1)], Folder)
     assert build(above)
     assert build(below)
     with pytest.raises(ClearRefused, match=r"1 row of folder \(created by LoadBelow {}\) refers to folder"):
         clear_plan(above, [above]).apply()
-    assert count(db, Folder) == [2]
+    assert count_rows_each(db, Folder) == [2]
 
 
 def test_references_that_may_not_be_null_work_where_the_database_looks_at_the_end(db: Client) -> None:
     def circle(self: tasks.ORMTask) -> None:
         self.session.execute(sa.insert(Strict), [{"id": 1, "next_id": 1}, {"id": 2, "next_id": 1}])
 
-    load = task("LoadStrict", circle, Strict)
+    load = loading_task("LoadStrict", circle, Strict)
     assert build(load)
     if db.engine.dialect.name == "mysql":
         with pytest.raises(ClearRefused, match="the database refuses to delete"):
             clear_plan(load, [load]).apply()
-        assert count(db, Strict) == [2]
+        assert count_rows_each(db, Strict) == [2]
         assert load.complete()
     else:
         clear_plan(load, [load]).apply()
-        assert count(db, Strict) == [0]
+        assert count_rows_each(db, Strict) == [0]
 
 
 def test_a_circle_of_tables_that_may_not_be_null_is_refused_in_words(db: Client) -> None:
-    load = task("LoadCircle", lambda _: [], Left, Right)
+    load = loading_task("LoadCircle", lambda _: [], Left, Right)
     assert build(load)
     with db.engine.begin() as connection:
         if db.engine.dialect.name == "sqlite":
@@ -200,7 +185,7 @@ def test_a_circle_of_tables_that_may_not_be_null_is_refused_in_words(db: Client)
             connection.exec_driver_sql("SET session_replication_role = DEFAULT")
     with pytest.raises(ClearRefused, match=r"left and right refer to each other|right and left refer to each other"):
         clear_plan(load, [load], include_unrecorded=True).apply()
-    assert count(db, Left, Right) == [1, 1]
+    assert count_rows_each(db, Left, Right) == [1, 1]
 
 
 def test_a_reference_to_nothing_does_not_stand_in_the_way(sqlite_db: Client) -> None:
@@ -210,13 +195,15 @@ def test_a_reference_to_nothing_does_not_stand_in_the_way(sqlite_db: Client) -> 
         other.execute("INSERT INTO employee (name, unit_id) VALUES ('lost', 77)")
     other.close()
     clear_plan(staff.LoadUnits(), [staff.LoadUnits()]).apply()
-    assert count(sqlite_db, staff.Unit, staff.Employee) == [0, 1]
+    assert count_rows_each(sqlite_db, staff.Unit, staff.Employee) == [0, 1]
 
 
 def test_two_paths_to_one_table(db: Client) -> None:
-    tops = task("LoadTops", lambda _: [Top(id=1), Top(id=2)], Top)
-    middles = task("LoadMiddles", lambda _: [Middle(id=1, top_id=1), Middle(id=2, top_id=2)], Middle, requires=[tops])
-    bottoms = task(
+    tops = loading_task("LoadTops", lambda _: [Top(id=1), Top(id=2)], Top)
+    middles = loading_task(
+        "LoadMiddles", lambda _: [Middle(id=1, top_id=1), Middle(id=2, top_id=2)], Middle, requires=[tops]
+    )
+    bottoms = loading_task(
         "LoadBottoms",
         lambda _: [Bottom(middle_id=1, top_id=2), Bottom(middle_id=2), Bottom(middle_id=2, top_id=2)],
         Bottom,
@@ -230,12 +217,12 @@ def test_two_paths_to_one_table(db: Client) -> None:
         ("LoadTops {}", {"top": 2}),
     ]
     plan.apply()
-    assert count(db, Top, Middle, Bottom) == [0, 0, 0]
+    assert count_rows_each(db, Top, Middle, Bottom) == [0, 0, 0]
 
 
 def test_rows_that_a_rule_would_take_along_stop_it(db: Client) -> None:
-    tops = task("LoadTops2", lambda _: [Top(id=1)], Top)
-    folders = task("LoadFolders2", lambda _: [Folder(id=1)], Folder)
+    tops = loading_task("LoadTops2", lambda _: [Top(id=1)], Top)
+    folders = loading_task("LoadFolders2", lambda _: [Folder(id=1)], Folder)
     assert build(tops, folders)
     with db.transaction() as session:
         session.add_all([Follower(top_id=1), Follower(folder_id=1)])
@@ -250,10 +237,10 @@ def test_rows_that_a_rule_would_take_along_stop_it(db: Client) -> None:
 
 
 def test_rows_that_refer_to_each_other_and_restrict_deleting_go_together(db: Client) -> None:
-    load = task("LoadChapters", lambda _: [Chapter(id=1), Chapter(id=2, within_id=1)], Chapter)
+    load = loading_task("LoadChapters", lambda _: [Chapter(id=1), Chapter(id=2, within_id=1)], Chapter)
     assert build(load)
     load.clear()
-    assert count(db, Chapter) == [0]
+    assert count_rows_each(db, Chapter) == [0]
 
 
 def audit(db: Client, body: str) -> None:
@@ -279,7 +266,7 @@ def audit(db: Client, body: str) -> None:
 @only("sqlite", "postgresql")  # MariaDB does not tell; the documentation says so
 @pytest.mark.parametrize("body", ["DELETE FROM folder", "UPDATE folder SET parent_id = NULL"])
 def test_what_a_trigger_would_change_along_stops_it_where_the_database_tells(db: Client, body: str) -> None:
-    folders = task("LoadFolders3", lambda _: [Folder(id=1)], Folder)
+    folders = loading_task("LoadFolders3", lambda _: [Folder(id=1)], Folder)
     assert build(staff.LoadUnits(), folders)
     audit(db, body)
     with pytest.raises(
@@ -287,7 +274,7 @@ def test_what_a_trigger_would_change_along_stops_it_where_the_database_tells(db:
         match=r"Clearing LoadUnits {}: (\d+ more rows than planned|\d+ rows of folder).*\(triggers: note on unit\)",
     ):
         clear_plan(staff.LoadUnits(), [staff.LoadUnits()]).apply()
-    assert count(db, staff.Unit, Folder) == [3, 1]
+    assert count_rows_each(db, staff.Unit, Folder) == [3, 1]
     assert staff.LoadUnits().complete()
 
 

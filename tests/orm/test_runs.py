@@ -20,49 +20,28 @@ from ozelot.db.locks import is_held
 from ozelot.errors import LeftoverRows, NoRun
 from ozelot.etl import tasks
 from ozelot.orm.base import Base
-from ozelot.orm.run import Run, TaskOwned, current_run_id
+from ozelot.orm.run import Run, current_run_id
 from ozelot.state.runs import last_runs, reason_of, run_edge, utc_now
 from tests import quick
 from tests.etl import staff
+from tests.etl.flights import (
+    Cruise,
+    Delay,
+    Ferry,
+    Flight,
+    Journey,
+    LoadFerries,
+    LoadJourneys,
+    LoadMonth,
+    LoadYear,
+    Tug,
+    Vessel,
+)
 from tests.etl.heroes import build
-from tests.etl.test_atomicity import ROOT, start
+from tests.etl.staff_processes import start
+from tests.folders import ROOT
+from tests.recorded_runs import runs
 from tests.tables import create_tables
-
-
-class Flight(TaskOwned, Base):
-    month: Mapped[int]
-    carrier: Mapped[str] = mapped_column(String(10))
-
-
-class Delay(Base):
-    flight_id: Mapped[int] = mapped_column(ForeignKey("flight.id"))
-
-
-class Journey(TaskOwned, Base):
-    """Joined inheritance, shared by tasks."""
-
-    kind: Mapped[str] = mapped_column(String(20))
-    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "journey"}
-
-
-class Cruise(Journey):
-    id: Mapped[int] = mapped_column(ForeignKey("journey.id"), primary_key=True)
-    ship: Mapped[str] = mapped_column(String(20))
-    __mapper_args__ = {"polymorphic_identity": "cruise"}
-
-
-class Vessel(Base):
-    """A base table of rows that do not know their run; those of the derived one do."""
-
-
-class Ferry(TaskOwned, Vessel):
-    id: Mapped[int] = mapped_column(ForeignKey("vessel.id"), primary_key=True)
-    n: Mapped[int]
-
-
-class Tug(TaskOwned, Vessel):
-    id: Mapped[int] = mapped_column(ForeignKey("vessel.id"), primary_key=True)
-    n: Mapped[int]
 
 
 class Notes(Base):
@@ -80,41 +59,6 @@ class LoadNotes(tasks.ORMTask):
         self.load(Notes, [{"code": "c", "next": "z"}], refs={"next": Notes.code}, missing="null")
 
 
-class LoadFerries(tasks.ORMTask):
-    creates: Collection[Any] = [Ferry]
-    n: int = luigi.IntParameter()
-
-    def run(self) -> None:
-        self.session.add_all([Ferry(n=self.n), Ferry(n=self.n)])
-
-
-class LoadMonth(tasks.ORMTask):
-    creates: Collection[Any] = [Flight]
-    month: int = luigi.IntParameter()
-
-    def run(self) -> None:
-        self.session.add(Flight(month=self.month, carrier="ORM"))
-        self.session.flush()
-        self.session.execute(sa.insert(Flight), [{"month": self.month, "carrier": "bulk"}] * 2)
-        with self.client.engine.begin() as connection:
-            connection.execute(sa.insert(Flight.__table__), {"month": self.month, "carrier": "Core"})  # type: ignore[arg-type]
-            source = sa.select(sa.literal(self.month), sa.literal("select"))
-            connection.execute(sa.insert(Flight.__table__).from_select(["month", "carrier"], source))  # type: ignore[arg-type]
-
-
-class LoadYear(tasks.ORMWrapperTask):
-    def requires(self) -> Any:
-        return [LoadMonth(month=month) for month in (1, 2, 3)]
-
-
-class LoadJourneys(tasks.ORMTask):
-    creates: Collection[Any] = [Journey, Cruise]
-    n: int = luigi.IntParameter()
-
-    def run(self) -> None:
-        self.session.add_all([Journey(), Cruise(ship=f"ship {self.n}")])
-
-
 @pytest.fixture(autouse=True)
 def tables(db: Client) -> None:
     create_tables(db, Delay, Flight, Journey, Vessel, staff.Unit)
@@ -124,13 +68,6 @@ def months(db: Client) -> dict[int, int]:
     with db.engine.connect() as connection:
         query = sa.select(Flight.month, sa.func.count()).group_by(Flight.month)
         return {row.month: row[1] for row in connection.execute(query)}
-
-
-def runs(db: Client) -> list[Run]:
-    with db.create_session() as session:
-        found = list(session.scalars(sa.select(Run).order_by(Run.id)))
-        session.expunge_all()
-        return found
 
 
 def test_rows_know_their_run_however_they_were_added(db: Client) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from tests import waiting
 
 #: Names the file of the gate.
 VARIABLE = "OZELOT_TEST_GATE"
@@ -20,12 +21,8 @@ PATIENCE = 120.0  # seconds
 
 
 def until(is_so: Callable[[], bool], what: str) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + PATIENCE
-    while not is_so():
-        if time.monotonic() > end:
-            raise TimeoutError(what)
-        time.sleep(0.002)
+    """Wait until something is so, with the patience of a race."""
+    waiting.until(is_so, what, seconds=PATIENCE, pause=0.002)
 
 
 def come() -> None:

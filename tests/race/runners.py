@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tests.folders import ROOT
 from tests.race import gate
 
-ROOT = Path(__file__).parents[2]
 _ERROR = re.compile(r"^(error|failed)\b|^Failed:|\bTraceback\b|\b(ERROR|CRITICAL)\b", re.M)
 
 

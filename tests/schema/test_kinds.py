@@ -13,6 +13,7 @@ from ozelot.errors import UpgradeRefused
 from ozelot.schema.difference import Kind, Takes
 from tests.databases import only
 from tests.schema.staff import ROWS, compared, contents, create, staff, upgrade
+from tests.statements import execute
 
 KEPT: dict[str, tuple[sa.MetaData, list[str]]] = {
     "nothing": (staff(), []),
@@ -247,14 +248,13 @@ def test_a_table_that_no_model_has_goes_only_when_asked_for_even_if_it_is_empty(
 
 def test_tables_that_no_model_has_and_that_refer_to_each_other_and_to_models_go_together(db: Client) -> None:
     create(db)
-    with db.engine.begin() as connection:
-        for statement in (
-            "CREATE TABLE one (id INTEGER PRIMARY KEY, unit_id INTEGER, FOREIGN KEY (unit_id) REFERENCES unit (id))",
-            "CREATE TABLE two (id INTEGER PRIMARY KEY, one_id INTEGER, FOREIGN KEY (one_id) REFERENCES one (id))",
-        ):
-            connection.execute(sa.text(statement))
-        connection.execute(sa.text("INSERT INTO one VALUES (1, 1)"))
-        connection.execute(sa.text("INSERT INTO two VALUES (1, 1)"))
+    execute(
+        db,
+        "CREATE TABLE one (id INTEGER PRIMARY KEY, unit_id INTEGER, FOREIGN KEY (unit_id) REFERENCES unit (id))",
+        "CREATE TABLE two (id INTEGER PRIMARY KEY, one_id INTEGER, FOREIGN KEY (one_id) REFERENCES one (id))",
+        "INSERT INTO one VALUES (1, 1)",
+        "INSERT INTO two VALUES (1, 1)",
+    )
     metadata = staff(unit={"name": sa.Column("name", sa.Date, nullable=False)})
     (found,) = [one for one in compared(db, metadata) if one.kind is Kind.TYPE]
     assert found.takes is Takes.REBUILD_AND_DROP and "which drops one" in found.why

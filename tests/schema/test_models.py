@@ -21,6 +21,7 @@ from ozelot.schema.upgrade import UpgradePlan, apply, plan
 from ozelot.state import markers as marker
 from ozelot.state.runs import LONG_TEXT, MOMENT
 from tests.etl.heroes import build
+from tests.statements import execute
 from tests.tables import create_tables
 
 
@@ -196,15 +197,8 @@ def test_nothing_differs_right_after_the_tables_were_created(there: Client) -> N
     assert found_in(there, "circle") == []
 
 
-def altered(db: Client, *statements: str) -> None:
-    """As it was before the model got a column: by hand, past the models."""
-    with db.engine.begin() as connection:
-        for statement in statements:
-            connection.execute(sa.text(statement))
-
-
 def test_a_difference_names_the_tasks_that_fill_what_it_touches(there: Client) -> None:
-    altered(there, "ALTER TABLE dm_author DROP COLUMN born", "ALTER TABLE dm_word DROP COLUMN text")
+    execute(there, "ALTER TABLE dm_author DROP COLUMN born", "ALTER TABLE dm_word DROP COLUMN text")
     told = {one.words: one.tasks for one in found_in(there)}
     assert told == {
         "the column dm_author.born is missing": ("LoadBirths",),
@@ -214,7 +208,7 @@ def test_a_difference_names_the_tasks_that_fill_what_it_touches(there: Client) -
 
 def test_a_rebuild_has_exactly_the_tasks_run_again_that_filled_what_went(there: Client) -> None:
     assert build(LoadLibrary())
-    altered(there, "ALTER TABLE dm_word DROP COLUMN text")
+    execute(there, "ALTER TABLE dm_word DROP COLUMN text")
     made = planned(there, rebuild=True)
     # Who loads words loads books as well, and makes all of its rows or none.
     assert {table.name for table in made.rebuilt} == {"dm_word", "dm_book"}
@@ -228,7 +222,7 @@ def test_a_rebuild_has_exactly_the_tasks_run_again_that_filled_what_went(there: 
 
 def test_rows_that_know_their_run_are_not_there_twice_after_a_rebuild_of_another_table(there: Client) -> None:
     assert build(LoadLibrary())
-    altered(there, "ALTER TABLE dm_author DROP COLUMN name")
+    execute(there, "ALTER TABLE dm_author DROP COLUMN name")
     made = planned(there, rebuild=True)
     assert {table.name for table in made.rebuilt} == {"dm_author", "dm_book", "dm_word"}
     assert sorted(made.unmarked.values()) == ["LoadAuthors {}", "LoadBirths {}", "LoadBooks {}"]
@@ -250,19 +244,19 @@ def test_a_task_whose_class_is_gone_is_marked_incomplete_by_what_its_run_recorde
         values = {"name": "Gone", "key": key}
         table = Base.metadata.tables["ozelot_run"]
         connection.execute(sa.update(table).where(table.c.name == "LoadBooks").values(values))
-    altered(there, "ALTER TABLE dm_word DROP COLUMN text")
+    execute(there, "ALTER TABLE dm_word DROP COLUMN text")
     assert sorted(planned(there, rebuild=True).unmarked.values()) == ["Gone {}"]
 
 
 def test_ozelots_own_tables_and_that_of_alembic_are_left_alone(there: Client) -> None:
-    altered(there, "CREATE TABLE alembic_version (version_num INTEGER)", "CREATE TABLE ozelot_later (id INTEGER)")
-    altered(there, "ALTER TABLE ozelot_run DROP COLUMN host")
+    execute(there, "CREATE TABLE alembic_version (version_num INTEGER)", "CREATE TABLE ozelot_later (id INTEGER)")
+    execute(there, "ALTER TABLE ozelot_run DROP COLUMN host")
     assert found_in(there) == []
 
 
 def test_a_mistake_in_one_table_is_no_reason_to_leave_the_others(there: Client) -> None:
-    altered(there, "ALTER TABLE dm_word DROP COLUMN text", "INSERT INTO dm_word (id) VALUES (1)")
-    altered(there, "ALTER TABLE dm_author DROP COLUMN born")
+    execute(there, "ALTER TABLE dm_word DROP COLUMN text", "INSERT INTO dm_word (id) VALUES (1)")
+    execute(there, "ALTER TABLE dm_author DROP COLUMN born")
     (left,) = [one for one in apply(there, planned(there)).left if one.table.startswith("dm")]
     assert (left.kind, left.takes) == (Kind.COLUMN_MISSING, Takes.REBUILD)
     assert {column["name"] for column in sa.inspect(there.engine).get_columns("dm_author")} == {"id", "name", "born"}

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.folders import DOCS, ROOT
 from tests.stale.edits import EDITS, Edit
 
 PROJECT = Path(__file__).parent / "project"
-PAGE = Path(__file__).parents[2] / "docs" / "staleness.md"
+PAGE = DOCS / "staleness.md"
 
 Ask = Callable[[str, Path], object]
 
@@ -26,9 +27,8 @@ def ask() -> Iterator[Ask]:
     """Has a project run, or judged, in a fresh process."""
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "tests.stale.child"]
-    root = Path(__file__).parents[2]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root, env=environment
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
     ) as child:
         assert child.stdin is not None
         assert child.stdout is not None

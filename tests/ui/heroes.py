@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +13,9 @@ import luigi
 from ozelot import cache, client, config
 from ozelot.client import Client
 from ozelot.etl import tasks
+from tests.superheroes import MODELS, checks, fill_cache, inputs, pipeline, settings
 from tests.tables import create_tables
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples" / "superheroes"))
-from superheroes import checks, inputs, models, pipeline, snapshot
-
-WIKI = "https://wiki.example"
 FAILED, STALE = "InflationAdjustMovieBudgets", "LoadMovies"
 ERROR = "consumer_price_index.csv holds no index: it wants the columns year and cpi"
 
@@ -38,20 +34,15 @@ def loaded(folder: Path) -> Iterator[Client]:
     for task, path in files.items():
         path.write_bytes(task.input_file.read_bytes())
     files[inputs.ConsumerPriceIndexFile].write_text("year,index\n", encoding="utf-8")
-    settings = {"WIKI_URL": WIKI, "UNIVERSES": None, "RATE_LIMIT": None, "REQUEST_CACHE_PATH": str(folder / "web.db")}
-    with cache.RequestCache(folder / "web.db") as store:
-        for url, body in snapshot.pages(WIKI):
-            store.put(url, body)
-        for url in snapshot.gone(WIKI):
-            store.put(url, "", status_code=404)
+    pages = fill_cache(folder / "web.db")
     database = Client(connection_string=f"sqlite:///{folder / 'superheroes.db'}")
     client.set_client(database)
     with (
-        mock.patch.dict(vars(config), settings),
+        mock.patch.dict(vars(config), settings(pages)),
         mock.patch.object(inputs.ConsumerPriceIndexFile, "input_file", files[inputs.ConsumerPriceIndexFile]),
         mock.patch.object(inputs.IMDBMovieRatings, "input_file", files[inputs.IMDBMovieRatings]),
     ):
-        create_tables(database, models.Universe, models.Place, models.Character, models.Movie, models.MovieAppearance)
+        create_tables(database, *MODELS)
         luigi.build([Superheroes()], local_scheduler=True, log_level="CRITICAL")
         with files[inputs.IMDBMovieRatings].open("a", encoding="utf-8") as ratings:
             ratings.write("tt9999999,9.9\n")

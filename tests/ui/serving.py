@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import luigi
+import lxml.html
 import uvicorn
 
 from ozelot.client import Client
@@ -95,3 +96,17 @@ def served(
             server.should_exit = True
             thread.join()
             database.engine.dispose()
+
+
+def text_of(html: str) -> str:
+    """What a reader sees of a page, in one line."""
+    main = lxml.html.fromstring(html).find(".//main")
+    assert main is not None
+    return " ".join(" ".join(main.itertext()).split())
+
+
+def look_at(page: Served, path: str) -> str:
+    """What a reader sees at a path of a page that is served."""
+    answer = page.ask(path)
+    assert answer.code == 200, text_of(answer.text)
+    return text_of(answer.text)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +12,7 @@ from ozelot import client
 from ozelot.client import Client
 from ozelot.orm.base import Base
 from tests.etl import staff
+from tests.folders import ROOT
 from tests.ui.serving import Served, served
 
 TOKEN = "0123456789abcdef"
@@ -149,7 +149,7 @@ def test_beyond_this_machine_a_foreign_name_is_refused_with_the_token_too(guarde
 
 
 def test_what_is_vendored_is_as_it_was_published() -> None:
-    vendor = Path(__file__).parents[2] / "src" / "ozelot" / "ui" / "static" / "vendor"
+    vendor = ROOT / "src" / "ozelot" / "ui" / "static" / "vendor"
     told = re.findall(
         r"^\| `([\w.]+)` .*\[(LICENSE\.\w+)\].*`([0-9a-f]{64})` \|$", (vendor / "README.md").read_text(), re.M
     )

@@ -27,10 +27,10 @@ from ozelot.state.markers import OWN_TABLES
 from ozelot.ui import app, cells, read_only_client, run_list, snapshot, table_view
 from ozelot.ui.snapshot import Keeper, Look, Pipeline
 from tests.databases import only
+from tests.statements import execute
 from tests.tables import create_tables
-from tests.ui.serving import Served, served
-from tests.ui.test_keeper import Clock
-from tests.ui.test_pages import look_at
+from tests.ui.keeping import Clock, read_to_its_end
+from tests.ui.serving import Served, look_at, served
 
 SECRET = "ada@example.org"
 
@@ -69,18 +69,12 @@ def page(db: Client, database_url: str) -> Iterator[Served]:
         yield found
 
 
-def create(db: Client, *statements: str) -> None:
-    with db.engine.begin() as connection:
-        for statement in statements:
-            connection.exec_driver_sql(statement)
-
-
 # Values
 
 
 @only("sqlite")
 def test_values_that_do_not_fit_their_types_are_shown_as_they_are(db: Client, page: Served) -> None:
-    create(
+    execute(
         db,
         "CREATE TABLE odd (id INTEGER PRIMARY KEY, day DATE, at DATETIME, doc JSON, price NUMERIC(10, 2), old BOOLEAN, "
         "txt TEXT, raw BLOB)",
@@ -97,7 +91,7 @@ def test_values_that_do_not_fit_their_types_are_shown_as_they_are(db: Client, pa
 @only("postgresql")
 @pytest.mark.filterwarnings("ignore:Did not recognize type")
 def test_types_that_nobody_knows_are_shown_and_not_compared(db: Client, page: Served) -> None:
-    create(
+    execute(
         db,
         "CREATE DOMAIN doc AS json",
         "CREATE TABLE odd (id int PRIMARY KEY, p point, x xml, j json[], d date, r int4range, o doc, b bytea)",
@@ -158,7 +152,7 @@ def test_the_row_that_an_error_quotes_is_hidden(db: Client, database_url: str, t
 
 @only("sqlite")
 def test_a_column_is_hidden_however_its_name_is_written(db: Client, page: Served) -> None:
-    create(
+    execute(
         db,
         "DROP TABLE member",
         "CREATE TABLE MEMBER (ID INTEGER PRIMARY KEY, NAME TEXT, ADDRESS TEXT)",
@@ -169,7 +163,7 @@ def test_a_column_is_hidden_however_its_name_is_written(db: Client, page: Served
 
 @only("sqlite")
 def test_a_model_of_another_schema_shows_nothing_that_one_of_the_same_name_hides(db: Client, page: Served) -> None:
-    create(db, f"INSERT INTO member VALUES (1, 'Ada', '{SECRET}')")
+    execute(db, f"INSERT INTO member VALUES (1, 'Ada', '{SECRET}')")
     other = sa.Table("member", Base.metadata, sa.Column("address", sa.String), schema="elsewhere")
     try:
         assert "Ada [hidden]" in look_at(page, "/data/member")
@@ -201,7 +195,7 @@ def test_a_page_beyond_the_last_one_is_the_last_one(db: Client, database_url: st
 
 @only("sqlite")
 def test_a_table_whose_name_is_like_a_path_is_linked_to(db: Client, page: Served) -> None:
-    create(db, 'CREATE TABLE "../a/b" (id INTEGER)')
+    execute(db, 'CREATE TABLE "../a/b" (id INTEGER)')
     assert 'href="/data/..%2Fa%2Fb"' in page.ask("/data").text
     assert "../a/b" in look_at(page, "/data/..%2Fa%2Fb")
 
@@ -279,7 +273,7 @@ def test_a_table_that_is_locked_keeps_no_other_from_being_shown(
     db: Client, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create_tables(db, Member)
-    create(db, "CREATE TABLE locked (id int DEFAULT 1)", "CREATE TABLE free (id int)")
+    execute(db, "CREATE TABLE locked (id int DEFAULT 1)", "CREATE TABLE free (id int)")
     real = read_only_client.make_read_only
     monkeypatch.setattr("tests.ui.serving.make_read_only", lambda database, _: real(database, 0.3))
     with served(database_url, None) as page, db.engine.begin() as connection:
@@ -413,8 +407,7 @@ def test_a_reading_that_failed_is_tried_again(db: Client, monkeypatch: pytest.Mo
                 patch.setattr(snapshot, "read", read)
             clock.now += seconds
             found.since(0)
-            if found._reader is not None:
-                found._reader.join()
+            read_to_its_end(found)
     assert found._next_reading > 100
     assert {node.look for node in found.pipeline.nodes.values()} == {Look.FAILED, Look.INCOMPLETE}
 
@@ -437,8 +430,7 @@ def test_runs_are_told_after_others_were_forgotten(db: Client) -> None:
     assert not LoadAll.build()
     clock.now += 2
     assert Look.FAILED in {look for look, _ in found.since(0).looks.values()}
-    if found._reader is not None:
-        found._reader.join()
+    read_to_its_end(found)
 
 
 # Where it listens

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import ClassVar
 
 import luigi
 import pytest
-import sqlalchemy as sa
 from sqlalchemy.orm import Mapped
 
 from ozelot.client import Client
@@ -16,7 +14,9 @@ from ozelot.etl import tasks
 from ozelot.orm.base import Base
 from ozelot.orm.run import TaskOwned
 from ozelot.ui.snapshot import Change, Keeper, Look
+from tests.statements import recorded_statements
 from tests.tables import create_tables
+from tests.ui.keeping import Clock, read_to_its_end, settle
 
 
 class Kept(TaskOwned, Base):
@@ -39,16 +39,6 @@ class KeepAll(tasks.ORMWrapperTask):
         return [Keep(number=number) for number in range(3)]
 
 
-class Clock:
-    """Time that passes when it is told to."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
@@ -64,33 +54,6 @@ def keeper(db: Client, clock: Clock) -> Iterator[Keeper]:
 
 def looks(keeper: Keeper) -> dict[str, str]:
     return {node.label: str(node.look) for node in keeper.pipeline.nodes.values()}
-
-
-def read_to_its_end(keeper: Keeper) -> None:
-    if keeper._reader is not None:
-        keeper._reader.join()
-
-
-def settle(keeper: Keeper, clock: Clock) -> None:
-    """Let all be read."""
-    clock.now += 1000
-    keeper.pipeline  # noqa: B018 - looks, and begins to read
-    read_to_its_end(keeper)
-
-
-@contextmanager
-def counted(database: Client) -> Iterator[list[str]]:
-    """The statements that are executed."""
-    found: list[str] = []
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        found.append(statement)
-
-    sa.event.listen(database.engine, "before_cursor_execute", note)
-    try:
-        yield found
-    finally:
-        sa.event.remove(database.engine, "before_cursor_execute", note)
 
 
 def test_what_ran_since_is_known_at_the_next_look_without_reading_all(keeper: Keeper, clock: Clock) -> None:
@@ -140,15 +103,16 @@ def test_states_of_long_ago_do_not_hide_those_of_today(db: Client, clock: Clock)
 
 
 def test_a_look_costs_the_same_however_much_there_is(keeper: Keeper, clock: Clock, db: Client) -> None:
+    statements = recorded_statements(db)
     numbers = []
     for task in (Keep(number=0), KeepAll()):
         assert task.build()
         settle(keeper, clock)
         settle(keeper, clock)
         clock.now += 10
-        with counted(db) as found:
-            keeper.since(0)
-        numbers.append(len(found))
+        statements.clear()
+        keeper.since(0)
+        numbers.append(len(statements))
     assert numbers[0] == numbers[1] > 0
 
 

@@ -26,7 +26,7 @@ from ozelot.state import runs as run
 from ozelot.ui import cells
 from tests import databases
 from tests.tables import create_tables
-from tests.ui.serving import Served, served
+from tests.ui.serving import Served, look_at, served, text_of
 
 
 class Harbour(Base):
@@ -94,19 +94,6 @@ def page(loaded: tuple[Client, Served]) -> Served:
     database, found = loaded
     client.set_client(database)
     return found
-
-
-def text_of(html: str) -> str:
-    """What a reader sees of a page, in one line."""
-    main = lxml.html.fromstring(html).find(".//main")
-    assert main is not None
-    return " ".join(" ".join(main.itertext()).split())
-
-
-def look_at(page: Served, path: str) -> str:
-    answer = page.ask(path)
-    assert answer.code == 200, text_of(answer.text)
-    return text_of(answer.text)
 
 
 def path_of(page: Served, label: str) -> str:
