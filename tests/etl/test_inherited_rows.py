@@ -638,11 +638,11 @@ def test_whole_rows_of_a_task_that_stays_do_not_go_with_a_base_and_a_derived_mod
     how["LoadOldTollBridges"] = added(TollBridge, 3, name="old")
     how["LoadTollBridges1"] = rows(TollBridge, [1])
     assert ozelot.run(root).ok
-    assert count(db, Bridge, TollBridge) == [5, 4]
+    assert count_rows_each(db, Bridge, TollBridge) == [5, 4]
     plan = clear_plan(root, [LoadBridges()])
     assert plan.deletes == {"tollbridge": 1, "bridge": 2} and not plan.refused
     plan.apply()
-    assert count(db, Bridge, TollBridge) == [3, 3]
+    assert count_rows_each(db, Bridge, TollBridge) == [3, 3]
     assert ozelot.run(root).ok
     assert ozelot.verify(root) == []
 
