@@ -4,16 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test matrix nightly lint docs lock clean
+.PHONY: help setup demo test test-slow test-integrations test-all matrix nightly lint docs lock clean
 
 help:
-	@echo "make demo    run the superheroes pipeline on the snapshot and show what came of it"
-	@echo "make test    run all tests (databases: SQLite, and PostgreSQL and MariaDB where they answer)"
-	@echo "make matrix  run all tests on each Python from 3.11 to 3.14 that is there"
-	@echo "make nightly random pipelines against an oracle, runs killed by the thousand, runners that race (hours)"
-	@echo "make lint    ruff and mypy"
-	@echo "make docs    the documentation as a site, in the folder site"
-	@echo "make lock    pin the newest versions of all dependencies (needs uv)"
+	@echo "make demo               run the superheroes pipeline on the snapshot and show what came of it"
+	@echo "make test               run the fast tests, in under 5 minutes (on PostgreSQL and MariaDB where code branches)"
+	@echo "make test-slow          run the slow tests"
+	@echo "make test-integrations  run the tests that need environments of their own"
+	@echo "make test-all           run all of these tests, in under 25 minutes"
+	@echo "make matrix             run all tests on each Python from 3.11 to 3.14 that is there"
+	@echo "make nightly            random pipelines against an oracle, runs killed by the thousand, runners that race (hours)"
+	@echo "make lint               ruff and mypy"
+	@echo "make docs               the documentation as a site, in the folder site"
+	@echo "make lock               pin the newest versions of all dependencies (needs uv)"
 
 setup: $(STAMP)
 
@@ -29,8 +32,21 @@ demo: setup
 	@$(BIN)/python examples/superheroes/manage.py demo
 
 # Each process works through files that follow each other, so that what a file sets up once is not set up twice.
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+# CONTRIBUTING.md says which test belongs where.
 test: setup
-	@$(BIN)/python -m pytest -q -n 2 --dist worksteal
+	@$(PYTEST) -m "not slow and not integrations"
+
+test-slow: setup
+	@$(PYTEST) -m "slow and not integrations"
+
+# pytest exits with 5 when there is no such test.
+test-integrations: setup
+	@$(BIN)/python -m pytest -q -m integrations || { [ $$? = 5 ] && echo "There are no integration tests yet."; }
+
+test-all: setup
+	@$(PYTEST)
 
 matrix:
 	@.ci/matrix

@@ -20,6 +20,16 @@ from tests import databases
 EXAMPLES = str(Path(__file__).parents[1] / "examples")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put tests on PostgreSQL and MariaDB into the slow tier, unless the code that they test branches by database."""
+    for item in items:
+        if isinstance(item, pytest.Function) and not item.get_closest_marker("servers"):
+            parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+            if any(isinstance(value, str) and value in databases.SERVERS for value in parameters):
+                item.add_marker(pytest.mark.slow)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say in one line each which databases were not there, and what that left out."""
     reasons = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", []))

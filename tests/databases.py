@@ -40,7 +40,8 @@ def server(kind: str) -> tuple[sa.Engine | None, str]:
 
 def only(*kinds: str) -> pytest.MarkDecorator:
     """Marks tests that have a meaning on these kinds of database alone."""
-    return pytest.mark.parametrize("database_url", kinds, indirect=True)
+    each = [pytest.param(kind, marks=pytest.mark.servers) for kind in kinds]
+    return pytest.mark.parametrize("database_url", each, indirect=True)
 
 
 def is_wanted(found: tuple[sa.Engine | None, str]) -> sa.Engine:

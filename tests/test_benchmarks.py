@@ -6,7 +6,11 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.folders import ROOT
+
+pytestmark = pytest.mark.slow
 
 BENCHMARKS = ROOT / "benchmarks"
 

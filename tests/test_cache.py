@@ -396,6 +396,7 @@ with RequestCache(sys.argv[1], fetch=lambda url: (200, "text of " + url)) as kep
 """
 
 
+@pytest.mark.slow
 def test_processes_that_store_at_once_lose_nothing(tmp_path: Path) -> None:
     path = tmp_path / "cache.db"
     processes = [

@@ -22,6 +22,8 @@ from tests.etl.staff import Employee, Unit, units
 from tests.folders import ROOT
 from tests.tables import create_tables
 
+pytestmark = pytest.mark.servers
+
 
 @pytest.fixture
 def staffed(db: Client) -> Client:
@@ -331,6 +333,7 @@ globals()[sys.argv[2]]()
 
 
 @pytest.mark.parametrize("how", ["used", "reading", "goes_on", "writing", "transaction"])
+@pytest.mark.slow
 def test_engine_survives_a_fork(staffed: Client, how: str) -> None:
     url = staffed.url.render_as_string(hide_password=False)
     staffed.engine.dispose()  # SQLite: whoever closes the file last tidies up, which is to be the script
@@ -341,6 +344,7 @@ def test_engine_survives_a_fork(staffed: Client, how: str) -> None:
     assert len(units(staffed)) == expected[how]
 
 
+@pytest.mark.slow
 def test_tasks_that_luigi_forks_use_connections_of_their_own(staffed: Client, tmp_path: Path) -> None:
     script = f"""
 import sys, json

@@ -18,6 +18,8 @@ from tests.engine.steps import EStep, Step, drawn, empty_drawing, label, rows
 from tests.own_servers import OwnServer, wanted_server
 from tests.tables import create_tables
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", params=["postgresql", "mariadb"])
 def server(request: pytest.FixtureRequest) -> Iterator[OwnServer]:

@@ -35,12 +35,14 @@ def environment() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.slow
 def test_a_page_can_be_typed_and_prints_what_it_shows(page: Path, tmp_path: Path, servers: databases.Servers) -> None:
     for name in re.findall(r"CREATE DATABASE (\w+)", page.read_text(encoding="utf-8")):
         databases.drop(databases.is_wanted(servers["postgresql"]), name)  # left by a run that ended half-way
     check_page(page, tmp_path)
 
 
+@pytest.mark.slow
 def test_whoever_types_a_page_sees_the_warnings_that_a_reader_would_see(tmp_path: Path) -> None:
     (tmp_path / "project_config.py").write_text("import warnings\nwarnings.warn('of the project')\n")
     with shell(tmp_path) as reader:
@@ -49,12 +51,14 @@ def test_whoever_types_a_page_sees_the_warnings_that_a_reader_would_see(tmp_path
 
 
 @pytest.mark.parametrize("name", ["employees", "superheroes", pytest.param("flights", marks=NIGHTLY)])
+@pytest.mark.slow
 def test_the_page_of_an_example_can_be_typed_in_a_copy_of_it(name: str, tmp_path: Path) -> None:
     example, folder = EXAMPLES / name, tmp_path / name
     shutil.copytree(example, folder, ignore=shutil.ignore_patterns("*.db*", "__pycache__", "output"))
     check_page(example / "README.md", folder)
 
 
+@pytest.mark.slow
 def test_first_pipeline_of_the_readme_can_be_typed_and_is_short(tmp_path: Path) -> None:
     check_page(ROOT / "README.md", tmp_path)
     code = (tmp_path / "staff.py").read_text(encoding="utf-8")

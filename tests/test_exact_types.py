@@ -31,6 +31,8 @@ from ozelot.orm.base import Base
 from tests import databases
 from tests.tables import create_only
 
+pytestmark = pytest.mark.servers
+
 NIGHTLY = bool(os.environ.get("OZELOT_TEST_NIGHTLY"))
 UTC = datetime.UTC
 BERLIN = ZoneInfo("Europe/Berlin")

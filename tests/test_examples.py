@@ -9,6 +9,8 @@ import pytest
 
 from tests.folders import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("folder", ["examples/employees", "examples/flights", "tests/apart"])
 def test_the_tests_of_an_example_pass(folder: str) -> None:

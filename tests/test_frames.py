@@ -26,6 +26,8 @@ from ozelot.etl import tasks
 from ozelot.frames import reader_mysql
 from ozelot.orm.base import Base
 
+pytestmark = pytest.mark.servers
+
 BACKENDS = ["pandas", "polars", "arrow"]
 
 on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -172,6 +174,7 @@ def query(db: Client, statement: Any, backend: str = "pandas") -> Any:
 @pytest.mark.parametrize("names", [PLAIN, ALL], ids=["plain", "all"])
 @EXAMPLES
 @hypothesis.given(rows=ROWS)
+@pytest.mark.slow
 def test_any_values_come_out_as_the_orm_gives_them(
     samples: Client, names: list[str], rows: list[dict[str, Any]]
 ) -> None:
@@ -333,6 +336,7 @@ def test_frames_are_pieces_of_as_many_rows_as_asked_for(samples: Client, names: 
         assert (len(empty), types(empty)) == (0, expected)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_a_result_that_is_read_in_pieces(samples: Client) -> None:
     with samples.transaction() as session:
         session.execute(sa.insert(Sample), [{"id": number, "text": "x" * 100} for number in range(1, 60_001)])

@@ -11,6 +11,8 @@ import pytest
 
 from tests.cli.calling import environment
 
+pytestmark = pytest.mark.slow
+
 #: Mounts a disk of 400 KB in a namespace of its own, fills it, and calls a command.
 FULL = """
 mount -t tmpfs -o size=400k tmpfs "$1" && cd "$1" || exit 99

@@ -15,6 +15,8 @@ from tests.databases import only
 from tests.folders import EXAMPLES
 from tests.pages import check_consoles
 
+pytestmark = pytest.mark.slow
+
 FOLDER = EXAMPLES / "leonardo"
 
 

@@ -24,7 +24,7 @@ from tests.pgbouncer import pgbouncer
 from tests.statements import recorded_statements
 from tests.tables import create_tables
 
-pytestmark = only("postgresql")
+pytestmark = [pytest.mark.slow, only("postgresql")]
 
 POOLS: dict[str, dict[str, object]] = {
     "transactions": {"pool_mode": "transaction", "default_pool_size": 6},

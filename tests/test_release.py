@@ -7,11 +7,14 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import pytest
 from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 
 import ozelot
 from tests.folders import ROOT
+
+pytestmark = pytest.mark.slow
 
 
 def kept(*folders: str) -> set[str]:

@@ -33,6 +33,8 @@ from tests.own_servers import OwnServer, Replica, wanted_server
 from tests.tables import create_tables
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 class CopiedValue(TaskOwned, Base):
     n: Mapped[int]

@@ -21,6 +21,8 @@ from tests.engine.steps import PATIENCE, EStep, LateStep, Step, chain, drawn, em
 from tests.own_servers import OwnServer, wanted_server
 from tests.tables import create_tables
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", params=["postgresql", "mariadb"])
 def kept(request: pytest.FixtureRequest) -> Iterator[OwnServer]:

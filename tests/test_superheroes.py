@@ -16,6 +16,8 @@ from tests.log_messages import messages
 from tests.superheroes import MODELS, checks, fill_cache, pipeline
 from tests.tables import count_rows, create_tables
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def filled_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -202,6 +202,7 @@ for number in range(100_000):
 """
 
 
+@pytest.mark.slow
 def test_killed_while_storing_loses_nothing_that_was_handed_out(tmp_path: Path) -> None:
     path = tmp_path / "cache.db"
     last = -1

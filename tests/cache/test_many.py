@@ -19,6 +19,8 @@ from ozelot.testing import FakeWeb
 from tests import quick
 from tests.cache.server import PAGE, Server
 
+pytestmark = pytest.mark.slow
+
 
 def test_pages_come_as_they_do_and_failures_are_pages_too(tmp_path: Path) -> None:
     urls = [f"https://a.example/{number}" for number in range(30)]

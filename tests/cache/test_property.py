@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,8 @@ from ozelot.cache import Answer, RequestCache
 from ozelot.cache.page import Page
 from ozelot.errors import FetchError
 from ozelot.testing import FakeWeb
+
+pytestmark = pytest.mark.slow
 
 ENCODINGS = ["utf-8", "latin-1", "utf-16", "utf-7", "hex", "idna", "shift_jis", "gb18030", "big5", "undefined", "x", ""]
 TYPES = st.one_of(

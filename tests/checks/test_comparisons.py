@@ -17,6 +17,8 @@ from ozelot.client import Client
 from ozelot.orm.base import Base
 from tests.tables import create_tables
 
+pytestmark = pytest.mark.servers
+
 UTC = datetime.UTC
 NOON = datetime.datetime(2026, 5, 4, 12)
 DAY = NOON.date()

@@ -17,6 +17,8 @@ from ozelot.orm import bulk
 from ozelot.orm.base import Base
 from tests.tables import create_tables
 
+pytestmark = pytest.mark.servers
+
 CLASSES = r"[ab] [^ab] [\w-] [^\W] [a-c_] [\s\S] [^\s\S] []a] [^]a] [\]\\-] [à-ÿ] [^\x00-\x20] [[] [.] [$^] [\D\s]"
 ESCAPES = r"\d \w \s \D \W \S \. \n \t \x00 \x41 \u00e9 \U0001F600 \( \\"
 ATOMS = [*"abA-_ .é😀]}#", *CLASSES.split(" "), *ESCAPES.split(" ")]
@@ -74,6 +76,7 @@ def in_python(pattern: str) -> re.Pattern[str]:
     return re.compile("".join(other.get(part, part) for part in parts), re.ASCII)
 
 
+@pytest.mark.slow
 def test_random_patterns_match_the_texts_that_they_match_in_python(db: Client) -> None:
     chance = random.Random(20260504)
     chars = CHARS.replace("\0", "") if db.engine.name == "postgresql" else CHARS  # which does not store it

@@ -43,6 +43,7 @@ def table_of(out: str) -> dict[str, str]:
     return {line.split("  ")[0]: line for line in out.splitlines()}
 
 
+@pytest.mark.slow
 def test_from_an_empty_database_to_a_full_one_and_back(db: Client) -> None:
     made = called("db", "init")
     assert made.code == 0 and "shelf" in sa.inspect(db.engine).get_table_names()
@@ -171,6 +172,7 @@ def test_status_of_a_file_of_0_2_needs_no_pipeline_and_changes_nothing(
     assert sorted(other.name for other in tmp_path.iterdir()) == ["old.db"]
 
 
+@pytest.mark.slow
 def test_reports_work_in_a_folder_that_may_only_be_read(loaded: Client, tmp_path: Path) -> None:
     loaded.engine.dispose()
     tmp_path.chmod(0o555)

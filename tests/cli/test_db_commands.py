@@ -16,7 +16,7 @@ from tests.etl.heroes import build
 from tests.statements import drop_columns
 from tests.tables import count_rows
 
-pytestmark = pytest.mark.usefixtures("pipeline_of_the_shop", "every_key_is_created")
+pytestmark = [pytest.mark.usefixtures("pipeline_of_the_shop", "every_key_is_created"), pytest.mark.slow]
 
 
 def test_a_database_is_brought_to_what_the_models_say_and_loads_again_what_that_took(db: Client) -> None:

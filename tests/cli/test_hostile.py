@@ -168,6 +168,7 @@ def test_a_statement_that_takes_too_long_is_ended(db: Client) -> None:
         assert connection.scalar(sa.text("SELECT 1")) == 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_statement_of_sqlite(sqlite_db: Client) -> None:
     limit_statements(sqlite_db.engine, 60)
     press = threading.Timer(0.5, _thread.interrupt_main)

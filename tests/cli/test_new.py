@@ -13,6 +13,8 @@ from ozelot.errors import ProjectRefused
 from tests import folders
 from tests.cli.calling import process
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_new_project_runs_and_passes_its_tests_at_once(tmp_path: Path) -> None:
     made = process(tmp_path, "new", "My-Project")

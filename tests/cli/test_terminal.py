@@ -125,6 +125,7 @@ def test_without_a_terminal_nothing_is_asked_and_nothing_deleted(arguments: str,
     assert process(full, *arguments.split(), "--yes").code == 0
 
 
+@pytest.mark.slow
 def test_ctrl_c_twice_ends_a_run_at_once_with_one_line_and_nothing_half_done(shop: Path) -> None:
     ended = at_terminal(shop, "run", "--pipeline", "tests.cli.shop:Stuck", interrupt_at=shop / "stuck")
     assert ended.code == 130
@@ -136,6 +137,7 @@ def test_ctrl_c_twice_ends_a_run_at_once_with_one_line_and_nothing_half_done(sho
     ]
 
 
+@pytest.mark.slow
 def test_ctrl_c_once_lets_what_runs_come_to_its_end(shop: Path) -> None:
     pipeline = "tests.cli.shop:AfterStuck"
     ended = at_terminal(

@@ -52,6 +52,7 @@ def asked(address: str, path: str) -> tuple[int, str]:
     return found
 
 
+@pytest.mark.slow
 def test_it_serves_the_pipeline_until_ctrl_c_also_while_somebody_looks(sqlite_db: Client) -> None:
     Base.create_all(sqlite_db)
     with serving("--database", str(sqlite_db.url), *PIPELINE) as (process, address):

@@ -17,6 +17,8 @@ from tests.crash.subject import BrokenPromiseError, Subject, subject
 from tests.databases import SERVERS, only
 from tests.own_servers import wanted_server
 
+pytestmark = pytest.mark.slow
+
 nightly = pytest.mark.skipif(not os.environ.get("OZELOT_TEST_NIGHTLY"), reason="OZELOT_TEST_NIGHTLY=1 runs it")
 KILLS = 25
 

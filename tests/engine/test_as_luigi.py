@@ -20,6 +20,8 @@ from ozelot.pipeline.marker_target import task_label
 from ozelot.testing import contents
 from tests.engine.steps import EStep
 
+pytestmark = pytest.mark.slow
+
 Happened = list[str]
 happened: Happened = []
 

@@ -67,6 +67,7 @@ def test_a_failure_anywhere_leaves_what_was_there(database_url: str, name: str) 
     assert load_all_again().ok and contents(database_url) == library("v2")
 
 
+@pytest.mark.slow
 def test_the_history_tells_what_failed(database_url: str, tmp_path: Path) -> None:
     Path("wish LoadReviews").write_text("fail")
     options = ("--pipeline", PIPELINE, "--database", database_url)
@@ -78,6 +79,7 @@ def test_the_history_tells_what_failed(database_url: str, tmp_path: Path) -> Non
     assert contents(database_url) == library()
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_moment_leaves_all_that_was_there_or_all_that_is_new(database_url: str, tmp_path: Path) -> None:
     driver = subprocess.Popen(
         quick.python("-m", "tests.engine.again_and_again", database_url),
@@ -131,6 +133,7 @@ def started(folder: Path, url: str) -> subprocess.Popen[str]:
     return child
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_what_was_there(database_url: str, tmp_path: Path) -> None:
     reader = Reader(database_url)
     with reader.reading(), started(tmp_path, database_url) as child:
@@ -142,6 +145,7 @@ def test_ctrl_c_leaves_what_was_there(database_url: str, tmp_path: Path) -> None
     assert reader.seen == [library()] and contents(database_url) == library()
 
 
+@pytest.mark.slow
 def test_ctrl_c_twice_ends_at_once_and_leaves_what_was_there(database_url: str, tmp_path: Path) -> None:
     with started(tmp_path, database_url) as child:
         deadline = time.monotonic() + 60

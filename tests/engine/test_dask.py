@@ -26,7 +26,7 @@ from tests.engine.library import LIBRARY, PIPELINE, LoadAuthors, LoadBooks, Load
 from tests.superheroes import EXAMPLE, fill_cache
 
 distributed = pytest.importorskip("distributed")
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")]
 
 #: Workers on other machines would not see a file of this one.
 with_a_server = only("postgresql", "mariadb")

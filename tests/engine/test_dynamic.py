@@ -131,6 +131,7 @@ def test_a_requirement_of_many_late_ones_runs_once(here: Client) -> None:
     assert rows(here) == [*names, "shared"]
 
 
+@pytest.mark.slow
 def test_a_chain_in_which_each_asks_for_the_next(here: Client) -> None:
     for number in range(1, 60):
         drawn.acts[str(number)] = asks(LateStep(name=str(number - 1)))
@@ -241,6 +242,7 @@ def numbered(count: int) -> list[Step]:
     return [Step(name=f"{number:04}") for number in range(count)]
 
 
+@pytest.mark.slow
 def test_how_much_a_run_asks_the_database_grows_with_the_number_of_requirements(here: Client) -> None:
     asked = recorded_statements(here)
     numbers = []
@@ -254,6 +256,7 @@ def test_how_much_a_run_asks_the_database_grows_with_the_number_of_requirements(
 
 
 @pytest.mark.parametrize("executor", ["thread", "process"])
+@pytest.mark.slow
 def test_many_requirements_one_after_another_are_no_error(everywhere: Client, executor: str) -> None:
     result = ozelot.run(AsksForMany(count=25), executor=executor, workers=1)
     assert result.ok, result.failed

@@ -11,6 +11,8 @@ from tests.cli.calling import at_terminal, process
 from tests.engine.contents import contents, library
 from tests.engine.library import PIPELINE, load_once
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def loaded(sqlite_db: Client) -> None:

@@ -11,6 +11,8 @@ from tests.cli.calling import environment
 from tests.databases import only
 from tests.engine.forks import ENDS
 
+pytestmark = pytest.mark.slow
+
 PROGRAM = "import sys; from tests.engine import forks; forks.main(*sys.argv[1:])"
 WAYS = [(kind, way) for kind in ("orm", "generator") for way in ("thread", "process", "build", "atomic")]
 _PATIENCE = 60  # seconds

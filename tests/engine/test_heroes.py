@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from tests.engine.heroes import loaded, ozelot
+
+pytestmark = pytest.mark.slow
 
 
 def test_processes_load_the_same(

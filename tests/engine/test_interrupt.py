@@ -15,6 +15,8 @@ from tests.cli.calling import environment
 from tests.engine.steps import PATIENCE
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 
 def wait_for_file(path: Path, process: subprocess.Popen[str]) -> None:
     until(path.exists, f"the file {path.name}", unless=lambda: process.poll() is not None, seconds=PATIENCE)

@@ -89,6 +89,7 @@ def test_a_connection_that_breaks_each_time_fails_the_task_in_the_end(server: Cl
 
 
 @with_a_server
+@pytest.mark.slow
 def test_all_other_connections_break_at_once(server: Client) -> None:
     broken = threading.Event()
 

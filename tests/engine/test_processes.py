@@ -32,6 +32,8 @@ from tests.engine.library import (
     create_tables,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def run(*roots: Any, events: list[Event] | None = None, workers: int = 2, **how: Any) -> RunResult:
     heard = [] if events is None else events

@@ -69,6 +69,7 @@ def test_the_second_one_waits_and_loads_again_what_the_first_one_left(
 
 
 @only("mariadb")
+@pytest.mark.slow
 def test_it_waits_for_longer_than_mariadb_lets_others_wait(db: Client, database_url: str) -> None:
     @sa.event.listens_for(db.engine, "connect")
     def _impatient(connection: Any, _record: object) -> None:

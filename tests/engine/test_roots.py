@@ -85,6 +85,7 @@ def test_a_task_that_many_require_fails_once_for_all_of_them(here: Client) -> No
     assert set(result.not_reached.values()) == {label("shared")}
 
 
+@pytest.mark.slow
 def test_a_long_chain(here: Client) -> None:
     assert ozelot.run(chain(600)).ok
     assert len(rows(here)) == 600

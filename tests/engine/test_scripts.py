@@ -17,6 +17,8 @@ from tests.engine.contents import contents, library, markers
 from tests.engine.library import PIPELINE, create_tables
 from tests.waiting import until
 
+pytestmark = pytest.mark.slow
+
 BEGIN = """
 from ozelot import client, run
 client.set_client(client.Client(connection_string={url!r}))

@@ -22,6 +22,8 @@ from ozelot.orm.target import ORMTargetMarker
 from tests.databases import only
 from tests.engine.steps import EStep, Step, chain, drawn, fail, label, rows
 
+pytestmark = pytest.mark.servers
+
 NUMBER = 20
 NAMES = [f"wide {number}" for number in range(NUMBER)]
 

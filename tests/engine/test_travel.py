@@ -29,6 +29,7 @@ from tests.engine.travel import Colour, Secretive, Traveller, seen
 PASSWORD = "pa:ss/w@rd%41 ü"  # what has to be quoted in a URL
 
 
+@pytest.mark.slow
 def test_parameters_of_all_kinds_arrive_as_they_were(sqlite_db: Client) -> None:
     create_tables(sqlite_db)
     values: dict[str, Any] = {
@@ -90,6 +91,7 @@ def shows(text: str) -> bool:
 
 
 @only("postgresql", "mariadb")  # a file has no password
+@pytest.mark.slow
 def test_the_password_of_the_database_never_shows(
     guarded: sa.URL,
     database_url: str,

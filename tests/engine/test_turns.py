@@ -213,6 +213,7 @@ class Limited(ORMTask):
 
 
 @pytest.mark.parametrize(("there", "code"), [(3, 0), (2, 1)])
+@pytest.mark.slow
 def test_resources_and_parameters_come_from_luigi_cfg(tmp_path: Path, there: int, code: int) -> None:
     (tmp_path / "luigi.cfg").write_text(SETTINGS.replace("disk=3", f"disk={there}"))
     (tmp_path / "limited.py").write_text(PIPELINE)

@@ -111,6 +111,7 @@ def test_threads_that_work_on_two_databases_keep_them_apart(tmp_path: Path) -> N
 
 @only("postgresql", "mariadb")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.slow
 def test_a_dask_worker_with_several_threads_leaves_no_rows_of_failed_tasks(db: Client, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     create_tables(db)

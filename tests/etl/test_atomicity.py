@@ -79,6 +79,7 @@ def test_work_after_done_commits_with_it(db: Client) -> None:
 
 
 @pytest.mark.parametrize("edge", ["row", "commit"])
+@pytest.mark.slow
 def test_kill_before_the_commit_leaves_nothing(db: Client, edge: str) -> None:
     process = start(db, "LoadUnitsAndDie", edge=edge)
     process.communicate(timeout=60)
@@ -89,6 +90,7 @@ def test_kill_before_the_commit_leaves_nothing(db: Client, edge: str) -> None:
     assert units(db) == THREE
 
 
+@pytest.mark.slow
 def test_kill_right_after_the_commit_leaves_rows_and_marker(db: Client) -> None:
     process = start(db, "LoadUnitsAndDie", edge="after")
     process.communicate(timeout=60)
@@ -99,6 +101,7 @@ def test_kill_right_after_the_commit_leaves_rows_and_marker(db: Client) -> None:
 
 
 @pytest.mark.parametrize("task", [*STYLES, staff.LoadUnitsByGenerator], ids=lambda cls: cls.__name__)
+@pytest.mark.slow
 def test_eight_processes_at_once_load_once(db: Client, task: type[tasks.ORMTask], tmp_path: Path) -> None:
     output = eight_at_once(db, task.__name__, tmp_path)
     assert output.count("This progress looks :)") == 8

@@ -31,6 +31,8 @@ from ozelot.state.markers import OWN_TABLES, markers
 from ozelot.state.runs import run_edge, runs
 from tests.etl.machine.shapes import Model, Shape, defined
 
+pytestmark = pytest.mark.slow
+
 NIGHTLY = bool(os.environ.get("OZELOT_TEST_NIGHTLY"))
 EXAMPLES, EXAMPLES_ON_A_SERVER = (2400, 300) if NIGHTLY else (20, 4)
 STEPS = 10

@@ -44,6 +44,8 @@ from tests.etl.machine.oracle import Oracle, Refused
 from tests.etl.machine.pipelines import pipelines
 from tests.etl.machine.shapes import defined, shape
 
+pytestmark = pytest.mark.slow
+
 NIGHTLY = bool(os.environ.get("OZELOT_TEST_NIGHTLY"))
 EXAMPLES, EXAMPLES_ON_A_SERVER = (2400, 300) if NIGHTLY else (50, 8)
 STEPS = 12

@@ -32,7 +32,10 @@ _SAMPLE = 40  # pairs of a type and a value, on each database
 _NAMED = 40  # faults in a message
 _REJECTED = object()
 
-pytestmark = pytest.mark.filterwarnings("ignore:Type object")  # of SQLAlchemy, on its own YEAR and BIT
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:Type object"),  # of SQLAlchemy, on its own YEAR and BIT
+]
 BACKENDS = ("pandas", "polars", "arrow")
 
 

@@ -27,6 +27,7 @@ from tests.frames_matrix.values import BACKENDS, in_pieces, in_session, whole
 
 #: For expressions that make no sense, which are queried, too.
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SADeprecationWarning"),
 ]

@@ -19,6 +19,8 @@ from tests.databases import only
 from tests.frames_matrix.table import BERLIN, COLUMNS, SAMPLES, Money
 from tests.frames_matrix.values import BACKENDS, in_pieces, in_session, whole
 
+pytestmark = pytest.mark.servers
+
 MARK = "\ufeff"
 
 

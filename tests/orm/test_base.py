@@ -19,6 +19,8 @@ from ozelot.state.markers import OWN_TABLES
 from tests.etl.heroes import build
 from tests.tables import create_tables
 
+pytestmark = pytest.mark.servers
+
 
 class Country(Base):
     name: Mapped[str] = mapped_column(String(50))

@@ -28,6 +28,8 @@ from ozelot.state.runs import MOMENT
 from tests.databases import only
 from tests.tables import create_only
 
+pytestmark = pytest.mark.servers
+
 UTC = datetime.UTC
 NOON = datetime.datetime(2013, 1, 1, 12)
 LARGE = 2**53 + 1

@@ -20,6 +20,8 @@ from ozelot.orm import bulk
 from ozelot.orm.base import Base
 from tests.tables import create_only
 
+pytestmark = pytest.mark.servers
+
 DAY = datetime.date(2013, 1, 31)
 
 

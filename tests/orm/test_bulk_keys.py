@@ -23,6 +23,8 @@ from tests.cli.calling import called
 from tests.statements import recorded_statements
 from tests.tables import create_only
 
+pytestmark = pytest.mark.servers
+
 
 class Carrier(Base):
     code: Mapped[str | None] = mapped_column(String(10))

@@ -9,10 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from ozelot.client import Client
 from tests.cli.calling import environment
 from tests.orm.loader import LoadSamples, Sample
 from tests.tables import count_rows, create_only
+
+pytestmark = pytest.mark.slow
 
 NIGHTLY = bool(os.environ.get("OZELOT_TEST_NIGHTLY"))
 

@@ -23,6 +23,8 @@ from ozelot.orm import bulk
 from ozelot.orm.base import Base
 from tests.tables import count_rows, create_only
 
+pytestmark = pytest.mark.servers
+
 UTC = datetime.UTC
 NOON = datetime.datetime(2013, 1, 1, 12)
 

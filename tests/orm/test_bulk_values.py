@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -27,6 +28,8 @@ from ozelot.orm import bulk
 from ozelot.orm.base import Base
 from ozelot.state.runs import MOMENT
 from tests.tables import create_only
+
+pytestmark = pytest.mark.servers
 
 NIGHTLY = bool(os.environ.get("OZELOT_TEST_NIGHTLY"))
 LONG_BYTES = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql")

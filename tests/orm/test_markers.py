@@ -22,6 +22,8 @@ from tests.etl.staff_processes import eight_at_once
 from tests.statements import recorded_statements
 from tests.tables import create_tables
 
+pytestmark = pytest.mark.servers
+
 
 class Plain(tasks.ORMTask):
     creates = ()

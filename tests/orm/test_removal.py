@@ -24,6 +24,8 @@ from tests.etl.heroes import build
 from tests.etl.made_tasks import loading_task
 from tests.tables import count_rows_each, create_tables
 
+pytestmark = pytest.mark.servers
+
 
 class Region(Base):
     """Composite key, which others refer to."""

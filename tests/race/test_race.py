@@ -20,6 +20,8 @@ from tests.race import checks, gate, pipeline, runners
 from tests.race.pipeline import DOOM, ROWS, Part, Source, Survivors, Total
 from tests.tables import create_tables
 
+pytestmark = pytest.mark.slow
+
 MODULE = "tests.race.pipeline"
 SURVIVORS = ["LoadDoomed {}", *(f"LoadRemains {{'number': '{number}'}}" for number in range(5)), "Survivors {}"]
 

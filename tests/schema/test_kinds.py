@@ -15,6 +15,8 @@ from tests.databases import only
 from tests.schema.staff import ROWS, compared, contents, create, staff, upgrade
 from tests.statements import execute
 
+pytestmark = pytest.mark.servers
+
 KEPT: dict[str, tuple[sa.MetaData, list[str]]] = {
     "nothing": (staff(), []),
     "a nullable column": (

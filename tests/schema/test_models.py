@@ -24,6 +24,8 @@ from tests.etl.heroes import build
 from tests.statements import execute
 from tests.tables import create_tables
 
+pytestmark = pytest.mark.slow
+
 
 class Colour(enum.Enum):
     RED = 1

@@ -23,6 +23,8 @@ from ozelot.state import markers as marker
 from tests.schema.looking import drop_everything, rows_of, schema_of
 from tests.schema.random_models import RandomModel, fill, metadata_of, pairs
 
+pytestmark = pytest.mark.slow
+
 NIGHTLY = bool(os.environ.get("OZELOT_TEST_NIGHTLY"))
 EXAMPLES, EXAMPLES_ON_A_SERVER = (1000, 150) if NIGHTLY else (25, 5)
 

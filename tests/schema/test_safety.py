@@ -18,6 +18,8 @@ from ozelot.state import markers as marker
 from ozelot.state import runs
 from tests.schema.staff import ROWS, compared, contents, create, staff, upgrade
 
+pytestmark = pytest.mark.servers
+
 WIDER = staff(
     unit={"name": sa.Column("name", sa.String(60), nullable=False)},
     employee={"email": sa.Column("email", sa.String(50))},

@@ -16,6 +16,8 @@ import pytest
 from tests.folders import DOCS, ROOT
 from tests.stale.edits import EDITS, Edit
 
+pytestmark = pytest.mark.slow
+
 PROJECT = Path(__file__).parent / "project"
 PAGE = DOCS / "staleness.md"
 

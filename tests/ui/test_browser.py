@@ -25,6 +25,8 @@ from ozelot.state.markers import OWN_TABLES
 from tests.ui import heroes, hostile, synthetic
 from tests.ui.serving import Served, served
 
+pytestmark = pytest.mark.slow
+
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",

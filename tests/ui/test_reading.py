@@ -13,6 +13,8 @@ from ozelot.ui.read_only_client import TakesTooLong, make_read_only, within_the_
 from tests.etl import staff
 from tests.tables import create_tables
 
+pytestmark = pytest.mark.servers
+
 #: What takes forever on each database.
 FOREVER = {
     "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
