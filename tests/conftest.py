@@ -130,5 +130,5 @@ def turns_of_their_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: py
     folder = tmp_path_factory.mktemp("turns")
     tempfile.gettempdir()  # what this process takes from here on; TMPDIR is for those that it starts
     monkeypatch.setenv("TMPDIR", str(folder))
-    for module in ("core", "download"):
+    for module in ("request_cache", "download"):
         monkeypatch.setattr(f"ozelot.cache.{module}.shared_folder", lambda: folder)
