@@ -54,7 +54,7 @@ AFTER = """
 import ozelot
 from ozelot.client import get_client
 from ozelot.etl.status import status
-from ozelot.schema.plan import plan
+from ozelot.schema.upgrade import plan
 from ozelot.schema.upgrade import apply
 from leonardo.{model} import LoadEverything, by_gender
 

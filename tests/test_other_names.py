@@ -232,7 +232,7 @@ def test_another_user_sees_live_runs_or_is_told_why_not(file: Path, mode: int, f
 
 LOOKS = """
 import sys
-from ozelot.claim import is_held
+from ozelot.db.locks import is_held
 from ozelot.client import Client
 with Client(connection_string=sys.argv[1]).engine.connect() as connection:
     print("ready", flush=True)
