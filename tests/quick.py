@@ -147,6 +147,9 @@ def _serve(address: str) -> list[str] | None:
         asking = {client.fileno(): command for command, client in commands.values() if client.fileno() >= 0}
         ready = select.select([sys.stdin, listening, *commands, *asking], [], [])[0]
         if sys.stdin in ready:
+            for command, _ in commands.values():
+                with suppress(ProcessLookupError):
+                    os.killpg(command, signal.SIGKILL)  # left by tests that were killed
             return None
         if listening in ready:
             client, _ = listening.accept()
