@@ -202,6 +202,7 @@ def _become(request: bytes, files: list[int]) -> list[str]:
 def _read_again(folder: str) -> None:
     """What modules keep of the process that imported them."""
     import luigi.configuration
+    import luigi.setup_logging
 
     time.tzset()
     tempfile.tempdir = None
@@ -210,6 +211,7 @@ def _read_again(folder: str) -> None:
     luigi.configuration.LuigiConfigParser._instance = None
     if path := os.environ.get("LUIGI_CONFIG_PATH"):
         luigi.configuration.add_config_path(path)
+    luigi.setup_logging.BaseLogging.config = luigi.configuration.get_config()  # which it took when it was imported
 
 
 def _run(words: list[str]) -> None:
